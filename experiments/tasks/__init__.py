@@ -1,0 +1,1 @@
+"""Tasks, one a file: the data and what counts as solved."""

@@ -1,0 +1,79 @@
+"""The adding task: remember two marked numbers in a long sequence, and add them.
+
+Each step shows a value from U[0, 1] and a marker. The marker is 1 at one position of the first
+half and at one of the second half, else 0. The target, read at the last step, is the sum of the
+two marked values. Always answering 1 gives a mean squared error of 1/6, the variance of the sum;
+knowing one of the two operands gives 1/12.
+
+Reference: Hochreiter & Schmidhuber (1997), experiment 4, in the form of Le, Jaitly & Hinton (2015)
+and Arjovsky, Shah & Bengio (2016).
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from experiments.tasks.task import STRICT, Batch, Goal, Split
+from lstm_jax.types import PRNGKey
+
+TOLERANCE = 0.04
+"""A sequence is right when its answer is this close (Hochreiter & Schmidhuber 1997)."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Adding:
+    """The adding task."""
+
+    metric: ClassVar[str] = "mse"
+    solved: ClassVar[Goal] = Goal("mse", "<", 1e-3)
+    mastered: ClassVar[Goal | None] = Goal("within_0.04", ">=", 0.99)
+    input_size: ClassVar[int] = 2
+    output_size: ClassVar[int] = 1
+
+    name: Literal["adding"] = "adding"
+    length: Annotated[int, Field(ge=2)] = 200
+    """time steps T of a sequence"""
+
+    def load(self) -> tuple[()]:
+        """Nothing to load: sequences are made from the key."""
+        return ()
+
+    def sample(self, data: tuple[()], split: Split, key: PRNGKey, batch_size: int) -> Batch:
+        """Inputs ``[T, B, 2]`` of value and marker, and targets ``[B]``."""
+        del data, split
+        k_values, k_first, k_second = jax.random.split(key, 3)
+        half = self.length // 2
+        values = jax.random.uniform(k_values, (self.length, batch_size))
+        first = jax.random.randint(k_first, (batch_size,), 0, half)
+        second = jax.random.randint(k_second, (batch_size,), half, self.length)
+        t = jnp.arange(self.length)[:, None]
+        markers = ((t == first) | (t == second)).astype(values.dtype)
+        return Batch(
+            inputs=jnp.stack([values, markers], axis=-1),
+            targets=jnp.sum(values * markers, axis=0),
+        )
+
+    def loss(self, outputs: Float[Array, "T B 1"], batch: Batch) -> Float[Array, ""]:
+        """Mean squared error of the last step's output."""
+        return jnp.mean(jnp.square(self.answers(outputs) - batch.targets))
+
+    def metrics(self, outputs: Float[Array, "T B 1"], batch: Batch) -> dict[str, Float[Array, ""]]:
+        """Mean squared error, and the share of sequences answered within 0.04."""
+        error = self.answers(outputs) - batch.targets
+        return {
+            "mse": jnp.mean(jnp.square(error)),
+            "within_0.04": jnp.mean((jnp.abs(error) < TOLERANCE).astype(error.dtype)),
+        }
+
+    def baselines(self, data: tuple[()]) -> dict[str, float]:
+        """What is reached without memory of either operand, or with memory of one."""
+        del data
+        return {"always answer 1": 1 / 6, "one operand known": 1 / 12}
+
+    def answers(self, outputs: Float[Array, "T B 1"]) -> Float[Array, " B"]:
+        """The network's sum, read at the last step."""
+        return outputs[-1, :, 0]

@@ -1,0 +1,85 @@
+"""The copy task: read ten symbols, wait, and give them back in order.
+
+The input is ten symbols drawn from an alphabet of eight, then blanks with a delimiter as the last
+of them, then ten more blanks: ``T + 20`` steps. The target is blank at every step except the last
+ten, where it is the ten symbols. Without memory the best is to answer blank, then to guess among
+eight: a cross-entropy of ``10 ln 8 / (T + 20)`` a step.
+
+Reference: Hochreiter & Schmidhuber (1997), in the form of Arjovsky, Shah & Bengio (2016).
+"""
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from experiments.tasks.task import STRICT, Batch, Goal, Split
+from lstm_jax.types import PRNGKey
+
+ALPHABET = 8
+SYMBOLS = 10
+BLANK, DELIMITER = ALPHABET, ALPHABET + 1
+
+
+@dataclass(frozen=True, config=STRICT)
+class Copy:
+    """The copy task."""
+
+    metric: ClassVar[str] = "cross_entropy"
+    solved: ClassVar[Goal] = Goal("recall_accuracy", ">=", 0.99)
+    mastered: ClassVar[Goal | None] = Goal("perfect_sequences", ">=", 0.99)
+    input_size: ClassVar[int] = ALPHABET + 2
+    output_size: ClassVar[int] = ALPHABET + 1
+
+    name: Literal["copy"] = "copy"
+    delay: Annotated[int, Field(ge=1)] = 30
+    """time steps T between the symbols and their recall, the delimiter included"""
+
+    @property
+    def length(self) -> int:
+        """Time steps of a whole sequence, ``T + 20``."""
+        return self.delay + 2 * SYMBOLS
+
+    def load(self) -> tuple[()]:
+        """Nothing to load: sequences are made from the key."""
+        return ()
+
+    def sample(self, data: tuple[()], split: Split, key: PRNGKey, batch_size: int) -> Batch:
+        """Inputs ``[T + 20, B]`` of ten classes, and targets ``[T + 20, B]`` of nine."""
+        del data, split
+        symbols = jax.random.randint(key, (SYMBOLS, batch_size), 0, ALPHABET)
+        blanks = jnp.full((self.length, batch_size), BLANK)
+        return Batch(
+            inputs=blanks.at[:SYMBOLS].set(symbols).at[-SYMBOLS - 1].set(DELIMITER),
+            targets=blanks.at[-SYMBOLS:].set(symbols),
+        )
+
+    def loss(self, outputs: Float[Array, "T+20 B 9"], batch: Batch) -> Float[Array, ""]:
+        """Mean cross-entropy over every position, in nats."""
+        losses = optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets)
+        return jnp.mean(losses)
+
+    def metrics(
+        self, outputs: Float[Array, "T+20 B 9"], batch: Batch
+    ) -> dict[str, Float[Array, ""]]:
+        """Cross-entropy, the share of recalled symbols right, and of sequences without a slip."""
+        right = self.answers(outputs)[-SYMBOLS:] == batch.targets[-SYMBOLS:]
+        return {
+            "cross_entropy": self.loss(outputs, batch),
+            "recall_accuracy": jnp.mean(right.astype(outputs.dtype)),
+            "perfect_sequences": jnp.mean(jnp.all(right, axis=0).astype(outputs.dtype)),
+        }
+
+    def baselines(self, data: tuple[()]) -> dict[str, float]:
+        """What is reached without memory."""
+        del data
+        return {"memoryless": SYMBOLS * math.log(ALPHABET) / self.length}
+
+    def answers(self, outputs: Float[Array, "T+20 B 9"]) -> Array:
+        """The most likely class at every step ``[T + 20, B]``."""
+        return jnp.argmax(outputs, axis=-1)

@@ -1,0 +1,92 @@
+"""What a task is: its data, its loss, its metrics, and what counts as solved."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Array, Float
+from pydantic import ConfigDict
+
+from lstm_jax.types import PRNGKey, PyTree
+
+Split = Literal["train", "validation", "test"]
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+"""How every part of a config is validated: no unknown fields, no guessing at types."""
+
+
+class Batch(NamedTuple):
+    """Sequences to learn from, time first.
+
+    Attributes:
+      inputs: features ``[T, B, I]``, or class indices ``[T, B]`` to be one-hot encoded.
+      targets: whatever the task's loss compares the outputs with.
+    """
+
+    inputs: Array
+    targets: PyTree
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A threshold on a metric: ``metric < threshold`` or ``metric >= threshold``."""
+
+    metric: str
+    relation: Literal["<", ">="]
+    threshold: float
+
+    def reached(self, metrics: dict[str, Any]) -> np.ndarray:
+        """Whether the metrics reach the goal; elementwise where they hold one value a seed."""
+        value = np.asarray(metrics[self.metric])
+        return value < self.threshold if self.relation == "<" else value >= self.threshold
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.relation} {self.threshold:g}"
+
+
+class Task(Protocol):
+    """A frozen dataclass of settings with pure functions; its fields are the config's fields.
+
+    Attributes:
+      name: how config files call it.
+      metric: the metric that the learning curve shows, in the units of the baselines.
+      solved: the goal that training can stop at.
+      mastered: a stricter goal.
+    """
+
+    metric: ClassVar[str]
+    solved: ClassVar[Goal]
+    mastered: ClassVar[Goal | None]
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def input_size(self) -> int:
+        """Input features ``I``, or the number of input classes."""
+        ...
+
+    @property
+    def output_size(self) -> int:
+        """Outputs ``O`` a step."""
+        ...
+
+    def load(self) -> PyTree:
+        """The arrays that `sample` reads; empty where sequences are made from the key alone."""
+        ...
+
+    def sample(self, data: PyTree, split: Split, key: PRNGKey, batch_size: int) -> Batch:
+        """Draw sequences: a pure function of the key, to be called inside the jitted step."""
+        ...
+
+    def loss(self, outputs: Float[Array, "T B O"], batch: Batch) -> Float[Array, ""]:
+        """What training minimises, a mean over the batch."""
+        ...
+
+    def metrics(self, outputs: Float[Array, "T B O"], batch: Batch) -> dict[str, Float[Array, ""]]:
+        """What is reported, each a mean over the batch."""
+        ...
+
+    def baselines(self, data: PyTree) -> dict[str, float]:
+        """Values of `metric` that need no memory, by what reaches them."""
+        ...

@@ -1,0 +1,252 @@
+"""The LSTM: three gates, a tanh candidate, and a cell state that carries memory.
+
+    f_t = sigmoid(W_f [h_{t-1}, x_t] + b_f)        forget gate
+    i_t = sigmoid(W_i [h_{t-1}, x_t] + b_i)        input gate
+    g_t = tanh   (W_g [h_{t-1}, x_t] + b_g)        candidate
+    o_t = sigmoid(W_o [h_{t-1}, x_t] + b_o)        output gate
+    c_t = f_t * c_{t-1} + i_t * g_t                cell state
+    h_t = o_t * tanh(c_t)                          hidden state
+
+Reference: Hochreiter & Schmidhuber (1997), *Long short-term memory*, with the forget gate of
+Gers, Schmidhuber & Cummins (2000), *Learning to forget*.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstm_jax import initializers
+from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey
+
+
+class LSTMGates(NamedTuple):
+    """The activations inside one LSTM step, each ``[..., H]``.
+
+    Attributes:
+      i: input gate, in (0, 1).
+      f: forget gate, in (0, 1).
+      g: candidate, in (-1, 1).
+      o: output gate, in (0, 1).
+    """
+
+    i: Float[Array, "... H"]
+    f: Float[Array, "... H"]
+    g: Float[Array, "... H"]
+    o: Float[Array, "... H"]
+
+
+def lstm_init(
+    key: PRNGKey,
+    input_size: int,
+    hidden_size: int,
+    *,
+    kernel_init: Initializer = initializers.lecun_normal,
+    recurrent_kernel_init: Initializer = initializers.orthogonal_per_gate,
+    bias_init: Initializer = initializers.ForgetBias(1.0),
+    dtype: DType = jnp.float32,
+) -> LSTMParams:
+    """Draw the parameters of an LSTM.
+
+    Args:
+      key: typed random key.
+      input_size: number of input features ``I``.
+      hidden_size: number of hidden units ``H``.
+      kernel_init: initializer of the input kernel ``[I, 4H]``.
+      recurrent_kernel_init: initializer of the recurrent kernel ``[H, 4H]``.
+      bias_init: initializer of the bias ``[4H]``.
+      dtype: dtype of the parameters.
+
+    Returns:
+      `LSTMParams`, gate blocks in the order i, f, g, o.
+
+    Raises:
+      ValueError: when a size is below 1.
+
+    Reference:
+      See `lstm_jax.initializers` for the source of each default.
+
+    >>> params = lstm_init(jax.random.key(0), input_size=3, hidden_size=5)
+    >>> jax.tree.map(jnp.shape, params)
+    LSTMParams(kernel=(3, 20), recurrent_kernel=(5, 20), bias=(20,))
+    """
+    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+        if size < 1:
+            raise ValueError(f"lstm_init: {name} must be at least 1; got {size}")
+    k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
+    width = initializers.GATES * hidden_size
+    return LSTMParams(
+        kernel=kernel_init(k_kernel, (input_size, width), dtype),
+        recurrent_kernel=recurrent_kernel_init(k_recurrent, (hidden_size, width), dtype),
+        bias=bias_init(k_bias, (width,), dtype),
+    )
+
+
+def lstm_gates(
+    params: LSTMParams,
+    state: LSTMState | tuple[Float[Array, "... H"], Float[Array, "... H"]],
+    x: Float[Array, "... I"],
+) -> LSTMGates:
+    """The gates and the candidate of one step: ``i, f, o = sigmoid(.)`` and ``g = tanh(.)``.
+
+    Args:
+      params: `LSTMParams`.
+      state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
+      x: input ``x_t`` ``[..., I]``.
+
+    Returns:
+      `LSTMGates`, each ``[..., H]``, in the wider dtype of the parameters and ``c``.
+
+    Raises:
+      ValueError: when the shapes of `params`, `state` and `x` do not fit together.
+
+    Reference:
+      Gers, Schmidhuber & Cummins (2000), *Learning to forget*.
+
+    >>> params = lstm_init(jax.random.key(0), 3, 5)
+    >>> gates = lstm_gates(params, (jnp.zeros(5), jnp.zeros(5)), jnp.zeros(3))
+    >>> [round(float(gate[0]), 3) for gate in gates]  # the bias alone: f starts at sigmoid(1)
+    [0.5, 0.731, 0.0, 0.5]
+    """
+    h_tm1, c_tm1 = state
+    x = jnp.asarray(x)
+    _check_shapes(params, jnp.asarray(h_tm1), jnp.asarray(c_tm1), x)
+    # Products run in the parameters' dtype and accumulate in the wider dtype of the two, in which
+    # the nonlinearities run as well: bfloat16 products, float32 cell state.
+    dtype = jnp.promote_types(params.kernel.dtype, c_tm1.dtype)
+    z = (
+        _project(x, params.kernel, dtype)
+        + _project(h_tm1, params.recurrent_kernel, dtype)
+        + params.bias.astype(dtype)
+    )
+    z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
+    return LSTMGates(
+        i=jax.nn.sigmoid(z_i), f=jax.nn.sigmoid(z_f), g=jnp.tanh(z_g), o=jax.nn.sigmoid(z_o)
+    )
+
+
+def lstm_step(
+    params: LSTMParams,
+    state: LSTMState | tuple[Float[Array, "... H"], Float[Array, "... H"]],
+    x: Float[Array, "... I"],
+) -> LSTMState:
+    """Advance an LSTM one time step: ``c_t = f * c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``.
+
+    The new state has the dtypes of the old one, whatever the parameters' dtype, so the step can
+    be the body of a scan as it is.
+
+    Args:
+      params: `LSTMParams`.
+      state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
+      x: input ``x_t`` ``[..., I]``.
+
+    Returns:
+      `LSTMState` ``(h_t, c_t)``, each ``[..., H]``.
+
+    Raises:
+      ValueError: when the shapes of `params`, `state` and `x` do not fit together.
+
+    Reference:
+      Hochreiter & Schmidhuber (1997), *Long short-term memory*; Gers, Schmidhuber & Cummins
+      (2000), *Learning to forget*.
+
+    >>> params = lstm_init(jax.random.key(0), input_size=3, hidden_size=5)
+    >>> h, c = jnp.zeros((2, 5)), jnp.zeros((2, 5))
+    >>> h, c = lstm_step(params, (h, c), jnp.ones((2, 3)))
+    >>> h.shape, c.shape
+    ((2, 5), (2, 5))
+    """
+    h_tm1, c_tm1 = state
+    i, f, g, o = lstm_gates(params, state, x)
+    c_t = f * c_tm1.astype(f.dtype) + i * g
+    h_t = o * jnp.tanh(c_t)
+    return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
+
+
+@dataclass(frozen=True)
+class LSTM:
+    """The LSTM as a cell: the sizes and initializers, and three pure functions.
+
+    Args:
+      input_size: number of input features ``I``.
+      hidden_size: number of hidden units ``H``.
+      kernel_init: initializer of the input kernel ``[I, 4H]``.
+      recurrent_kernel_init: initializer of the recurrent kernel ``[H, 4H]``.
+      bias_init: initializer of the bias ``[4H]``.
+      dtype: dtype of the parameters and of ``h``; ``c`` is at least float32.
+
+    Raises:
+      ValueError: when a size is below 1.
+
+    Reference:
+      Hochreiter & Schmidhuber (1997), *Long short-term memory*; Gers, Schmidhuber & Cummins
+      (2000), *Learning to forget*.
+
+    >>> cell = LSTM(input_size=3, hidden_size=5)
+    >>> params = cell.init(jax.random.key(0))
+    >>> state = cell.step(params, cell.initial_state((2,)), jnp.ones((2, 3)))
+    >>> state.h.shape
+    (2, 5)
+    """
+
+    input_size: int
+    hidden_size: int
+    kernel_init: Initializer = initializers.lecun_normal
+    recurrent_kernel_init: Initializer = initializers.orthogonal_per_gate
+    bias_init: Initializer = initializers.ForgetBias(1.0)
+    dtype: DType = jnp.float32
+
+    def __post_init__(self) -> None:
+        for name in ("input_size", "hidden_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"LSTM: {name} must be at least 1; got {getattr(self, name)}")
+
+    def init(self, key: PRNGKey) -> LSTMParams:
+        """Draw parameters; see `lstm_init`."""
+        return lstm_init(
+            key,
+            self.input_size,
+            self.hidden_size,
+            kernel_init=self.kernel_init,
+            recurrent_kernel_init=self.recurrent_kernel_init,
+            bias_init=self.bias_init,
+            dtype=self.dtype,
+        )
+
+    def initial_state(self, batch_shape: Sequence[int] = ()) -> LSTMState:
+        """Zeros ``[*batch_shape, H]`` for h and c."""
+        shape = (*batch_shape, self.hidden_size)
+        c_dtype = jnp.promote_types(self.dtype, jnp.float32)
+        return LSTMState(h=jnp.zeros(shape, self.dtype), c=jnp.zeros(shape, c_dtype))
+
+    def gates(self, params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMGates:
+        """The gates of one step; see `lstm_gates`."""
+        return lstm_gates(params, state, x)
+
+    def step(self, params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMState:
+        """Advance one time step; see `lstm_step`."""
+        return lstm_step(params, state, x)
+
+
+def _project(
+    x: Float[Array, "... n"], kernel: Float[Array, "n 4*H"], dtype: DType
+) -> Float[Array, "... 4*H"]:
+    return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+
+
+def _check_shapes(params: LSTMParams, h: jax.Array, c: jax.Array, x: jax.Array) -> None:
+    input_size, width = params.kernel.shape
+    hidden_size = width // initializers.GATES
+    for name, array, size, letter in (
+        ("x", x, input_size, "I"),
+        ("h", h, hidden_size, "H"),
+        ("c", c, hidden_size, "H"),
+    ):
+        if array.ndim < 1 or array.shape[-1] != size:
+            raise ValueError(
+                f"lstm_step: {name} must have shape [..., {letter}] with {letter} = {size} to fit"
+                f" params; got {array.shape}"
+            )

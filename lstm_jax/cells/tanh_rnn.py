@@ -1,0 +1,99 @@
+"""The plain tanh recurrence: the network whose gradient vanishes, kept for comparison.
+
+h_t = tanh(W [h_{t-1}, x_t] + b)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstm_jax import initializers
+from lstm_jax.types import DType, Initializer, PRNGKey
+
+
+class TanhRNNParams(NamedTuple):
+    """Parameters of the tanh RNN.
+
+    Attributes:
+      kernel: input kernel ``[I, H]``.
+      recurrent_kernel: recurrent kernel ``[H, H]``.
+      bias: bias ``[H]``.
+    """
+
+    kernel: Float[Array, "I H"]
+    recurrent_kernel: Float[Array, "H H"]
+    bias: Float[Array, " H"]
+
+
+class TanhRNNState(NamedTuple):
+    """What the tanh RNN carries: its hidden state ``h`` ``[..., H]``."""
+
+    h: Float[Array, "... H"]
+
+
+@dataclass(frozen=True)
+class TanhRNN:
+    """The tanh RNN as a cell: ``h_t = tanh(W [h_{t-1}, x_t] + b)``.
+
+    Args:
+      input_size: number of input features ``I``.
+      hidden_size: number of hidden units ``H``.
+      kernel_init: initializer of the input kernel ``[I, H]``.
+      recurrent_kernel_init: initializer of the recurrent kernel ``[H, H]``.
+      bias_init: initializer of the bias ``[H]``.
+      dtype: dtype of the parameters and the state.
+
+    Raises:
+      ValueError: when a size is below 1.
+
+    Reference:
+      Elman (1990), *Finding structure in time*.
+
+    >>> cell = TanhRNN(input_size=3, hidden_size=5)
+    >>> params = cell.init(jax.random.key(0))
+    >>> cell.step(params, cell.initial_state((2,)), jnp.ones((2, 3))).h.shape
+    (2, 5)
+    """
+
+    input_size: int
+    hidden_size: int
+    kernel_init: Initializer = initializers.lecun_normal
+    recurrent_kernel_init: Initializer = initializers.orthogonal_per_gate
+    bias_init: Initializer = initializers.zeros
+    dtype: DType = jnp.float32
+
+    def __post_init__(self) -> None:
+        for name in ("input_size", "hidden_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TanhRNN: {name} must be at least 1; got {getattr(self, name)}")
+
+    def init(self, key: PRNGKey) -> TanhRNNParams:
+        """Draw parameters."""
+        k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
+        n, h = self.input_size, self.hidden_size
+        return TanhRNNParams(
+            kernel=self.kernel_init(k_kernel, (n, h), self.dtype),
+            recurrent_kernel=self.recurrent_kernel_init(k_recurrent, (h, h), self.dtype),
+            bias=self.bias_init(k_bias, (h,), self.dtype),
+        )
+
+    def initial_state(self, batch_shape: Sequence[int] = ()) -> TanhRNNState:
+        """Zeros ``[*batch_shape, H]``."""
+        return TanhRNNState(jnp.zeros((*batch_shape, self.hidden_size), self.dtype))
+
+    def step(
+        self, params: TanhRNNParams, state: TanhRNNState, x: Float[Array, "... I"]
+    ) -> TanhRNNState:
+        """Advance one time step."""
+        (h_tm1,) = state
+        dtype = params.kernel.dtype
+        z = (
+            jnp.matmul(jnp.asarray(x).astype(dtype), params.kernel)
+            + jnp.matmul(h_tm1.astype(dtype), params.recurrent_kernel)
+            + params.bias
+        )
+        return TanhRNNState(jnp.tanh(z).astype(h_tm1.dtype))

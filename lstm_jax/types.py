@@ -1,0 +1,86 @@
+"""The shapes everything is written in, and the types that pass between rooms.
+
+Axis letters, the same in every signature and docstring:
+
+====== =======================================
+``T``  time steps
+``B``  batch
+``I``  input features
+``H``  hidden units
+``...`` any number of batch axes, none included
+====== =======================================
+
+Time is axis 0 of every sequence; features are the last axis.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import jax
+from jaxtyping import Array, Float, Key
+
+PRNGKey = Key[Array, ""]
+"""A typed key, as made by `jax.random.key`."""
+
+DType = Any
+"""Anything JAX accepts as a dtype: ``jnp.float32``, ``"bfloat16"``, ``np.dtype``."""
+
+PyTree = Any
+"""Arrays in any nesting of tuples, lists, dicts and NamedTuples."""
+
+
+class LSTMParams(NamedTuple):
+    """Parameters of the LSTM; gate blocks in the order i, f, g, o along the last axis.
+
+    Attributes:
+      kernel: input kernel ``[I, 4H]``.
+      recurrent_kernel: recurrent kernel ``[H, 4H]``.
+      bias: bias ``[4H]``, the forget-gate bias included.
+    """
+
+    kernel: Float[Array, "I 4*H"]
+    recurrent_kernel: Float[Array, "H 4*H"]
+    bias: Float[Array, " 4*H"]
+
+
+class LSTMState(NamedTuple):
+    """What the LSTM carries from one step to the next. A plain ``(h, c)`` works as well.
+
+    Attributes:
+      h: hidden state ``[..., H]``, the one that layers show.
+      c: cell state ``[..., H]``, the conveyor belt.
+    """
+
+    h: Float[Array, "... H"]
+    c: Float[Array, "... H"]
+
+
+P = TypeVar("P")
+S = TypeVar("S")
+
+Initializer = Callable[[PRNGKey, Sequence[int], DType], jax.Array]
+"""``(key, shape, dtype) -> array``, as in `jax.nn.initializers`."""
+
+Step = Callable[[P, S, Any], S]
+"""One time step as a pure function: ``(params, state, x) -> state``."""
+
+
+@runtime_checkable
+class Cell(Protocol[P, S]):
+    """A recurrence: hyper-parameters in frozen fields, and three pure functions.
+
+    A cell holds no arrays. It is hashable and comparable, so that it can be a static argument
+    of `jax.jit`. The first field of its state is what a layer shows.
+    """
+
+    def init(self, key: PRNGKey) -> P:
+        """Draw parameters."""
+        ...
+
+    def initial_state(self, batch_shape: Sequence[int] = ()) -> S:
+        """The state before the first step, for these batch axes."""
+        ...
+
+    def step(self, params: P, state: S, x: Any, /) -> S:
+        """Advance one time step."""
+        ...

@@ -1,0 +1,142 @@
+"""The one door through which a cell is run over a sequence."""
+
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstm_jax import kernels
+from lstm_jax.types import Cell, P, PyTree, S, Step
+
+
+def unroll(
+    cell: Cell[P, S] | Step[P, S],
+    params: P,
+    xs: PyTree,
+    state: S | None = None,
+    *,
+    reverse: bool = False,
+    unroll: int = 1,
+) -> tuple[S, Float[Array, "T ... H"]]:
+    """Run a cell over a sequence: ``s_t = step(params, s_{t-1}, x_t)`` for ``t = 1 .. T``.
+
+    Args:
+      cell: a cell, or a bare step function ``(params, state, x) -> state``.
+      params: the cell's parameters.
+      xs: inputs ``[T, ..., I]``; for cells that take one, a pytree with leaves ``[T, ...]``.
+      state: state before the first step, with the batch axes of `xs`; a cell's own initial state
+        when not given. A bare step function needs one. A plain ``(h, c)`` works.
+      reverse: run from the last step to the first. Outputs stay in the order of the inputs, and
+        the final state is the one after step 1.
+      unroll: steps per iteration of the compiled loop; changes speed, never values.
+
+    Returns:
+      ``(final, outputs)``: the state after the last step run, and the first field of every state
+      (``h``) stacked, ``[T, ..., H]``.
+
+    Raises:
+      TypeError: when `cell` is neither a cell nor a function, `state` is missing for a bare step
+        function, or the step changes the structure or a dtype of the state.
+      ValueError: when `xs` has no time axis, its leaves differ in length, `unroll` is below 1, or
+        the step changes the shape of the state.
+
+    Reference:
+      Hochreiter & Schmidhuber (1997), *Long short-term memory*.
+
+    >>> from lstm_jax import LSTM
+    >>> cell = LSTM(input_size=3, hidden_size=5)
+    >>> params = cell.init(jax.random.key(0))
+    >>> final, outputs = unroll(cell, params, jnp.ones((7, 2, 3)))
+    >>> outputs.shape, bool(jnp.array_equal(outputs[-1], final.h))
+    ((7, 2, 5), True)
+    """
+    if unroll < 1:
+        raise ValueError(f"unroll: unroll must be at least 1; got {unroll}")
+    step, state = prepare(cell, params, xs, state)
+    return kernels.scan(step, params, xs, state, emit=_first_field, reverse=reverse, unroll=unroll)
+
+
+def prepare(
+    cell: Cell[P, S] | Step[P, S], params: P, xs: PyTree, state: S | None, name: str = "unroll"
+) -> tuple[Step[P, S], S]:
+    """Check a cell against its inputs, and give its step and a state of the step's own structure.
+
+    Args:
+      cell: a cell or a bare step function.
+      params: the cell's parameters.
+      xs: inputs, leaves ``[T, ...]``.
+      state: state before the first step, or None for the cell's own.
+      name: the public function to name in errors.
+
+    Returns:
+      ``(step, state)``.
+
+    Raises:
+      TypeError, ValueError: as `unroll`.
+
+    >>> from lstm_jax import lstm_init, lstm_step
+    >>> params = lstm_init(jax.random.key(0), 3, 5)
+    >>> step, state = prepare(lstm_step, params, jnp.ones((7, 3)), (jnp.zeros(5), jnp.zeros(5)))
+    >>> type(state).__name__
+    'LSTMState'
+    """
+    x_1 = _first_input(xs, name)
+    if isinstance(cell, Cell):
+        step = cell.step
+        if state is None:
+            state = cell.initial_state(jax.tree.leaves(x_1)[0].shape[:-1])
+    elif callable(cell):
+        step = cast(Step[P, S], cell)
+        if state is None:
+            raise TypeError(f"{name}: a bare step function needs `state`; got None")
+    else:
+        raise TypeError(
+            f"{name}: cell must be a cell or a step function (params, state, x) -> state;"
+            f" got {type(cell).__name__}"
+        )
+    return step, _as_carry(step, params, state, x_1, name)
+
+
+def _first_input(xs: PyTree, name: str) -> PyTree:
+    """Shapes and dtypes of one time step of `xs`; needs no step to exist."""
+    leaves = jax.tree.leaves(xs)
+    if not leaves:
+        raise ValueError(f"{name}: xs must hold at least one array [T, ...]; got {xs!r}")
+    shapes = [jnp.shape(leaf) for leaf in leaves]
+    if any(len(shape) == 0 for shape in shapes):
+        raise ValueError(f"{name}: xs must have time as axis 0, [T, ...]; got shapes {shapes}")
+    if len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(f"{name}: the arrays in xs differ in length T; got shapes {shapes}")
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), xs
+    )
+
+
+def _as_carry(step: Step[P, S], params: P, state: S, x_1: PyTree, name: str) -> S:
+    """The given state in the structure that the step returns, so that it can be a scan's carry."""
+    state = jax.tree.map(jnp.asarray, state)
+    new = jax.eval_shape(step, params, state, x_1)
+    old_leaves, new_leaves = jax.tree.leaves(state), jax.tree.leaves(new)
+    if len(old_leaves) != len(new_leaves):
+        raise TypeError(
+            f"{name}: the step must return a state like the one it was given,"
+            f" with {len(old_leaves)} arrays; got {len(new_leaves)}"
+        )
+    for old, after in zip(old_leaves, new_leaves, strict=True):
+        if old.shape != after.shape:
+            raise ValueError(
+                f"{name}: state must have the batch axes of xs; a state of shape {old.shape}"
+                f" came out of the step with shape {after.shape}"
+            )
+        if old.dtype != after.dtype:
+            raise TypeError(
+                f"{name}: the step must keep the dtypes of the state; {old.dtype} became"
+                f" {after.dtype}"
+            )
+    return jax.tree.unflatten(jax.tree.structure(new), old_leaves)
+
+
+def _first_field(state_tm1: Any, x_t: Any, state_t: Any) -> Any:
+    del state_tm1, x_t
+    return state_t[0]
