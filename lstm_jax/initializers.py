@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.nn import initializers as jax_initializers
 from jaxtyping import Array, Float
 
-from lstm_jax.types import DType, PRNGKey
+from lstm_jax.types import DType, PRNGKey, wider
 
 GATES = 4
 """Gate blocks of an LSTM kernel: i, f, g, o."""
@@ -78,7 +78,7 @@ def orthogonal_per_gate(
             f" got {tuple(shape)}"
         )
     hidden_size, width = shape
-    draw_dtype = jnp.promote_types(dtype, jnp.float32)
+    draw_dtype = wider(dtype, jnp.float32)
     keys = jax.random.split(key, width // hidden_size)
     orthogonal = jax_initializers.orthogonal()
     blocks = [orthogonal(k, (hidden_size, hidden_size), draw_dtype) for k in keys]
@@ -160,7 +160,7 @@ class Chrono:
     ) -> Float[Array, " 4*H"]:
         """Draw a bias of `shape` ``(4H,)``."""
         hidden_size = _gate_width("Chrono", shape)
-        draw_dtype = jnp.promote_types(dtype, jnp.float32)
+        draw_dtype = wider(dtype, jnp.float32)
         u = jax.random.uniform(key, (hidden_size,), draw_dtype, minval=1.0, maxval=self.t_max - 1.0)
         b_f = jnp.log(u)
         rest = jnp.zeros_like(b_f)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 PRNGKey = Key[Array, ""]
@@ -53,6 +54,16 @@ class LSTMState(NamedTuple):
 
     h: Float[Array, "... H"]
     c: Float[Array, "... H"]
+
+
+def wider(a: DType, b: DType) -> DType:
+    """The dtype that holds both, asked for outright: strict promotion does not refuse it.
+
+    >>> wider(jnp.bfloat16, jnp.float32)
+    dtype('float32')
+    """
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(a, b)
 
 
 P = TypeVar("P")

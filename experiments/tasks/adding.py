@@ -43,7 +43,7 @@ class Adding:
         return ()
 
     def sample(self, data: tuple[()], split: Split, key: PRNGKey, batch_size: int) -> Batch:
-        """Inputs ``[T, B, 2]`` of value and marker, and targets ``[B]``."""
+        """Inputs ``[T, B, 2]`` of value and marker, and targets ``[1, B]``."""
         del data, split
         k_values, k_first, k_second = jax.random.split(key, 3)
         half = self.length // 2
@@ -54,7 +54,7 @@ class Adding:
         markers = ((t == first) | (t == second)).astype(values.dtype)
         return Batch(
             inputs=jnp.stack([values, markers], axis=-1),
-            targets=jnp.sum(values * markers, axis=0),
+            targets=jnp.sum(values * markers, axis=0, keepdims=True),
         )
 
     def loss(self, outputs: Float[Array, "T B 1"], batch: Batch) -> Float[Array, ""]:
@@ -74,6 +74,6 @@ class Adding:
         del data
         return {"always answer 1": 1 / 6, "one operand known": 1 / 12}
 
-    def answers(self, outputs: Float[Array, "T B 1"]) -> Float[Array, " B"]:
+    def answers(self, outputs: Float[Array, "T B 1"]) -> Float[Array, "1 B"]:
         """The network's sum, read at the last step."""
-        return outputs[-1, :, 0]
+        return outputs[-1:, :, 0]

@@ -16,11 +16,12 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class Batch(NamedTuple):
-    """Sequences to learn from, time first.
+    """Sequences to learn from: time is axis 0 and the batch is axis 1 of every array.
 
     Attributes:
       inputs: features ``[T, B, I]``, or class indices ``[T, B]`` to be one-hot encoded.
-      targets: whatever the task's loss compares the outputs with.
+      targets: what the task's loss compares the outputs with, arrays ``[T, B]``, or ``[1, B]``
+        where only the last step counts.
     """
 
     inputs: Array
@@ -48,27 +49,22 @@ class Task(Protocol):
     """A frozen dataclass of settings with pure functions; its fields are the config's fields.
 
     Attributes:
-      name: how config files call it.
       metric: the metric that the learning curve shows, in the units of the baselines.
       solved: the goal that training can stop at.
       mastered: a stricter goal.
+      input_size: input features ``I``, or the number of input classes.
+      output_size: outputs ``O`` a step.
     """
 
     metric: ClassVar[str]
     solved: ClassVar[Goal]
     mastered: ClassVar[Goal | None]
+    input_size: ClassVar[int]
+    output_size: ClassVar[int]
 
     @property
-    def name(self) -> str: ...
-
-    @property
-    def input_size(self) -> int:
-        """Input features ``I``, or the number of input classes."""
-        ...
-
-    @property
-    def output_size(self) -> int:
-        """Outputs ``O`` a step."""
+    def name(self) -> str:
+        """How config files call the task."""
         ...
 
     def load(self) -> PyTree:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey
+from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey, wider
 
 
 class LSTMGates(NamedTuple):
@@ -111,12 +111,11 @@ def lstm_gates(
     >>> [round(float(gate[0]), 3) for gate in gates]  # the bias alone: f starts at sigmoid(1)
     [0.5, 0.731, 0.0, 0.5]
     """
-    h_tm1, c_tm1 = state
-    x = jnp.asarray(x)
-    _check_shapes(params, jnp.asarray(h_tm1), jnp.asarray(c_tm1), x)
+    h_tm1, c_tm1, x = map(jnp.asarray, (*state, x))
+    _check_shapes(params, h_tm1, c_tm1, x)
     # Products run in the parameters' dtype and accumulate in the wider dtype of the two, in which
     # the nonlinearities run as well: bfloat16 products, float32 cell state.
-    dtype = jnp.promote_types(params.kernel.dtype, c_tm1.dtype)
+    dtype = wider(params.kernel.dtype, c_tm1.dtype)
     z = (
         _project(x, params.kernel, dtype)
         + _project(h_tm1, params.recurrent_kernel, dtype)
@@ -159,8 +158,8 @@ def lstm_step(
     >>> h.shape, c.shape
     ((2, 5), (2, 5))
     """
-    h_tm1, c_tm1 = state
-    i, f, g, o = lstm_gates(params, state, x)
+    h_tm1, c_tm1 = map(jnp.asarray, state)
+    i, f, g, o = lstm_gates(params, (h_tm1, c_tm1), x)
     c_t = f * c_tm1.astype(f.dtype) + i * g
     h_t = o * jnp.tanh(c_t)
     return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
@@ -219,7 +218,7 @@ class LSTM:
     def initial_state(self, batch_shape: Sequence[int] = ()) -> LSTMState:
         """Zeros ``[*batch_shape, H]`` for h and c."""
         shape = (*batch_shape, self.hidden_size)
-        c_dtype = jnp.promote_types(self.dtype, jnp.float32)
+        c_dtype = wider(self.dtype, jnp.float32)
         return LSTMState(h=jnp.zeros(shape, self.dtype), c=jnp.zeros(shape, c_dtype))
 
     def gates(self, params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMGates:
@@ -238,8 +237,18 @@ def _project(
 
 
 def _check_shapes(params: LSTMParams, h: jax.Array, c: jax.Array, x: jax.Array) -> None:
-    input_size, width = params.kernel.shape
-    hidden_size = width // initializers.GATES
+    input_size, hidden_size = params.kernel.shape[0], params.recurrent_kernel.shape[0]
+    width = initializers.GATES * hidden_size
+    for name, array, shape, letters in (
+        ("kernel", params.kernel, (input_size, width), "[I, 4H]"),
+        ("recurrent_kernel", params.recurrent_kernel, (hidden_size, width), "[H, 4H]"),
+        ("bias", params.bias, (width,), "[4H]"),
+    ):
+        if array.shape != shape:
+            raise ValueError(
+                f"lstm_step: params.{name} must have shape {letters} with H = {hidden_size};"
+                f" got {array.shape}"
+            )
     for name, array, size, letter in (
         ("x", x, input_size, "I"),
         ("h", h, hidden_size, "H"),
@@ -250,3 +259,10 @@ def _check_shapes(params: LSTMParams, h: jax.Array, c: jax.Array, x: jax.Array) 
                 f"lstm_step: {name} must have shape [..., {letter}] with {letter} = {size} to fit"
                 f" params; got {array.shape}"
             )
+    batch_shapes = {"x": x.shape[:-1], "h": h.shape[:-1], "c": c.shape[:-1]}
+    try:
+        jnp.broadcast_shapes(*batch_shapes.values())
+    except ValueError:
+        raise ValueError(
+            f"lstm_step: the batch axes of x, h and c must agree; got {batch_shapes}"
+        ) from None

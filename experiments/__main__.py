@@ -1,0 +1,76 @@
+"""The command line: ``python -m experiments {train,evaluate,list}``."""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.errors import Interrupted, TrainingFailed, UserError
+
+USAGE = """\
+usage: python -m experiments COMMAND ...
+
+commands:
+  train CONFIG [--workdir DIR] [--any.field value ...]
+      train what a config file describes, or go on where it stopped
+  evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
+      test a trained model, also on another length or more sequences
+  list [FOLDER]
+      the configs, and what to expect of each
+
+python -m experiments train CONFIG --help shows every field with the file's values."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed, 2 bad usage, 128 + N signal N."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return run_command(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except TrainingFailed as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        return 128 + error.signum
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has closed it; nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command."""
+    # The commands are imported on use, so that usage and typing errors answer at once.
+    match arguments:
+        case [] | ["-h" | "--help", *_]:
+            print(USAGE)
+            return 0 if arguments else 2
+        case ["train", *rest]:
+            from experiments import commands
+
+            return commands.train(rest, "python -m experiments " + shlex.join(arguments))
+        case ["evaluate", *rest]:
+            from experiments import commands
+
+            return commands.evaluate(rest)
+        case ["list", *rest]:
+            from experiments.listing import list_configs
+
+            return list_configs([Path(folder) for folder in rest])
+        case [command, *_]:
+            from difflib import get_close_matches
+
+            close = get_close_matches(command, ["train", "evaluate", "list"], n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"unknown command {command!r}{hint}\n{USAGE}")
+    raise AssertionError(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

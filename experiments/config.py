@@ -1,0 +1,104 @@
+"""The typed schema of a config file. Every part is frozen, and unknown fields are errors."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from experiments.tasks import AnyTask
+from experiments.tasks.task import STRICT
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelConfig:
+    """A recurrent layer and a linear readout."""
+
+    cell: Literal["lstm", "tanh_rnn"] = "lstm"
+    """the recurrence"""
+    hidden_size: Count = 128
+    """hidden units H"""
+    forget_bias: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    """initial bias of the LSTM's forget gate"""
+    chrono_t_max: Annotated[float, Field(ge=2, allow_inf_nan=False)] | None = None
+    """longest dependency to expect, in steps: chrono initialisation instead of forget_bias"""
+
+
+@dataclass(frozen=True, config=STRICT)
+class OptimizerConfig:
+    """Gradient clipping, then the optimizer, with its learning-rate schedule."""
+
+    name: Literal["adam", "rmsprop"] = "adam"
+    """update rule"""
+    learning_rate: Positive = 1e-3
+    """learning rate, the highest of the schedule"""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """course of the learning rate over the updates; cosine ends at zero"""
+    warmup_updates: Annotated[int, Field(ge=0)] = 0
+    """updates over which the learning rate rises linearly from zero"""
+    clip_norm: Positive | None = 1.0
+    """largest global norm of the gradient; none for no clipping"""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainConfig:
+    """How long to train, and how often to look."""
+
+    batch_size: Count = 32
+    """sequences per update"""
+    updates: Count = 10_000
+    """updates at most"""
+    stop_when: Literal["solved", "mastered", "never"] = "solved"
+    """goal on held-out sequences at which a seed stops early"""
+    log_every: Count = 50
+    """updates per line of metrics.jsonl, and per dispatch to the device"""
+    eval_every: Count = 100
+    """updates between evaluations on held-out sequences"""
+    checkpoint_every: Count = 1000
+    """updates between checkpoints"""
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvalConfig:
+    """The held-out sequences."""
+
+    sequences: Count = 2000
+    """how many held-out sequences to evaluate on"""
+    batch_size: Count = 500
+    """how many of them at a time"""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """One experiment."""
+
+    task: Annotated[AnyTask, Field(discriminator="name")]
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """first seed"""
+    seeds: Count = 1
+    """how many models to train at once, with seeds seed, seed + 1, ..."""
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> "Config":
+        for name in ("eval_every", "checkpoint_every"):
+            if getattr(self.train, name) % self.train.log_every:
+                raise ValueError(
+                    f"train.{name} must be a multiple of train.log_every"
+                    f" ({self.train.log_every}); got {getattr(self.train, name)}"
+                )
+        if self.eval.sequences % self.eval.batch_size:
+            raise ValueError(
+                f"eval.sequences must be a multiple of eval.batch_size"
+                f" ({self.eval.batch_size}); got {self.eval.sequences}"
+            )
+        if self.train.stop_when == "mastered" and self.task.mastered is None:
+            raise ValueError(
+                f"train.stop_when: the task {self.task.name!r} defines no 'mastered'; use 'solved'"
+            )
+        return self

@@ -1,0 +1,262 @@
+"""From a YAML file and command-line overrides to a `Config`, with errors a person can act on."""
+
+import dataclasses
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from experiments.config import Config
+from experiments.errors import UserError
+from experiments.tasks import Adding, Chars, Copy
+
+TASKS = {task.name: task for task in (Adding, Copy, Chars)}
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as people read it: ``3e-4`` is a number, ``no`` a word, and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the parent, but a repeated key is an error, not the silent loss of the first."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", node.value[i][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag.rpartition(":")[2] not in ("bool", "float", "timestamp")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF")
+)
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?$"
+        r"|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a config file and apply overrides by dotted name.
+
+    Args:
+      path: the YAML file.
+      overrides: values by dotted name, for example ``{"model.hidden_size": 64}``.
+
+    Returns:
+      The validated config.
+
+    Raises:
+      UserError: when the file cannot be read or parsed, or a field is unknown or invalid.
+    """
+    tree = _read_yaml(path)
+    overrides = overrides or {}
+    for name, value in overrides.items():
+        _set(tree, name, value)
+    return _validate(tree, path, overrides)
+
+
+def dump_config(config: Config) -> str:
+    """The config as YAML, every field written out."""
+    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """Read ``--any.field value`` and ``--any.field=value``; values are written as in YAML.
+
+    Raises:
+      UserError: when a flag has no value, a value no flag, or a value is not YAML.
+
+    >>> parse_overrides(["--model.hidden_size", "64", "--optimizer.learning_rate=3e-4"])
+    {'model.hidden_size': 64, 'optimizer.learning_rate': 0.0003}
+    """
+    overrides: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        flag = rest.pop(0)
+        if not flag.startswith("--") or flag == "--":
+            raise UserError(f"unexpected argument {flag!r}; fields are set by --any.field value")
+        name, equals, text = flag[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UserError(f"--{name} needs a value")
+            text = rest.pop(0)
+        overrides[name.replace("-", "_")] = _parse_value(name, text)
+    return overrides
+
+
+def differences(ours: Config, theirs: Config) -> list[str]:
+    """Fields in which two configs differ, as ``name: ours, not theirs``."""
+    a, b = _leaves(dataclasses.asdict(ours)), _leaves(dataclasses.asdict(theirs))
+    missing = "(none)"
+    return [
+        f"{name}: {a.get(name, missing)}, not {b.get(name, missing)}"
+        for name in dict.fromkeys([*a, *b])
+        if a.get(name, missing) != b.get(name, missing)
+    ]
+
+
+def field_names(task: str | None = None) -> list[str]:
+    """Every dotted field name, with those of one task, or of all tasks."""
+    tasks = [TASKS[task]] if task in TASKS else list(TASKS.values())
+    names = dict.fromkeys(
+        f"task.{field.name}" for cls in tasks for field in dataclasses.fields(cls)
+    )
+    for field in dataclasses.fields(Config):
+        if field.name == "task":
+            continue
+        if dataclasses.is_dataclass(field.default):
+            names |= dict.fromkeys(
+                f"{field.name}.{sub.name}" for sub in dataclasses.fields(field.default)
+            )
+        else:
+            names[field.name] = None
+    return list(names)
+
+
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The valid dotted name that was most likely meant, if any is near.
+
+    >>> nearest("model.hiden_size", ["model.hidden_size", "train.updates"])
+    'model.hidden_size'
+    >>> nearest("hidden_size", ["model.hidden_size", "train.updates"])
+    'model.hidden_size'
+    """
+    tail = name.rsplit(".", 1)[-1]
+    tails = {candidate.rsplit(".", 1)[-1]: candidate for candidate in names}
+    if tail in tails:
+        return tails[tail]
+    for word, words in ((name, {n: n for n in names}), (tail, tails)):
+        close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+        if close:
+            return words[close[0]]
+    return None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        siblings = [str(p) for p in sorted(path.parent.glob("*.y*ml"))]
+        close = difflib.get_close_matches(str(path), siblings, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"{path}: no such file{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(f"{path}: cannot be read: {reason}") from None
+    try:
+        tree = yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise UserError(f"{path}: {place}{problem}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: a config is a mapping of fields; got {type(tree).__name__}")
+    return tree
+
+
+def _parse_value(name: str, text: str) -> Any:
+    if text in ("none", "None"):
+        return None
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError:
+        raise UserError(f"--{name}: {text!r} is not a value") from None
+
+
+def _set(tree: dict[str, Any], name: str, value: Any) -> None:
+    *sections, leaf = name.split(".")
+    for section in sections:
+        below = tree.setdefault(section, {})
+        if not isinstance(below, dict):
+            raise UserError(f"--{name}: unknown field; {section} is a single value")
+        tree = below
+    tree[leaf] = value
+
+
+def _validate(tree: dict[str, Any], path: Path, overrides: dict[str, Any]) -> Config:
+    def source(name: str) -> str:
+        return f"--{name}" if name in overrides else f"{path}: {name}"
+
+    task = tree.get("task")
+    task_name = task.get("name") if isinstance(task, dict) else None
+    names = field_names(task_name)
+    sections = {name.partition(".")[0] for name in names if "." in name}
+    messages = []
+    for name in _leaves(tree):
+        if name not in names and name not in sections:
+            hint = nearest(name, names)
+            messages.append(
+                f"{source(name)}: unknown field" + (f"; did you mean {hint}?" if hint else "")
+            )
+    try:
+        # As JSON, since strict validation takes mappings for dataclasses only from there.
+        config = TypeAdapter(Config).validate_json(json.dumps(tree))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            if detail["type"] != "unexpected_keyword_argument":
+                messages.append(_message(detail, source))
+    else:
+        if not messages:
+            return config
+    raise UserError("\n".join(messages))
+
+
+def _message(detail: Any, source: Any) -> str:
+    """One pydantic error as one line."""
+    # The discriminated union puts the task's own name into the path.
+    path = [str(p) for i, p in enumerate(detail["loc"]) if not (i == 1 and p in TASKS)]
+    name, given = ".".join(path), detail["input"]
+    match detail["type"]:
+        case "union_tag_invalid" | "union_tag_not_found":
+            name = f"{name}.name"
+            given = detail["ctx"].get("tag")
+            close = difflib.get_close_matches(str(given), TASKS, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            return f"{source(name)}: must be one of {', '.join(TASKS)}; got {given}{hint}"
+        case "missing":
+            return f"{source(name)}: missing"
+        case "value_error" if not name:
+            message = str(detail["ctx"]["error"])
+            field, _, rest = re.split(r"( must|:)", message, maxsplit=1) + [""] * 0
+            return source(field) + message[len(field) :] if rest else message
+        case "literal_error":
+            close = difflib.get_close_matches(
+                str(given), re.findall(r"'(\w+)'", detail["ctx"]["expected"]), n=1
+            )
+            hint = f"; did you mean {close[0]}?" if close else ""
+            return f"{source(name)}: must be {detail['ctx']['expected']}; got {given!r}{hint}"
+        case "dataclass_type":
+            return f"{source(name)}: must be a mapping of fields; got {given!r}"
+    wanted = detail["msg"].removeprefix("Input should be ")
+    return f"{source(name)}: must be {wanted}; got {given!r}"
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping by dotted names."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            leaves |= _leaves(value, f"{name}.")
+        else:
+            leaves[name] = value
+    return leaves

@@ -1,0 +1,40 @@
+"""The configs at hand, each with what its header says."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.errors import UserError
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def list_configs(folders: Sequence[Path]) -> int:
+    """Print every config file of the folders with its header."""
+    folders = folders or [CONFIGS]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder")
+        paths = sorted(folder.glob("*.yaml"))
+        if not paths:
+            raise UserError(f"{folder}: holds no configs (*.yaml)")
+        for path in paths:
+            print(_relative(path))
+            for line in header(path):
+                print(f"    {line}")
+            print()
+    return 0
+
+
+def header(path: Path) -> list[str]:
+    """The comment that a config file starts with."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return lines
+
+
+def _relative(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,194 @@
+"""The host's side of a run: dispatch, log, evaluate, checkpoint, resume, stop."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import figures
+from experiments.config import Config
+from experiments.errors import Interrupted, TrainingFailed
+from experiments.progress import Reporter, make_reporter
+from experiments.signals import caught_signals
+from experiments.summary import summarize
+from experiments.tasks import Split
+from experiments.train import Stats, Training, make_training
+from experiments.workdir import Progress, Workdir
+from lstm_jax.types import PyTree
+
+
+def train(config: Config, path: Path, command: str) -> dict[str, Any]:
+    """Train, or go on where the same config stopped, and write everything to the workdir.
+
+    Args:
+      config: what to train.
+      path: the workdir.
+      command: the command line to name in the summary.
+
+    Returns:
+      The summary, as in summary.json.
+
+    Raises:
+      UserError: when the workdir holds another config, or data is missing.
+      TrainingFailed: when a loss or gradient is not finite.
+      Interrupted: when a signal arrived; the state is saved.
+    """
+    workdir = Workdir.create(path, config)
+    finished = workdir.summary()
+    if finished is not None:
+        return finished
+    try:
+        with caught_signals() as caught:
+            run = Run(config, workdir, make_training(config))
+            name = f"{config.task.name} seed {config.seed}"
+            if config.seeds > 1:
+                name += f" to {config.seed + config.seeds - 1}"
+            with make_reporter(name, run.progress.update, config.train.updates) as reporter:
+                while not run.done and not caught:
+                    run.advance(reporter)
+            run.save()
+            if not run.done and caught.signum is not None:
+                raise Interrupted(
+                    caught.signum,
+                    f"stopped at update {run.progress.update}; the state is saved in {path},"
+                    " and the same command goes on from there",
+                )
+            summary = summarize(config, run.progress, run.test(), run.baselines(), command)
+            figures.draw(config, run.states.params, run.data, workdir, summary)
+            workdir.write_summary(summary)
+            return summary
+    finally:
+        workdir.checkpoints.close()
+
+
+class Run:
+    """A run in progress: the states on the device, and what is known about them on the host."""
+
+    def __init__(self, config: Config, workdir: Workdir, training: Training) -> None:
+        self.config, self.workdir, self.training = config, workdir, training
+        self.data: PyTree = config.task.load()
+        states = training.init()
+        restored = workdir.checkpoints.restore(states)
+        if restored is None:
+            nothing: list[int | None] = [None] * config.seeds
+            self.states = states
+            self.progress = Progress(
+                solved_at=list(nothing), mastered_at=list(nothing), stopped_at=list(nothing)
+            )
+        else:
+            self.states, self.progress = restored
+        workdir.rewind_metrics(self.progress.update)
+
+    @property
+    def active(self) -> np.ndarray:
+        """The seeds that still train ``[N]``."""
+        return np.array([at is None for at in self.progress.stopped_at])
+
+    @property
+    def done(self) -> bool:
+        """Whether all updates are done, or every seed has stopped early."""
+        return self.progress.update >= self.config.train.updates or not self.active.any()
+
+    def advance(self, reporter: Reporter) -> None:
+        """Train up to the next line of metrics.jsonl; evaluate and save where it is time."""
+        began = time.perf_counter()
+        train, progress, active = self.config.train, self.progress, self.active
+        start = progress.update
+        end = min(start - start % train.log_every + train.log_every, train.updates)
+        with self._device_time():
+            self.states, stats = jax.block_until_ready(
+                self.training.run(self.data, self.states, jnp.asarray(active), end - start)
+            )
+        stats = jax.tree.map(np.asarray, stats)
+        self._check_finite(stats, active, start)
+        progress.update = end
+        record: dict[str, Any] = {
+            "update": end,
+            "sequences": end * train.batch_size,
+            "loss": _of_active(stats.loss.mean(axis=1), active),
+            "grad_norm": _of_active(stats.grad_norm.mean(axis=1), active),
+        }
+        evaluated = end % train.eval_every == 0 or end == train.updates
+        if evaluated:
+            with self._device_time():
+                metrics = self._evaluate("validation")
+            record["validation"] = {k: _of_active(v, active) for k, v in metrics.items()}
+            self._note_goals(metrics, active)
+        self.workdir.append_metrics(record)
+        # The time is counted before the checkpoint, so that the checkpoint holds it.
+        progress.seconds += time.perf_counter() - began
+        if end % train.checkpoint_every == 0:
+            began = time.perf_counter()
+            self.save()
+            progress.seconds += time.perf_counter() - began
+        reporter.show(end, _describe(record), evaluated=evaluated)
+
+    def save(self) -> None:
+        """Save a checkpoint of where the run is."""
+        if self.progress.update:
+            self.workdir.checkpoints.save(self.states, self.progress)
+
+    def test(self) -> dict[str, np.ndarray]:
+        """The metrics of every seed ``[N]`` on sequences that nothing was chosen by."""
+        return self._evaluate("test")
+
+    def baselines(self) -> dict[str, float]:
+        """What the task's metric is without memory."""
+        return self.config.task.baselines(self.data)
+
+    def _evaluate(self, split: Split) -> dict[str, np.ndarray]:
+        metrics = self.training.evaluate(self.data, split, self.states.params)
+        return {name: np.asarray(value) for name, value in metrics.items()}
+
+    @contextmanager
+    def _device_time(self) -> Iterator[None]:
+        """Count the time as the device's: what runs inside waits for the result."""
+        began = time.perf_counter()
+        yield
+        self.progress.device_seconds += time.perf_counter() - began
+
+    def _note_goals(self, metrics: dict[str, np.ndarray], active: np.ndarray) -> None:
+        task, progress = self.config.task, self.progress
+        goals = {"solved": (task.solved, progress.solved_at)}
+        if task.mastered is not None:
+            goals["mastered"] = (task.mastered, progress.mastered_at)
+        for name, (goal, reached_at) in goals.items():
+            reached = goal.reached(metrics)
+            for i in np.flatnonzero(reached & active):
+                if reached_at[i] is None:
+                    reached_at[i] = progress.update
+                if name == self.config.train.stop_when:
+                    progress.stopped_at[i] = progress.update
+
+    def _check_finite(self, stats: Stats, active: np.ndarray, start: int) -> None:
+        for name, values in stats._asdict().items():
+            bad = ~np.isfinite(values) & active[:, None]
+            if bad.any():
+                seed, offset = np.argwhere(bad)[np.argwhere(bad)[:, 1].argmin()]
+                raise TrainingFailed(
+                    f"{name} became {values[seed, offset]} at update {start + offset + 1}"
+                    f" (seed {self.config.seed + seed}); what was logged and saved before stays in"
+                    f" {self.workdir.path}. A lower optimizer.learning_rate or"
+                    " optimizer.clip_norm may help."
+                )
+
+
+def _of_active(values: np.ndarray, active: np.ndarray) -> list[float | None]:
+    """One value a seed, None for a seed that has stopped."""
+    return [float(v) if on else None for v, on in zip(values, active, strict=True)]
+
+
+def _describe(record: dict[str, Any]) -> str:
+    """Losses and metrics as one line, means over the seeds that still train."""
+
+    def mean(values: list[float | None]) -> str:
+        return f"{np.mean([v for v in values if v is not None]):.4g}"
+
+    parts = [f"loss {mean(record['loss'])}"]
+    parts += [f"{name} {mean(values)}" for name, values in record.get("validation", {}).items()]
+    return "  ".join(parts)

@@ -1,0 +1,38 @@
+"""Signals that let a run save its state before it ends."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Caught:
+    """The signal that asked the run to stop, if one did."""
+
+    signum: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether a signal arrived."""
+        return self.signum is not None
+
+
+@contextmanager
+def caught_signals() -> Iterator[Caught]:
+    """Note the first SIGINT or SIGTERM instead of dying of it; a second one ends the process."""
+    caught = Caught()
+    watched = (signal.SIGINT, signal.SIGTERM)
+    before = {signum: signal.getsignal(signum) for signum in watched}
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        del frame
+        caught.signum = signum
+        for each in watched:
+            signal.signal(each, signal.SIG_DFL)
+
+    for signum in watched:
+        signal.signal(signum, note)
+    try:
+        yield caught
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,130 @@
+"""What a run came to: as data for summary.json, and as text for a person."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.config import Config
+from experiments.progress import duration
+from experiments.tasks import Task
+from experiments.workdir import Progress
+
+
+def summarize(
+    config: Config,
+    progress: Progress,
+    test: dict[str, np.ndarray],
+    baselines: dict[str, float],
+    command: str,
+) -> dict[str, Any]:
+    """Put together what summary.json holds.
+
+    Args:
+      config: the config that ran.
+      progress: how it went.
+      test: every metric of every seed ``[N]`` on test sequences.
+      baselines: values of the task's metric that need no memory.
+      command: the command line.
+
+    Returns:
+      A dict of plain values; a list has one entry a seed.
+    """
+    task = config.task
+    updates = [at or progress.update for at in progress.stopped_at]
+    goals = {"solved": task.solved, "mastered": task.mastered}
+    return {
+        "command": command,
+        "task": describe(task),
+        "seeds": list(range(config.seed, config.seed + config.seeds)),
+        "updates": updates,
+        "sequences": [n * config.train.batch_size for n in updates],
+        "batch_size": config.train.batch_size,
+        "metric": task.metric,
+        "baselines": baselines,
+        "test": {
+            name: {
+                "seeds": values.tolist(),
+                "mean": float(values.mean()),
+                "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+            }
+            for name, values in test.items()
+        },
+        "goals": {
+            name: {
+                "goal": str(goal),
+                "reached_on_test": goal.reached(test).tolist(),
+                "first_at_update": getattr(progress, f"{name}_at"),
+            }
+            for name, goal in goals.items()
+            if goal is not None
+        },
+        "seconds": progress.seconds,
+        "updates_per_second": progress.update / progress.seconds,
+        "python_share": 1 - progress.device_seconds / progress.seconds,
+    }
+
+
+def describe(task: Task) -> str:
+    """A task by its name and settings.
+
+    >>> from experiments.tasks import Adding
+    >>> describe(Adding(length=100))
+    'adding, length 100'
+    """
+    settings = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}  # type: ignore[arg-type]
+    del settings["name"]
+    return ", ".join([task.name, *(f"{name} {value}" for name, value in settings.items())])
+
+
+def render(summary: dict[str, Any], workdir: Path) -> str:
+    """A summary as a few lines that can be understood at a glance."""
+    metric, seeds = summary["metric"], summary["seeds"]
+    rows = [(f"{metric}, {name}", f"{value:.4g}") for name, value in summary["baselines"].items()]
+    for name, value in summary["test"].items():
+        spread = f" ± {value['std']:.2g}" if len(seeds) > 1 else ""
+        rows.append((f"{name}, reached", f"{value['mean']:.4g}{spread}"))
+    verdicts = []
+    for name, goal in summary["goals"].items():
+        reached = sum(goal["reached_on_test"])
+        if len(seeds) == 1:
+            verdicts.append(name if reached else f"not {name}")
+        else:
+            verdicts.append(f"{name} by {reached} of {len(seeds)} seeds")
+        rows.append((f"{name} ({goal['goal']})", _when(goal["first_at_update"], summary)))
+    share = summary["python_share"]
+    rows.append(("trained for", _counts(summary["updates"], summary["batch_size"])))
+    rows.append(
+        (
+            "time",
+            f"{duration(summary['seconds'])}, {summary['updates_per_second']:.0f} updates/s,"
+            f" {share:.1%} of it in Python",
+        )
+    )
+    rows += [
+        ("pictures" if i == 0 else "", str(workdir / name))
+        for i, name in enumerate(summary["figures"])
+    ]
+    width = max(len(label) for label, _ in rows)
+    lines = [f"{summary['task']}: {', '.join(verdicts)}", ""]
+    lines += [f"  {label:<{width}}  {value}".rstrip() for label, value in rows]
+    return "\n".join(lines)
+
+
+def _when(first_at_update: list[int | None], summary: dict[str, Any]) -> str:
+    reached = [at for at in first_at_update if at is not None]
+    if not reached:
+        return "not reached on held-out sequences while training"
+    text = f"after {_counts(reached, summary['batch_size'])}"
+    if len(reached) < len(first_at_update):
+        text += f" ({len(reached)} of {len(first_at_update)} seeds)"
+    return text
+
+
+def _counts(updates: list[int], batch_size: int) -> str:
+    def span(values: list[int]) -> str:
+        low, high = min(values), max(values)
+        return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+    return f"{span(updates)} updates, {span([n * batch_size for n in updates])} sequences"

@@ -1,0 +1,174 @@
+"""The chars task: predict the next character of Python's standard library.
+
+The network reads source text one character a step and gives, at every step, a distribution over
+the next. It is measured in bits per character on files it never saw, next to a 5-gram with
+modified Kneser-Ney smoothing fitted to the same training files and asked for the same characters:
+whoever needs fewer bits than the 5-gram remembers more than four characters.
+
+The network starts every sequence from nothing. The 5-gram sees the characters before the window.
+
+Reference: Karpathy, Johnson & Fei-Fei (2015), *Visualizing and understanding recurrent networks*,
+which compares an LSTM with n-grams on source text.
+"""
+
+import math
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, UInt8
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from experiments.tasks import ngram
+from experiments.tasks.corpus import VOCABULARY_SIZE, load_corpus
+from experiments.tasks.task import STRICT, Batch, Goal, Split
+from lstm_jax.types import PRNGKey
+
+
+class HeldOut(NamedTuple):
+    """Text of files not trained on, and what each of its characters costs the n-grams.
+
+    Attributes:
+      ids: class indices ``[N]``.
+      fivegram_bits: bits of each character given the four before it ``[N]``.
+      unigram_bits: bits of each character by its frequency ``[N]``.
+    """
+
+    ids: UInt8[Array, " N"]
+    fivegram_bits: Float[Array, " N"]
+    unigram_bits: Float[Array, " N"]
+
+
+class CharsData(NamedTuple):
+    """Class indices ``[N]`` of the training files, and the two held-out texts."""
+
+    train: UInt8[Array, " N"]
+    validation: HeldOut
+    test: HeldOut
+
+
+class CharsTargets(NamedTuple):
+    """The next character at every step, and on held-out text what it costs the n-grams.
+
+    Attributes:
+      ids: class indices ``[T, B]``.
+      fivegram_bits: ``[T, B]``, or None on the training split.
+      unigram_bits: ``[T, B]``, or None on the training split.
+    """
+
+    ids: Int[Array, "T B"]
+    fivegram_bits: Float[Array, "T B"] | None
+    unigram_bits: Float[Array, "T B"] | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Chars:
+    """The chars task."""
+
+    metric: ClassVar[str] = "bits_per_character"
+    solved: ClassVar[Goal] = Goal("bits_over_fivegram", "<", 0.0)
+    mastered: ClassVar[Goal | None] = None
+    input_size: ClassVar[int] = VOCABULARY_SIZE
+    output_size: ClassVar[int] = VOCABULARY_SIZE
+
+    name: Literal["chars"] = "chars"
+    length: Annotated[int, Field(ge=1)] = 128
+    """time steps T of a training sequence"""
+    eval_length: Annotated[int, Field(ge=1)] = 1024
+    """time steps T of a held-out sequence"""
+
+    def load(self) -> CharsData:
+        """The text, and the n-grams' bits on the held-out part of it.
+
+        Raises:
+          ValueError: when this Python has no source of its standard library.
+        """
+        corpus = load_corpus()
+        fivegram = ngram.fit(corpus.train, 5, VOCABULARY_SIZE)
+        unigram = ngram.fit(corpus.train, 1, VOCABULARY_SIZE)
+
+        def held_out(ids: np.ndarray) -> HeldOut:
+            return HeldOut(
+                ids=jnp.asarray(ids),
+                fivegram_bits=jnp.asarray(ngram.bits(fivegram, ids), jnp.float32),
+                unigram_bits=jnp.asarray(ngram.bits(unigram, ids), jnp.float32),
+            )
+
+        return CharsData(
+            train=jnp.asarray(corpus.train),
+            validation=held_out(corpus.validation),
+            test=held_out(corpus.test),
+        )
+
+    def sample(self, data: CharsData, split: Split, key: PRNGKey, batch_size: int) -> Batch:
+        """Windows of text: inputs ``[T, B]``, and as targets the same one character later.
+
+        For training they are drawn from the key, ``length`` steps each. The held-out ones do not
+        depend on it: they are ``eval_length`` steps, evenly spaced, and share no target.
+
+        Raises:
+          ValueError: when the text has no room for the windows.
+        """
+        if split == "train":
+            last = len(data.train) - self.length - 1
+            if last < 0:
+                raise ValueError(
+                    f"chars: length must be below the {len(data.train)} characters of the"
+                    f" training text; got {self.length}"
+                )
+            starts = jax.random.randint(key, (batch_size,), 0, last + 1)
+            ids = _windows(data.train, starts, self.length + 1).astype(jnp.int32)
+            return Batch(inputs=ids[:-1], targets=CharsTargets(ids[1:], None, None))
+
+        held_out = data.validation if split == "validation" else data.test
+        windows = (len(held_out.ids) - 1) // self.eval_length
+        if windows < batch_size:
+            raise ValueError(
+                f"chars: the {split} text has room for {windows} windows of eval_length"
+                f" {self.eval_length}; got a batch size of {batch_size}"
+            )
+        starts = jnp.arange(batch_size) * ((len(held_out.ids) - 1) // batch_size)
+        seen = jax.tree.map(lambda text: _windows(text, starts, self.eval_length + 1), held_out)
+        ids = seen.ids.astype(jnp.int32)
+        return Batch(
+            inputs=ids[:-1],
+            targets=CharsTargets(ids[1:], seen.fivegram_bits[1:], seen.unigram_bits[1:]),
+        )
+
+    def loss(self, outputs: Float[Array, "T B V"], batch: Batch) -> Float[Array, ""]:
+        """Mean cross-entropy over every position, in bits per character."""
+        nats = optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets.ids)
+        return jnp.mean(nats) / math.log(2)
+
+    def metrics(self, outputs: Float[Array, "T B V"], batch: Batch) -> dict[str, Float[Array, ""]]:
+        """Bits per character, and on held-out text the n-grams' on the same characters."""
+        bits = self.loss(outputs, batch)
+        targets: CharsTargets = batch.targets
+        if targets.fivegram_bits is None or targets.unigram_bits is None:
+            return {"bits_per_character": bits}
+        fivegram = jnp.mean(targets.fivegram_bits)
+        return {
+            "bits_per_character": bits,
+            "fivegram_bits": fivegram,
+            "unigram_bits": jnp.mean(targets.unigram_bits),
+            "bits_over_fivegram": bits - fivegram,
+        }
+
+    def baselines(self, data: CharsData) -> dict[str, float]:
+        """What the n-grams reach on the whole test text."""
+        return {
+            "5-gram": float(np.asarray(data.test.fivegram_bits).mean(dtype=np.float64)),
+            "unigram": float(np.asarray(data.test.unigram_bits).mean(dtype=np.float64)),
+        }
+
+    def answers(self, outputs: Float[Array, "T B V"]) -> Int[Array, "T B"]:
+        """The most likely next character at every step ``[T, B]``."""
+        return jnp.argmax(outputs, axis=-1)
+
+
+def _windows(text: Array, starts: Int[Array, " B"], length: int) -> Array:
+    """Slices of a text ``[N]`` side by side, ``[length, B]``."""
+    return text[jnp.arange(length)[:, None] + starts]
