@@ -51,6 +51,9 @@ def run_command(arguments: list[str]) -> int:
         case [] | ["-h" | "--help", *_]:
             print(USAGE)
             return 0 if arguments else 2
+        case ["train" | "evaluate" | "list", "-h" | "--help", *_]:
+            print(USAGE)
+            return 0
         case ["train", *rest]:
             from experiments import commands
 

@@ -89,12 +89,12 @@ class Config:
         for name in ("eval_every", "checkpoint_every"):
             if getattr(self.train, name) % self.train.log_every:
                 raise ValueError(
-                    f"train.{name} must be a multiple of train.log_every"
+                    f"train.{name}: must be a multiple of train.log_every"
                     f" ({self.train.log_every}); got {getattr(self.train, name)}"
                 )
         if self.eval.sequences % self.eval.batch_size:
             raise ValueError(
-                f"eval.sequences must be a multiple of eval.batch_size"
+                f"eval.sequences: must be a multiple of eval.batch_size"
                 f" ({self.eval.batch_size}); got {self.eval.sequences}"
             )
         if self.train.stop_when == "mastered" and self.task.mastered is None:

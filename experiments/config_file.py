@@ -68,6 +68,13 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     """
     tree = _read_yaml(path)
     overrides = overrides or {}
+    task = tree.get("task")
+    if isinstance(task, dict) and task.get("name") != overrides.get("task.name", task.get("name")):
+        # Another task than the file's: the file's settings of its own task do not apply.
+        tree["task"] = {}
+    unknown = _unknown(list(overrides), overrides.get("task.name") or _task_name(tree))
+    if unknown:
+        raise UserError("\n".join(f"--{name}: {message}" for name, message in unknown.items()))
     for name, value in overrides.items():
         _set(tree, name, value)
     return _validate(tree, path, overrides)
@@ -168,6 +175,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or "not valid YAML"
         raise UserError(f"{path}: {place}{problem}") from None
+    if tree is None:
+        raise UserError(f"{path}: the file is empty")
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a config is a mapping of fields; got {type(tree).__name__}")
     return tree
@@ -196,17 +205,8 @@ def _validate(tree: dict[str, Any], path: Path, overrides: dict[str, Any]) -> Co
     def source(name: str) -> str:
         return f"--{name}" if name in overrides else f"{path}: {name}"
 
-    task = tree.get("task")
-    task_name = task.get("name") if isinstance(task, dict) else None
-    names = field_names(task_name)
-    sections = {name.partition(".")[0] for name in names if "." in name}
-    messages = []
-    for name in _leaves(tree):
-        if name not in names and name not in sections:
-            hint = nearest(name, names)
-            messages.append(
-                f"{source(name)}: unknown field" + (f"; did you mean {hint}?" if hint else "")
-            )
+    unknown = _unknown(list(_leaves(tree)), _task_name(tree))
+    messages = [f"{source(name)}: {message}" for name, message in unknown.items()]
     try:
         # As JSON, since strict validation takes mappings for dataclasses only from there.
         config = TypeAdapter(Config).validate_json(json.dumps(tree))
@@ -218,6 +218,23 @@ def _validate(tree: dict[str, Any], path: Path, overrides: dict[str, Any]) -> Co
         if not messages:
             return config
     raise UserError("\n".join(messages))
+
+
+def _task_name(tree: dict[str, Any]) -> str | None:
+    task = tree.get("task")
+    return task.get("name") if isinstance(task, dict) else None
+
+
+def _unknown(given: Sequence[str], task: str | None) -> dict[str, str]:
+    """What to say of each name that no field has."""
+    names = field_names(task)
+    sections = {name.partition(".")[0] for name in names if "." in name}
+    messages = {}
+    for name in given:
+        if name not in names and name not in sections:
+            hint = nearest(name, names)
+            messages[name] = "unknown field" + (f"; did you mean {hint}?" if hint else "")
+    return messages
 
 
 def _message(detail: Any, source: Any) -> str:
@@ -235,16 +252,15 @@ def _message(detail: Any, source: Any) -> str:
         case "missing":
             return f"{source(name)}: missing"
         case "value_error" if not name:
-            message = str(detail["ctx"]["error"])
-            field, _, rest = re.split(r"( must|:)", message, maxsplit=1) + [""] * 0
-            return source(field) + message[len(field) :] if rest else message
+            name, _, message = str(detail["ctx"]["error"]).partition(": ")
+            return f"{source(name)}: {message}"
         case "literal_error":
             close = difflib.get_close_matches(
                 str(given), re.findall(r"'(\w+)'", detail["ctx"]["expected"]), n=1
             )
             hint = f"; did you mean {close[0]}?" if close else ""
             return f"{source(name)}: must be {detail['ctx']['expected']}; got {given!r}{hint}"
-        case "dataclass_type":
+        case "dataclass_type" | "model_attributes_type":
             return f"{source(name)}: must be a mapping of fields; got {given!r}"
     wanted = detail["msg"].removeprefix("Input should be ")
     return f"{source(name)}: must be {wanted}; got {given!r}"

@@ -22,14 +22,17 @@ class Problem(NamedTuple):
     state: tuple[np.ndarray, np.ndarray]
 
 
-def draw(I: int, H: int, batch: tuple[int, ...] = (), T: int = 1, seed: int = 0) -> Problem:
-    """Random numbers everywhere, biases and initial state too, so that no term can hide."""
+def draw(n: int, h: int, batch: tuple[int, ...] = (), T: int = 1, seed: int = 0) -> Problem:
+    """Random numbers for `n` inputs and `h` units; all of them, so that no term can hide."""
     normal = np.random.default_rng(seed).standard_normal
-    kernel, recurrent = normal((I, 4 * H)) / np.sqrt(I), normal((H, 4 * H)) / np.sqrt(H)
     return Problem(
-        params=(kernel, recurrent, normal(4 * H)),
-        xs=normal((T, *batch, I)),
-        state=(np.tanh(normal((*batch, H))), normal((*batch, H))),
+        params=(
+            normal((n, 4 * h)) / np.sqrt(n),
+            normal((h, 4 * h)) / np.sqrt(h),
+            normal(4 * h),
+        ),
+        xs=normal((T, *batch, n)),
+        state=(np.tanh(normal((*batch, h))), normal((*batch, h))),
     )
 
 
@@ -55,9 +58,7 @@ def weights_of(params: Any) -> Weights:
     def matrix(gate: slice) -> np.ndarray:
         return np.concatenate([recurrent[:, gate], kernel[:, gate]], axis=0).T
 
-    return Weights(
-        matrix(f), matrix(i), matrix(g), matrix(o), bias[f], bias[i], bias[g], bias[o]
-    )
+    return Weights(matrix(f), matrix(i), matrix(g), matrix(o), bias[f], bias[i], bias[g], bias[o])
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:

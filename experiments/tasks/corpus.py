@@ -65,8 +65,8 @@ def decode(ids: np.ndarray) -> str:
     >>> decode(encode("def café():"))
     'def caf�():'
     """
-    table = np.array([*ALPHABET, "\N{REPLACEMENT CHARACTER}"])
-    return "".join(table[np.asarray(ids)])
+    table = np.array([ord(char) for char in ALPHABET + "\N{REPLACEMENT CHARACTER}"], "<u4")
+    return table[np.asarray(ids)].tobytes().decode("utf-32-le")
 
 
 def read_sources(root: Path) -> dict[str, str]:
@@ -118,12 +118,16 @@ def split_by_file(sizes: Mapping[str, int]) -> dict[Split, list[str]]:
     paths = sorted(sizes, key=lambda path: hashlib.sha256(path.encode()).digest())
     share = HELD_OUT_SHARE * sum(sizes.values())
     split: dict[Split, list[str]] = {"train": [], "validation": [], "test": []}
-    filled = {"test": 0, "validation": 0}
+    filled = dict.fromkeys(split, 0)
     for path in paths:
-        name = next((name for name in filled if filled[name] < share), "train")
+        if filled["test"] < share:
+            name = "test"
+        elif filled["validation"] < share:
+            name = "validation"
+        else:
+            name = "train"
         split[name].append(path)
-        if name in filled:
-            filled[name] += sizes[path]
+        filled[name] += sizes[path]
     if not all(split.values()):
         raise ValueError(f"chars: {len(paths)} source files are too few to split")
     return split
@@ -143,8 +147,9 @@ def load_corpus(root: Path | None = None) -> Corpus:
     """
     sources = read_sources(root or Path(sysconfig.get_path("stdlib")))
     split = split_by_file({path: len(text) for path, text in sources.items()})
-    texts = {name: "".join(sources[path] for path in paths) for name, paths in split.items()}
-    corpus = Corpus(**{name: encode(text) for name, text in texts.items()})
+    corpus = Corpus(
+        **{name: encode("".join(sources[path] for path in paths)) for name, paths in split.items()}
+    )
     for ids in corpus:
         ids.flags.writeable = False
     return corpus

@@ -1,0 +1,47 @@
+# make demo   train on the adding task and look at the result
+# make test   run the tests; `make test-slow` trains the configs to their solutions
+# Each makes the environment in .venv when it is missing, or when the dependencies change.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint types pytest environment clean help
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+demo: $(READY)
+	@$(BIN)/python -m experiments train configs/demo.yaml --workdir runs/demo-$$(date +%Y%m%d-%H%M%S)
+
+test: lint types pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+pytest: $(READY)
+	@$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	@$(BIN)/python -m pytest -m slow
+
+environment: $(READY)
+
+# The constraints pin what is tested; a Python without a list of its own takes the newest.
+$(READY): pyproject.toml $(wildcard constraints/*.txt)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@pins=constraints/py$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt; \
+	test -f $$pins && options="-c $$pins" || options=; \
+	echo "installing into $(VENV) $$options"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$options -e '.[dev]'
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,207 @@
+import dataclasses
+import re
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from experiments.config import Config, ModelConfig
+from experiments.config_file import (
+    differences,
+    dump_config,
+    field_names,
+    load_config,
+    nearest,
+    parse_overrides,
+)
+from experiments.errors import UserError
+from experiments.tasks import Adding, Copy
+
+GOOD = """\
+task:
+  name: adding
+  length: 50
+optimizer:
+  learning_rate: 3e-4
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    def write(text):
+        path = tmp_path / "some.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def message_of(path, overrides=None):
+    with pytest.raises(UserError) as caught:
+        load_config(path, overrides)
+    return str(caught.value).replace(str(path), "some.yaml")
+
+
+def test_a_file_becomes_a_frozen_config(config_file):
+    config = load_config(config_file(GOOD))
+    assert config.task == Adding(length=50)
+    # YAML 1.1 reads 3e-4 as text.
+    assert config.optimizer.learning_rate == 3e-4
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1  # type: ignore[misc]
+    assert hash(config) == hash(load_config(config_file(GOOD)))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3e-4", 3e-4), ("1E3", 1000.0), ("2", 2.0), (".5", 0.5), ("1.", 1.0), ("1.5e+2", 150.0)],
+)
+def test_numbers_are_read_as_people_write_them(config_file, text, value):
+    path = config_file(GOOD.replace("3e-4", text))
+    assert load_config(path).optimizer.learning_rate == value
+
+
+def test_what_is_written_is_what_is_read(config_file):
+    config = load_config(config_file(GOOD), {"seeds": 3, "optimizer.clip_norm": None})
+    assert load_config(config_file(dump_config(config))) == config
+    assert set(yaml.safe_load(dump_config(config))) >= {"task", "model", "optimizer", "train"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tsk: {name: adding}", "some.yaml: task: missing"),
+        ("task: {name: ading}", "some.yaml: task.name: must be one of adding, copy, chars;"
+            " got ading; did you mean adding?"),
+        ("task: {name: adding, lenght: 9}",
+            "some.yaml: task.lenght: unknown field; did you mean task.length?"),
+        ("task: {name: adding, delay: 9}", "some.yaml: task.delay: unknown field"),
+        ("task: {name: adding}\nmodle: {hidden_size: 3}",
+            "some.yaml: modle.hidden_size: unknown field; did you mean model.hidden_size?"),
+        ("task: {name: adding}\nhidden_size: 3",
+            "some.yaml: hidden_size: unknown field; did you mean model.hidden_size?"),
+        ("task: {name: adding, length: 1}",
+            "some.yaml: task.length: must be greater than or equal to 2; got 1"),
+        ("task: {name: adding, length: '9'}",
+            "some.yaml: task.length: must be a valid integer; got '9'"),
+        ("task: {name: adding}\ntrain: {updates: 2.5}",
+            "some.yaml: train.updates: must be a valid integer; got 2.5"),
+        ("task: {name: adding}\noptimizer: {learning_rate: .inf}",
+            "some.yaml: optimizer.learning_rate: must be a finite number; got inf"),
+        ("task: {name: adding}\noptimizer: {name: adm}",
+            "some.yaml: optimizer.name: must be 'adam' or 'rmsprop'; got 'adm';"
+            " did you mean adam?"),
+        ("task: {name: adding}\ntrain: {eval_every: 33}",
+            "some.yaml: train.eval_every: must be a multiple of train.log_every (50); got 33"),
+        ("task: {name: adding}\neval: {sequences: 7}",
+            "some.yaml: eval.sequences: must be a multiple of eval.batch_size (500); got 7"),
+        ("task: {name: chars}\ntrain: {stop_when: mastered}",
+            "some.yaml: train.stop_when: the task 'chars' defines no 'mastered'; use 'solved'"),
+        ("task: {name: adding}\nmodel: 3",
+            "some.yaml: model: must be a mapping of fields; got 3"),
+        ("task: adding", "some.yaml: task: must be"),
+        ("", "some.yaml: the file is empty"),
+        ("- 1", "some.yaml: a config is a mapping of fields; got list"),
+        ("task: {name: adding", "some.yaml: line 1, column"),
+        ("seed: 1\nseed: 2", "some.yaml: line 2, column 1: the key 'seed' stands twice"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_told_in_one_line(config_file, text, expected):
+    message = message_of(config_file(text))
+    assert expected in message.splitlines()[-1 if "tsk" in text else 0]
+    assert all(len(line) < 160 for line in message.splitlines())
+
+
+def test_all_errors_of_a_file_are_told_at_once(config_file):
+    text = "task: {name: adding, lenght: 9}\ntrain: {updates: 0}\noptimizer: {name: 3}"
+    assert re.findall(r"some.yaml: ([\w.]+):", message_of(config_file(text))) == [
+        "task.lenght",
+        "optimizer.name",
+        "train.updates",
+    ]
+
+
+def test_a_missing_file_names_its_neighbour(config_file):
+    path = config_file(GOOD)
+    with pytest.raises(UserError) as caught:
+        load_config(path.with_name("sme.yaml"))
+    assert str(caught.value).endswith(f"sme.yaml: no such file; did you mean {path}?")
+
+
+def test_a_folder_or_binary_file_cannot_be_read(config_file, tmp_path):
+    assert "cannot be read" in message_of(tmp_path)
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "not a text file" in message_of(binary)
+
+
+def test_overrides_win_and_errors_name_the_flag(config_file):
+    path = config_file(GOOD)
+    config = load_config(path, parse_overrides(["--model.hidden-size", "7", "--seed=3"]))
+    assert (config.model.hidden_size, config.seed) == (7, 3)
+    assert message_of(path, {"model.hiden_size": 7}) == (
+        "--model.hiden_size: unknown field; did you mean model.hidden_size?"
+    )
+    assert message_of(path, {"model.hidden_size": -7}) == (
+        "--model.hidden_size: must be greater than or equal to 1; got -7"
+    )
+    assert message_of(path, {"seed.x": 7}) == "--seed.x: unknown field; did you mean seed?"
+
+
+def test_another_task_by_override_leaves_the_files_task_settings_behind(config_file):
+    config = load_config(config_file(GOOD), {"task.name": "copy", "task.delay": 7})
+    assert config.task == Copy(delay=7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--seed"], "--seed needs a value"),
+        (["--seed", "--seeds", "3"], "--seed needs a value"),
+        (["seed", "3"], "unexpected argument 'seed'"),
+        (["--seed", "[1"], "--seed: '[1' is not a value"),
+    ],
+)
+def test_bad_flags(arguments, expected):
+    with pytest.raises(UserError, match=re.escape(expected)):
+        parse_overrides(arguments)
+
+
+def test_override_values_are_yaml():
+    overrides = parse_overrides(
+        ["--a.b", "3e-4", "--c=adam", "--d", "none", "--e", "-3", "--f", "true"]
+    )
+    assert overrides == {"a.b": 3e-4, "c": "adam", "d": None, "e": -3, "f": True}
+
+
+def test_differences_name_both_values():
+    a = Config(task=Adding(length=5))
+    b = Config(task=Adding(length=6), model=ModelConfig(hidden_size=3), seed=1)
+    assert differences(a, b) == [
+        "task.length: 5, not 6",
+        "model.hidden_size: 128, not 3",
+        "seed: 0, not 1",
+    ]
+    assert differences(a, a) == []
+
+
+def test_unknown_fields_are_forbidden_in_python_too():
+    with pytest.raises(ValidationError, match="hiden_size"):
+        ModelConfig(hiden_size=3)  # type: ignore[call-arg]
+
+
+def test_every_field_is_explained():
+    """The help text shows the string under each field."""
+    import inspect
+
+    for cls in (Adding, Copy, ModelConfig, *(type(f.default) for f in dataclasses.fields(Config))):
+        if not dataclasses.is_dataclass(cls):
+            continue
+        source = inspect.getsource(cls)
+        for field in dataclasses.fields(cls):
+            if field.name != "name" or cls.__name__ == "OptimizerConfig":
+                assert re.search(rf'    {field.name}: .*\n    """\w', source), field.name
+
+
+def test_nearest_finds_nothing_where_nothing_is_near():
+    assert nearest("zzzzzz", field_names()) is None

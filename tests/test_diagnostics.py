@@ -1,0 +1,142 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_jax import LSTM, LSTMParams, LSTMState, TanhRNN, gradient_flow, lstm_step, trace, unroll
+from tests import reference
+
+T, H = 6, 4
+
+
+def draw(batch=()):
+    problem = reference.draw(3, H, batch, T)
+    params, xs, state = jax.tree.map(jnp.asarray, problem)
+    return LSTM(3, H, dtype=jnp.float64), LSTMParams(*params), xs, LSTMState(*state)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_traced_gates_give_the_traced_states_by_the_equations(batch):
+    cell, params, xs, state = draw(batch)
+    seen = trace(cell, params, xs, state)
+    (i, f, g, o), (h, c) = (jax.tree.map(np.asarray, part) for part in (seen.gates, seen.states))
+    assert i.shape == f.shape == g.shape == o.shape == h.shape == c.shape == (T, *batch, H)
+    c_before = np.concatenate([np.asarray(state.c)[None], c[:-1]])
+    np.testing.assert_allclose(c, f * c_before + i * g, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(h, o * np.tanh(c), rtol=0, atol=1e-12)
+    # That would hold for zeros too: these are the states of the sequence.
+    _, hs = reference.run(reference.weights_of(params), np.asarray(xs), *map(np.asarray, state))
+    np.testing.assert_allclose(h, hs, rtol=0, atol=1e-12)
+
+
+def test_trace_starts_from_the_cells_own_state_and_takes_a_plain_one():
+    cell = LSTM(3, H)
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((T, 2, 3))
+    seen = trace(cell, params, xs)
+    assert jnp.array_equal(seen.states.h, unroll(cell, params, xs)[1])
+    plain = trace(cell, params, xs, (jnp.zeros((2, H)), jnp.zeros((2, H))))
+    assert jax.tree.structure(plain) == jax.tree.structure(seen)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, plain, seen))
+
+
+@pytest.mark.parametrize("cell", [TanhRNN(3, H), lstm_step])
+def test_trace_wants_a_cell_with_gates(cell):
+    with pytest.raises(TypeError, match=r"trace: cell must have .* gates; got "):
+        trace(cell, None, jnp.ones((T, 3)))
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(trace, "trace"), (lambda *args: gradient_flow(*args, jnp.sum), "gradient_flow")],
+)
+def test_errors_name_the_function_that_was_called(function, name):
+    with pytest.raises(ValueError, match=f"{name}: xs must have time as axis 0"):
+        function(LSTM(3, H), None, jnp.float32(1.0))
+
+
+def norms_by_jacobians(params, xs, h, c, direct):
+    """``||dL/dh_t||, ||dL/dc_t||`` for ``L = sum(direct * hs)``, by a product of Jacobians.
+
+    ``dL/ds_t = direct_t + J_{t+1}^T dL/ds_{t+1}``, each ``J`` a column at a time from NumPy.
+    """
+    w = reference.weights_of(params)
+    jacobians = []
+    for x in xs:
+
+        def step(s, x=x):
+            return np.concatenate(reference.step(w, s[:H], s[H:], x))
+
+        s = np.concatenate([h, c])
+        columns = [reference.derivative(step, (s,), (e,)) for e in np.eye(2 * H)]
+        jacobians.append(np.stack(columns, axis=1))
+        h, c = np.split(step(s), 2)
+    flow = [np.concatenate([direct[-1], np.zeros(H)])]
+    for jacobian, at_h in zip(jacobians[:0:-1], direct[-2::-1], strict=True):
+        flow.append(jacobian.T @ flow[-1] + np.concatenate([at_h, np.zeros(H)]))
+    flow = np.stack(flow[::-1])
+    return np.linalg.norm(flow[:, :H], axis=1), np.linalg.norm(flow[:, H:], axis=1)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("where", ["the last step", "every step"])
+def test_gradient_flow_is_the_product_of_jacobians(where):
+    cell, params, xs, state = draw()
+    direct = np.random.default_rng(1).standard_normal((T, H))
+    if where == "the last step":
+        direct[:-1] = 0.0
+    flow = gradient_flow(cell, params, xs, lambda hs: jnp.sum(hs * direct), state)
+    h_norms, c_norms = norms_by_jacobians(
+        params, np.asarray(xs), *map(np.asarray, state), direct=direct
+    )
+    np.testing.assert_allclose(flow.h, h_norms, rtol=1e-11)
+    np.testing.assert_allclose(flow.c, c_norms, rtol=1e-11, atol=1e-15)
+    assert flow.c[-1] == 0.0
+    assert np.all(c_norms[:-1] > 0)
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradient_flow_of_a_batch_is_row_by_row():
+    cell, params, xs, state = draw((2,))
+
+    def loss(hs):
+        return jnp.sum(hs[-1] ** 2)
+
+    flow = gradient_flow(cell, params, xs, loss, state)
+    assert jax.tree.map(jnp.shape, flow) == LSTMState((T, 2), (T, 2))
+    for row in range(2):
+        alone = gradient_flow(cell, params, xs[:, row], loss, LSTMState(*(s[row] for s in state)))
+        for got, expected in zip(flow, alone, strict=True):
+            np.testing.assert_allclose(got[:, row], expected, rtol=1e-11, atol=1e-15)
+
+
+@pytest.mark.usefixtures("x64")
+def test_gradient_flow_of_a_linear_counter_by_hand():
+    # s_t = s_{t-1} / 2 + x: from the last step back, the gradient halves each time.
+    def leaky(params, state, x):
+        return (state[0] / 2 + x,)
+
+    (flow,) = gradient_flow(
+        leaky, None, jnp.ones((4, 1)), lambda s: jnp.sum(3 * s[-1]), (jnp.zeros(1),)
+    )
+    np.testing.assert_allclose(flow, [3 / 8, 3 / 4, 3 / 2, 3.0])
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_tanh_rnn_forgets_what_the_lstm_keeps():
+    xs = 0.1 * jax.random.normal(jax.random.key(1), (60, 3))
+
+    def reach(cell):
+        flow = gradient_flow(cell, cell.init(jax.random.key(0)), xs, lambda hs: jnp.sum(hs[-1]))
+        return flow[-1][0] / flow[-1][-2]  # of the memory: c for the LSTM, h for the other
+
+    def shrunk(key, shape, dtype):
+        return 0.8 * jnp.eye(*shape, dtype=dtype)
+
+    def remembers(key, shape, dtype):
+        return jnp.repeat(jnp.array([-5.0, 5.0, 0.0, 0.0], dtype), H)
+
+    lstm = LSTM(3, H, bias_init=remembers, dtype=jnp.float64)
+    tanh = TanhRNN(3, H, recurrent_kernel_init=shrunk, dtype=jnp.float64)
+    assert reach(lstm) > 0.5
+    assert reach(tanh) < 1e-4

@@ -1,0 +1,78 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_jax import TanhRNN, TanhRNNParams, TanhRNNState, unroll
+from tests import reference
+
+
+def draw(n, h, batch, dtype):
+    normal = np.random.default_rng(0).standard_normal
+    shapes = (n, h), (h, h), (h,), (7, *batch, n), (*batch, h)
+    *params, xs, h = (jnp.asarray(normal(shape) / 2, dtype) for shape in shapes)
+    return TanhRNNParams(*params), xs, h
+
+
+def by_loop(params, xs, h):
+    W, U, b, xs, h = map(reference.wide, (*params, xs, h))
+    hs = []
+    for x in xs:
+        h = np.tanh(np.concatenate([h, x], axis=-1) @ np.concatenate([U, W]) + b)
+        hs.append(h)
+    return np.stack(hs)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
+@pytest.mark.parametrize(("n", "h"), [(1, 1), (3, 5)])
+def test_is_the_equation_in_float64(n, h, batch):
+    params, xs, h = draw(n, h, batch, jnp.float64)
+    final, outputs = unroll(TanhRNN(n, h, dtype=jnp.float64), params, xs, TanhRNNState(h))
+    assert reference.relative_error(outputs, by_loop(params, xs, h)) < 1e-12
+    assert jnp.array_equal(final.h, outputs[-1])
+
+
+def test_is_the_equation_in_float32():
+    params, xs, h = draw(40, 64, (4,), jnp.float32)
+    with jax.default_matmul_precision("highest"):  # a GPU would otherwise round the products
+        new = TanhRNN(40, 64).step(params, (h,), xs[0])
+    assert reference.relative_error(new.h, by_loop(params, xs[:1], h)[0]) < 1e-6
+
+
+@pytest.mark.parametrize("p", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("h", [jnp.bfloat16, jnp.float32])
+def test_a_step_keeps_the_dtype_of_the_state(p, h):
+    params = jax.eval_shape(TanhRNN(3, 5, dtype=p).init, jax.random.key(0))
+    assert {leaf.dtype for leaf in params} == {jnp.dtype(p)}
+    assert TanhRNN(3, 5, dtype=p).initial_state().h.dtype == p
+    x, state = jax.ShapeDtypeStruct((3,), jnp.float32), (jax.ShapeDtypeStruct((5,), h),)
+    assert jax.eval_shape(TanhRNN(3, 5).step, params, state, x).h.dtype == h
+
+
+def test_starts_orthogonal_and_at_zero():
+    cell = TanhRNN(3, 5)
+    kernel, recurrent, bias = cell.init(jax.random.key(0))
+    assert kernel.shape == (3, 5)
+    np.testing.assert_allclose(recurrent.T @ recurrent, jnp.eye(5), atol=1e-5)
+    assert jnp.array_equal(bias, jnp.zeros(5))
+    assert jnp.array_equal(cell.initial_state((2, 3)).h, jnp.zeros((2, 3, 5)))
+
+
+def test_a_cell_is_a_value():
+    cell = TanhRNN(3, 5)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cell.hidden_size = 6
+    assert cell == TanhRNN(input_size=3, hidden_size=5)
+    assert hash(cell) == hash(TanhRNN(input_size=3, hidden_size=5))
+    assert cell != TanhRNN(3, 6)
+    assert repr(cell).startswith("TanhRNN(input_size=3, hidden_size=5")
+
+
+@pytest.mark.parametrize("name", ["input_size", "hidden_size"])
+def test_sizes_below_one_are_named(name):
+    sizes = {"input_size": 3, "hidden_size": 5} | {name: 0}
+    with pytest.raises(ValueError, match=f"TanhRNN: {name} must be at least 1; got 0"):
+        TanhRNN(**sizes)
