@@ -73,7 +73,7 @@ def evaluate(arguments: list[str]) -> int:
         raise UserError(f"{path}: holds no checkpoint yet")
     states, progress = restored
     training = make_training(replace(config, seeds=trained.seeds))
-    metrics = training.evaluate(config.task.load(), "test", states.params)
+    metrics = training.evaluate(run.load_data(config), "test", states.params)
     print(f"{describe(config.task)}, {config.eval.sequences:,} test sequences,", end=" ")
     print(f"after {progress.update:,} updates\n")
     print(_table({name: np.asarray(value) for name, value in metrics.items()}, config))

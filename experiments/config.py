@@ -9,6 +9,7 @@ from experiments.tasks import AnyTask
 from experiments.tasks.task import STRICT
 
 Count = Annotated[int, Field(ge=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -34,6 +35,10 @@ class OptimizerConfig:
     """update rule"""
     learning_rate: Positive = 1e-3
     """learning rate, the highest of the schedule"""
+    b1: Decay = 0.9
+    """decay of Adam's mean of the gradients"""
+    b2: Decay = 0.999
+    """decay of the mean of the squared gradients, in Adam and in RMSprop"""
     schedule: Literal["constant", "cosine"] = "constant"
     """course of the learning rate over the updates; cosine ends at zero"""
     warmup_updates: Annotated[int, Field(ge=0)] = 0

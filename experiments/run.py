@@ -1,5 +1,6 @@
 """The host's side of a run: dispatch, log, evaluate, checkpoint, resume, stop."""
 
+import functools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ import numpy as np
 
 from experiments import figures
 from experiments.config import Config
-from experiments.errors import Interrupted, TrainingFailed
+from experiments.errors import Interrupted, TrainingFailed, UserError
+from experiments.keys import data_key
 from experiments.progress import Reporter, make_reporter
 from experiments.signals import caught_signals
 from experiments.summary import summarize
@@ -71,7 +73,7 @@ class Run:
 
     def __init__(self, config: Config, workdir: Workdir, training: Training) -> None:
         self.config, self.workdir, self.training = config, workdir, training
-        self.data: PyTree = config.task.load()
+        self.data = load_data(config)
         states = training.init()
         restored = workdir.checkpoints.restore(states)
         if restored is None:
@@ -176,6 +178,29 @@ class Run:
                     f" {self.workdir.path}. A lower optimizer.learning_rate or"
                     " optimizer.clip_norm may help."
                 )
+
+
+def load_data(config: Config) -> PyTree:
+    """What the task samples from, checked before hours of training rely on it.
+
+    Raises:
+      UserError: when there is no such data, or too little for the config.
+    """
+    task = config.task
+    held_out = config.eval.sequences
+    counts: dict[Split, int] = {
+        "train": config.train.batch_size,
+        "validation": held_out,
+        "test": held_out,
+    }
+    try:
+        data = task.load()
+        for split, count in counts.items():
+            draw = functools.partial(task.sample, split=split, batch_size=count)
+            jax.eval_shape(lambda d, k, f=draw: f(d, key=k), data, data_key(split, config.seed))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return data
 
 
 def _of_active(values: np.ndarray, active: np.ndarray) -> list[float | None]:

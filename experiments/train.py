@@ -3,6 +3,7 @@
 Everything runs for all seeds at once under one `vmap`; one seed is the same code.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
@@ -55,8 +56,12 @@ class Training(NamedTuple):
     evaluate: Callable[[PyTree, Split, ModelParams], dict[str, Float[Array, " N"]]]
 
 
+@functools.cache
 def make_training(config: Config) -> Training:
-    """The training that a config describes, as pure jitted functions."""
+    """The training that a config describes, as pure jitted functions.
+
+    They are kept, so that the same config again in one process compiles nothing again.
+    """
     task = config.task
     model = make_model(config.model, task)
     optimizer = make_optimizer(config.optimizer, config.train.updates)
@@ -112,10 +117,11 @@ def make_training(config: Config) -> Training:
 
     train_keys = jnp.stack([keys.data_key("train", seed) for seed in seeds])
     init_keys = jnp.stack([keys.init_key(seed) for seed in seeds])
+    jitted_init = jax.jit(jax.vmap(init))
     jitted_run = jax.jit(run, static_argnames="updates", donate_argnames="states")
     jitted_evaluate = jax.jit(evaluate, static_argnames="split")
     return Training(
-        init=lambda: jax.jit(jax.vmap(init))(init_keys),
+        init=lambda: jitted_init(init_keys),
         run=lambda data, states, active, updates: jitted_run(
             data, train_keys, states, active, updates=updates
         ),
@@ -141,5 +147,17 @@ def make_optimizer(config: OptimizerConfig, updates: int) -> optax.GradientTrans
         if config.clip_norm is None
         else optax.clip_by_global_norm(config.clip_norm)
     )
-    rule = {"adam": optax.adam, "rmsprop": optax.rmsprop}[config.name]
-    return optax.chain(clip, rule(schedule))
+    rule = {
+        "adam": lambda: optax.adam(schedule, b1=config.b1, b2=config.b2),
+        "rmsprop": lambda: optax.rmsprop(schedule, decay=config.b2),
+    }[config.name]()
+    chain = optax.chain(clip, rule)
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        # Optax raises a float decay to an integer count, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            return chain.update(updates, state, params)
+
+    return optax.GradientTransformation(chain.init, update)

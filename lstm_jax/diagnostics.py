@@ -1,5 +1,6 @@
 """What a person wants to look at: the gates over time, and how far back a gradient reaches."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
@@ -67,11 +68,18 @@ def trace(cell: GatedCell[P, S, G], params: P, xs: PyTree, state: S | None = Non
         )
     step, state = prepare(cell, params, xs, state, name="trace")
 
-    def emit(state_tm1: S, x_t: Any, state_t: S) -> Trace[S, G]:
+    _, seen = kernels.scan(step, params, xs, state, emit=_emit_all(cell))
+    return seen
+
+
+@functools.cache
+def _emit_all(cell: GatedCell[P, S, G]) -> Callable[[P, S, Any, S], Trace[S, G]]:
+    """What `trace` keeps of a step; one function for each cell, so that a scan is compiled once."""
+
+    def emit(params: P, state_tm1: S, x_t: Any, state_t: S) -> Trace[S, G]:
         return Trace(states=state_t, gates=cell.gates(params, state_tm1, x_t))
 
-    _, seen = kernels.scan(step, params, xs, state, emit=emit)
-    return seen
+    return emit
 
 
 def gradient_flow(

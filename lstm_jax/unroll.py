@@ -82,6 +82,10 @@ def prepare(
     'LSTMState'
     """
     x_1 = _first_input(xs, name)
+    if isinstance(cell, type):
+        raise TypeError(
+            f"{name}: cell must be a cell, not its class; write {cell.__name__}(...) with its sizes"
+        )
     if isinstance(cell, Cell):
         step = cell.step
         if state is None:
@@ -137,6 +141,6 @@ def _as_carry(step: Step[P, S], params: P, state: S, x_1: PyTree, name: str) -> 
     return jax.tree.unflatten(jax.tree.structure(new), old_leaves)
 
 
-def _first_field(state_tm1: Any, x_t: Any, state_t: Any) -> Any:
-    del state_tm1, x_t
+def _first_field(params: Any, state_tm1: Any, x_t: Any, state_t: Any) -> Any:
+    del params, state_tm1, x_t
     return state_t[0]

@@ -51,10 +51,10 @@ def violations(root):
             target = rest.split(".")[0]
             if package == EXPERIMENTS:
                 found.append(f"{where} imports {name}")
-            elif package == LIBRARY and room not in ("__init__", target):
+            if package == LIBRARY and room not in ("__init__", target):
                 # A name that is no room comes from the root, which is above every floor.
-                if FLOOR_OF.get(target, len(FLOORS)) >= FLOOR_OF[room]:
-                    found.append(f"{where} imports {name}")
+                above = FLOOR_OF.get(target, len(FLOORS)) >= FLOOR_OF[room]
+                found += [f"{where} imports {name}"] if above else []
     return found
 
 

@@ -41,10 +41,9 @@ def test_step_is_the_equations_in_float64(n, h, batch):
     assert error(lstm_step(params, state, x), by_reference(params, state, x)) < 1e-12
 
 
-@pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize(("n", "h"), SIZES)
-def test_step_is_the_equations_in_float32(n, h, batch):
-    params, state, x = as_jax(reference.draw(n, h, batch), jnp.float32)
+def test_step_is_the_equations_in_float32(n, h):
+    params, state, x = as_jax(reference.draw(n, h, (2, 3)), jnp.float32)
     with jax.default_matmul_precision("highest"):  # a GPU would otherwise round the products
         new = lstm_step(params, state, x)
     assert error(new, by_reference(params, state, x)) < 1e-6
@@ -158,8 +157,8 @@ def test_dtypes_of_a_cell(dtype, h, c):
 @pytest.mark.usefixtures("x64")
 def test_a_float64_cell_is_float64_throughout():
     cell = LSTM(3, 5, dtype=jnp.float64)
-    params = cell.init(jax.random.key(0))
-    new = cell.step(params, cell.initial_state(), jnp.ones(3))
+    params = jax.eval_shape(cell.init, jax.random.key(0))
+    new = jax.eval_shape(cell.step, params, cell.initial_state(), jnp.ones(3))
     assert {leaf.dtype for leaf in (*params, *new)} == {jnp.dtype("float64")}
 
 

@@ -9,9 +9,10 @@ from lstm_jax import TanhRNN, TanhRNNParams, TanhRNNState, unroll
 from tests import reference
 
 
-def draw(n, h, batch, dtype):
+def draw(input_size, hidden_size, batch, dtype):
+    n, m = input_size, hidden_size
     normal = np.random.default_rng(0).standard_normal
-    shapes = (n, h), (h, h), (h,), (7, *batch, n), (*batch, h)
+    shapes = (n, m), (m, m), (m,), (7, *batch, n), (*batch, m)
     *params, xs, h = (jnp.asarray(normal(shape) / 2, dtype) for shape in shapes)
     return TanhRNNParams(*params), xs, h
 
@@ -27,10 +28,10 @@ def by_loop(params, xs, h):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
-@pytest.mark.parametrize(("n", "h"), [(1, 1), (3, 5)])
-def test_is_the_equation_in_float64(n, h, batch):
-    params, xs, h = draw(n, h, batch, jnp.float64)
-    final, outputs = unroll(TanhRNN(n, h, dtype=jnp.float64), params, xs, TanhRNNState(h))
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 5)])
+def test_is_the_equation_in_float64(n, m, batch):
+    params, xs, h = draw(n, m, batch, jnp.float64)
+    final, outputs = unroll(TanhRNN(n, m, dtype=jnp.float64), params, xs, TanhRNNState(h))
     assert reference.relative_error(outputs, by_loop(params, xs, h)) < 1e-12
     assert jnp.array_equal(final.h, outputs[-1])
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
+from lstm_jax.cells.cell import check_features, check_size, settle_fields, short_repr
 from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey, wider
 
 
@@ -64,6 +65,7 @@ def lstm_init(
       `LSTMParams`, gate blocks in the order i, f, g, o.
 
     Raises:
+      TypeError: when a size is not an integer.
       ValueError: when a size is below 1.
 
     Reference:
@@ -73,9 +75,8 @@ def lstm_init(
     >>> jax.tree.map(jnp.shape, params)
     LSTMParams(kernel=(3, 20), recurrent_kernel=(5, 20), bias=(20,))
     """
-    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-        if size < 1:
-            raise ValueError(f"lstm_init: {name} must be at least 1; got {size}")
+    check_size("lstm_init", "input_size", input_size)
+    check_size("lstm_init", "hidden_size", hidden_size)
     k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
     width = initializers.GATES * hidden_size
     return LSTMParams(
@@ -165,7 +166,7 @@ def lstm_step(
     return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LSTM:
     """The LSTM as a cell: the sizes and initializers, and three pure functions.
 
@@ -178,6 +179,7 @@ class LSTM:
       dtype: dtype of the parameters and of ``h``; ``c`` is at least float32.
 
     Raises:
+      TypeError: when a size is not an integer.
       ValueError: when a size is below 1.
 
     Reference:
@@ -199,9 +201,10 @@ class LSTM:
     dtype: DType = jnp.float32
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "hidden_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"LSTM: {name} must be at least 1; got {getattr(self, name)}")
+        settle_fields(self)
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def init(self, key: PRNGKey) -> LSTMParams:
         """Draw parameters; see `lstm_init`."""
@@ -249,16 +252,12 @@ def _check_shapes(params: LSTMParams, h: jax.Array, c: jax.Array, x: jax.Array) 
                 f"lstm_step: params.{name} must have shape {letters} with H = {hidden_size};"
                 f" got {array.shape}"
             )
-    for name, array, size, letter in (
+    for name, array, size, axis in (
         ("x", x, input_size, "I"),
         ("h", h, hidden_size, "H"),
         ("c", c, hidden_size, "H"),
     ):
-        if array.ndim < 1 or array.shape[-1] != size:
-            raise ValueError(
-                f"lstm_step: {name} must have shape [..., {letter}] with {letter} = {size} to fit"
-                f" params; got {array.shape}"
-            )
+        check_features("lstm_step", name, array.shape, size, axis)
     batch_shapes = {"x": x.shape[:-1], "h": h.shape[:-1], "c": c.shape[:-1]}
     try:
         jnp.broadcast_shapes(*batch_shapes.values())

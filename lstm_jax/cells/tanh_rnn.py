@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
+from lstm_jax.cells.cell import check_features, settle_fields, short_repr
 from lstm_jax.types import DType, Initializer, PRNGKey
 
 
@@ -35,7 +36,7 @@ class TanhRNNState(NamedTuple):
     h: Float[Array, "... H"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TanhRNN:
     """The tanh RNN as a cell: ``h_t = tanh(W [h_{t-1}, x_t] + b)``.
 
@@ -48,6 +49,7 @@ class TanhRNN:
       dtype: dtype of the parameters and the state.
 
     Raises:
+      TypeError: when a size is not an integer.
       ValueError: when a size is below 1.
 
     Reference:
@@ -67,9 +69,10 @@ class TanhRNN:
     dtype: DType = jnp.float32
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "hidden_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"TanhRNN: {name} must be at least 1; got {getattr(self, name)}")
+        settle_fields(self)
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def init(self, key: PRNGKey) -> TanhRNNParams:
         """Draw parameters."""
@@ -88,11 +91,14 @@ class TanhRNN:
     def step(
         self, params: TanhRNNParams, state: TanhRNNState, x: Float[Array, "... I"]
     ) -> TanhRNNState:
-        """Advance one time step."""
-        (h_tm1,) = state
+        """Advance one time step: ``h_t = tanh(W [h_{t-1}, x_t] + b)``."""
+        h_tm1, x = jnp.asarray(state[0]), jnp.asarray(x)
+        input_size, hidden_size = params.kernel.shape
+        check_features("TanhRNN.step", "x", x.shape, input_size, "I")
+        check_features("TanhRNN.step", "h", h_tm1.shape, hidden_size, "H")
         dtype = params.kernel.dtype
         z = (
-            jnp.matmul(jnp.asarray(x).astype(dtype), params.kernel)
+            jnp.matmul(x.astype(dtype), params.kernel)
             + jnp.matmul(h_tm1.astype(dtype), params.recurrent_kernel)
             + params.bias
         )

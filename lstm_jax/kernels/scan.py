@@ -1,8 +1,10 @@
 """The plain scan over time: what every other way of running a cell is tested against."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import jax
 from jax import lax
 
 from lstm_jax.types import P, PyTree, S, Step
@@ -10,13 +12,16 @@ from lstm_jax.types import P, PyTree, S, Step
 Out = TypeVar("Out")
 
 
+# Jitted, since a scan outside of `jit` would otherwise be traced and compiled anew at every call;
+# inlined, so that inside of `jit` it leaves no trace.
+@functools.partial(jax.jit, static_argnames=("step", "emit", "reverse", "unroll"), inline=True)
 def scan(
     step: Step[P, S],
     params: P,
     xs: PyTree,
     state: S,
     *,
-    emit: Callable[[S, Any, S], Out],
+    emit: Callable[[P, S, Any, S], Out],
     reverse: bool = False,
     unroll: int = 1,
 ) -> tuple[S, Out]:
@@ -27,7 +32,7 @@ def scan(
       params: parameters of the step.
       xs: inputs, a pytree with leaves ``[T, ...]``.
       state: state before the first step.
-      emit: ``(s_{t-1}, x_t, s_t) -> y_t``, what to keep of every step.
+      emit: ``(params, s_{t-1}, x_t, s_t) -> y_t``, what to keep of every step.
       reverse: run from the last step to the first; ``y_t`` stays in the order of the inputs.
       unroll: steps per iteration of the compiled loop.
 
@@ -35,14 +40,14 @@ def scan(
       ``(final state, ys)``, ys with leaves ``[T, ...]``.
 
     >>> import jax.numpy as jnp
-    >>> cumulative_sum = lambda params, state, x: state + x
-    >>> final, ys = scan(cumulative_sum, None, jnp.arange(4), 0, emit=lambda s_tm1, x, s_t: s_t)
+    >>> add = lambda params, state, x: state + x
+    >>> final, ys = scan(add, None, jnp.arange(4), 0, emit=lambda params, s_tm1, x, s_t: s_t)
     >>> ys.tolist()
     [0, 1, 3, 6]
     """
 
     def body(state_tm1: S, x_t: Any) -> tuple[S, Out]:
         state_t = step(params, state_tm1, x_t)
-        return state_t, emit(state_tm1, x_t, state_t)
+        return state_t, emit(params, state_tm1, x_t, state_t)
 
     return lax.scan(body, state, xs, reverse=reverse, unroll=unroll)

@@ -1,0 +1,119 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+
+CONFIG = """\
+# A quick look.
+task: {name: adding, length: 5}
+model: {hidden_size: 3}
+train: {batch_size: 2, updates: 4, log_every: 2, eval_every: 2, checkpoint_every: 2}
+eval: {sequences: 4, batch_size: 2}
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "quick.yaml"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def test_train_then_evaluate(config, capsys):
+    assert main(["train", config]) == 0
+    assert "runs/quick/figures/learning_curve.png" in capsys.readouterr().out
+    assert main(["evaluate", "runs/quick"]) == 0
+    out = capsys.readouterr().out
+    assert "4 test sequences, after 4 updates" in out
+    assert "mse" in out
+    assert main(["evaluate", "runs/quick", "--task.length", "9", "--eval.sequences", "6"]) == 0
+    assert "adding, length 9, 6 test sequences" in capsys.readouterr().out
+
+
+def test_fields_are_set_on_the_command_line(config, capsys):
+    assert main(["train", config, "--workdir", "here", "--seeds", "2", "--task.length=7"]) == 0
+    assert "adding, length 7: solved by" in capsys.readouterr().out
+    assert "length: 7" in Path("here/config.yaml").read_text()
+
+
+def test_plain_lines_where_there_is_no_terminal(config, capsys):
+    main(["train", config])
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["2/4", "4/4"]
+    assert all("loss" in line and "mse" in line for line in lines)
+    assert "updates/s" in lines[-1]
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_help_shows_the_files_values_in_groups(config, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["train", config, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert "model options" in out
+    assert "optimizer options" in out
+    assert "--model.hidden_size INT  hidden units H (default: 3)" in out
+    assert "runs/quick" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "usage: python -m experiments"),
+        (["tran"], "unknown command 'tran'; did you mean train?"),
+        (["train"], "CONFIG comes first"),
+        (["train", "--seed", "3"], "CONFIG comes first"),
+        (["train", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["train", "quick.yaml", "--model.hiden_size", "3"], "did you mean model.hidden_size?"),
+        (["train", "quick.yaml", "--workdri", "x"], "did you mean --workdir?"),
+        (["train", "quick.yaml", "--seed"], "--seed needs a value"),
+        (["train", "quick.yaml", "--task.name", "chars", "--eval.sequences", "1000000"], "room"),
+        (["evaluate", "nowhere"], "nowhere: not the folder of a run"),
+        (["evaluate", ".", "--seed", "3"], "--task.* and --eval.* fields only"),
+        (["list", "nowhere"], "nowhere: no such folder"),
+    ],
+)
+def test_bad_usage_is_a_short_message_and_exit_code_2(config, capsys, arguments, expected):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err + captured.out
+    assert "Traceback" not in captured.err
+
+
+def test_evaluate_without_a_checkpoint_says_so(config, capsys):
+    main(["train", config])
+    for path in sorted(Path("runs/quick/checkpoints").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    capsys.readouterr()
+    assert main(["evaluate", "runs/quick"]) == 2
+    assert "holds no checkpoint yet" in capsys.readouterr().err
+
+
+def test_a_training_that_fails_exits_1(config, capsys):
+    code = main(["train", config, "--optimizer.learning_rate", "1e38", "--optimizer.clip_norm",
+                 "none", "--train.updates", "40"])  # fmt: skip
+    assert code == 1
+    assert "failed: " in capsys.readouterr().err
+
+
+def test_list_shows_every_config_with_its_header(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for path in (ROOT / "configs").glob("*.yaml"):
+        assert f"{path.name}\n    " in out
+
+
+def test_the_module_runs_and_a_closed_pipe_is_no_error():
+    command = f"{sys.executable} -m experiments list | head -n 1"
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("configs/")

@@ -1,0 +1,284 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from experiments import run
+from experiments.config import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
+from experiments.config_file import dump_config, load_config
+from experiments.errors import Interrupted, TrainingFailed, UserError
+from experiments.signals import caught_signals
+from experiments.summary import render
+from experiments.tasks import Adding, Copy
+from experiments.workdir import Workdir
+
+TINY = Config(
+    task=Adding(length=6),
+    model=ModelConfig(hidden_size=4),
+    train=TrainConfig(
+        batch_size=4, updates=60, log_every=10, eval_every=20, checkpoint_every=20,
+        stop_when="never",
+    ),
+    eval=EvalConfig(sequences=20, batch_size=10),
+    seeds=2,
+)  # fmt: skip
+
+
+def train(config, path):
+    return run.train(config, path, "the command")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "run"
+    return path, train(TINY, path)
+
+
+def test_a_run_leaves_everything_in_its_workdir(finished):
+    path, summary = finished
+    assert {p.name for p in path.iterdir()} == {
+        "config.yaml", "metrics.jsonl", "summary.json", "environment.json", "checkpoints",
+        "figures",
+    }  # fmt: skip
+    assert load_config(path / "config.yaml") == TINY
+    assert json.loads((path / "summary.json").read_text()) == summary
+    environment = json.loads((path / "environment.json").read_text())
+    assert environment["versions"]["jax"] == __import__("jax").__version__
+    assert environment["python"].startswith("3.")
+    assert environment["backend"] == "cpu"
+    assert environment["cores"] >= 1
+    in_repository = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=False)
+    if in_repository.returncode == 0:
+        assert len(environment["git_commit"]) == 40
+
+
+def test_metrics_have_a_line_per_dispatch_and_a_value_per_seed(finished):
+    path, _ = finished
+    records = Workdir(path).metrics()
+    assert [r["update"] for r in records] == [10, 20, 30, 40, 50, 60]
+    assert [r["sequences"] for r in records] == [40, 80, 120, 160, 200, 240]
+    assert ["validation" in r for r in records] == [False, True] * 3
+    assert all(len(r["loss"]) == len(r["grad_norm"]) == 2 for r in records)
+    assert set(records[1]["validation"]) == {"mse", "within_0.04"}
+
+
+def test_summary_has_each_seed_the_mean_and_the_spread(finished):
+    _, summary = finished
+    mse = summary["test"]["mse"]
+    assert len(mse["seeds"]) == 2
+    assert mse["mean"] == pytest.approx(np.mean(mse["seeds"]))
+    assert mse["std"] == pytest.approx(np.std(mse["seeds"], ddof=1))
+    assert summary["sequences"] == [240, 240]
+    assert 0 < summary["python_share"] < 1
+
+
+def test_pictures_show_something(finished):
+    path, summary = finished
+    assert summary["figures"] == ["figures/learning_curve.png", "figures/predictions.png"]
+    for name in summary["figures"]:
+        pixels = matplotlib.image.imread(path / name)
+        assert min(pixels.shape[:2]) > 400
+        assert pixels[..., :3].std() > 0.02
+
+
+def test_the_result_is_told_in_a_few_lines(finished):
+    path, summary = finished
+    text = render(summary, path)
+    for part in ("adding, length 6", "always answer 1", "0.1667", "updates", "sequences", "±",
+                 str(path / "figures/learning_curve.png"), "by 0 of 2 seeds"):  # fmt: skip
+        assert part in text
+    assert len(text.splitlines()) < 16
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    path, summary = finished
+    before = (path / "metrics.jsonl").stat().st_mtime_ns
+    assert train(TINY, path) == summary
+    assert (path / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_another_config_in_the_same_workdir_is_refused(finished):
+    path, _ = finished
+    before = (path / "config.yaml").read_text()
+    other = dataclasses.replace(TINY, seed=5, task=Adding(length=7))
+    with pytest.raises(UserError) as caught:
+        train(other, path)
+    assert "seed: 0, not 5" in str(caught.value)
+    assert "task.length: 6, not 7" in str(caught.value)
+    assert (path / "config.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("stop_at", [10, 30, 40])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    finished, tmp_path, monkeypatch, stop_at
+):
+    whole, summary = finished
+    advance = run.Run.advance
+
+    def interrupted_advance(self, reporter):
+        advance(self, reporter)
+        if self.progress.update == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(run.Run, "advance", interrupted_advance)
+    with pytest.raises(Interrupted) as caught:
+        train(TINY, tmp_path)
+    assert caught.value.signum == signal.SIGTERM
+    assert not (tmp_path / "summary.json").exists()
+    monkeypatch.setattr(run.Run, "advance", advance)
+    resumed = train(TINY, tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert resumed["test"] == summary["test"]
+    assert resumed["goals"] == summary["goals"]
+
+
+def test_a_crash_between_checkpoints_loses_nothing_that_was_checkpointed(
+    finished, tmp_path, monkeypatch
+):
+    whole, _ = finished
+    advance = run.Run.advance
+
+    def crashing_advance(self, reporter):
+        advance(self, reporter)
+        if self.progress.update == 50:
+            raise MemoryError
+
+    monkeypatch.setattr(run.Run, "advance", crashing_advance)
+    with pytest.raises(MemoryError):
+        train(TINY, tmp_path)
+    # A crash can also cut the last line short.
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"update": 60, "lo')
+    monkeypatch.setattr(run.Run, "advance", advance)
+    train(TINY, tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_seeds_stop_early_each_at_its_own_time(tmp_path, monkeypatch):
+    """The goal is set between the two seeds' errors, so that one stops and one goes on."""
+    first = train(TINY, tmp_path / "first")
+    curves = [r["validation"]["mse"] for r in Workdir(tmp_path / "first").metrics()[1::2]]
+    threshold = float(np.mean(curves[0]))
+    earlier = int(np.argmin(curves[0]))
+    goal = dataclasses.replace(Adding.solved, threshold=threshold)
+    monkeypatch.setattr(Adding, "solved", goal)
+    config = dataclasses.replace(TINY, train=dataclasses.replace(TINY.train, stop_when="solved"))
+    summary = train(config, tmp_path / "second")
+    at = summary["goals"]["solved"]["first_at_update"]
+    assert at[earlier] == 20 == summary["updates"][earlier]
+    assert summary["updates"][1 - earlier] > 20
+    records = Workdir(tmp_path / "second").metrics()
+    assert records[2]["loss"][earlier] is None
+    assert records[2]["loss"][1 - earlier] is not None
+    assert first["test"]["mse"]["seeds"][earlier] != summary["test"]["mse"]["seeds"][earlier]
+
+
+def test_a_loss_that_is_not_finite_is_named_and_earlier_work_stays(tmp_path):
+    optimizer = OptimizerConfig(learning_rate=1e38, clip_norm=None)
+    config = dataclasses.replace(TINY, optimizer=optimizer)
+    with pytest.raises(
+        TrainingFailed, match=r"(loss|grad_norm) became (nan|inf) at update \d+ \(seed"
+    ):
+        train(config, tmp_path)
+    for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
+        assert "NaN" not in line
+    assert (tmp_path / "config.yaml").exists()
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_an_unreadable_checkpoint_or_folder_is_a_short_message(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        train(TINY, blocked / "run")
+    with pytest.raises(UserError, match=r"no config\.yaml"):
+        Workdir.existing(tmp_path)
+
+
+def test_a_broken_summary_or_metrics_line_is_not_trusted(tmp_path):
+    workdir = Workdir.create(tmp_path / "run", TINY)
+    workdir.append_metrics({"update": 1})
+    workdir.append_metrics({"update": 2})
+    workdir.metrics_path.write_text(workdir.metrics_path.read_text() + '{"upd')
+    assert workdir.metrics() == [{"update": 1}, {"update": 2}]
+    workdir.rewind_metrics(1)
+    assert workdir.metrics() == [{"update": 1}]
+
+
+def test_copy_draws_its_recall(tmp_path):
+    config = dataclasses.replace(TINY, task=Copy(delay=3), seeds=1)
+    summary = train(config, tmp_path)
+    assert summary["figures"] == ["figures/learning_curve.png", "figures/recall.png"]
+    assert summary["baselines"] == {"memoryless": pytest.approx(10 * np.log(8) / 23)}
+
+
+def test_python_takes_little_of_the_time(tmp_path):
+    """Between dispatches the host only logs, so the device is never kept waiting for long."""
+    train_config = dataclasses.replace(
+        TINY.train, updates=1000, log_every=100, eval_every=500, checkpoint_every=1000
+    )
+    config = dataclasses.replace(
+        TINY,
+        task=Adding(length=100),
+        model=ModelConfig(hidden_size=32),
+        train=train_config,
+        seeds=1,
+    )
+    summary = train(config, tmp_path)
+    assert summary["python_share"] < 0.05
+
+
+def test_signals_are_caught_once_and_handlers_come_back():
+    before = signal.getsignal(signal.SIGINT)
+    with caught_signals() as caught:
+        assert not caught
+        os.kill(os.getpid(), signal.SIGINT)
+        assert caught.signum == signal.SIGINT
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_saves_and_exits_130_and_the_same_command_goes_on(tmp_path):
+    train_config = dataclasses.replace(TINY.train, updates=100_000_000, checkpoint_every=10_000_000)
+    path = tmp_path / "long.yaml"
+    path.write_text(dump_config(dataclasses.replace(TINY, train=train_config)))
+    command = [
+        sys.executable,
+        "-m",
+        "experiments",
+        "train",
+        str(path),
+        "--workdir",
+        str(tmp_path / "run"),
+    ]
+    metrics = tmp_path / "run" / "metrics.jsonl"
+
+    def interrupt_after(lines):
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 120
+        while not metrics.exists() or len(metrics.read_text().splitlines()) < lines:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        return process.returncode, err
+
+    code, err = interrupt_after(5)
+    assert code == 130
+    assert "the state is saved" in err
+    assert "Traceback" not in err
+    count = len(metrics.read_text().splitlines())
+    code, _ = interrupt_after(count + 5)
+    assert code == 130
+    updates = [json.loads(line)["update"] for line in metrics.read_text().splitlines()]
+    assert updates == list(range(10, 10 * len(updates) + 10, 10))

@@ -1,0 +1,156 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.config import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
+from experiments.model import make_model
+from experiments.tasks import Adding, Copy
+from experiments.train import make_optimizer, make_training
+
+SMALL = Config(
+    task=Adding(length=6),
+    model=ModelConfig(hidden_size=5),
+    optimizer=OptimizerConfig(learning_rate=1e-2),
+    train=TrainConfig(batch_size=8, updates=100, log_every=10, eval_every=10),
+    eval=EvalConfig(sequences=40, batch_size=10),
+    seed=3,
+)
+
+
+def trained(config, updates, active=None):
+    training = make_training(config)
+    active = jnp.ones(config.seeds, bool) if active is None else jnp.asarray(active)
+    return training.run((), training.init(), active, updates)
+
+
+def assert_close(a, b, **tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_an_update_is_gradient_then_clip_then_adam():
+    """The first update against one written out by hand."""
+    from experiments import keys
+
+    states, stats = trained(SMALL, 1)
+    model = make_model(SMALL.model, SMALL.task)
+    params = model.init(keys.init_key(3))
+    key = jax.random.fold_in(keys.data_key("train", 3), 0)
+    batch = SMALL.task.sample((), "train", key, 8)
+    loss, grads = jax.value_and_grad(
+        lambda p: SMALL.task.loss(model.apply(p, batch.inputs), batch)
+    )(params)
+    norm = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(grads)))
+    scale = min(1.0, SMALL.optimizer.clip_norm / norm)
+    assert float(stats.loss[0, 0]) == pytest.approx(float(loss), rel=1e-5)
+    assert float(stats.grad_norm[0, 0]) == pytest.approx(norm, rel=1e-5)
+    # Adam's first step has the size of the learning rate, whatever the gradient's.
+    expected = jax.tree.map(
+        lambda p, g: p - 1e-2 * scale * g / (abs(scale * g) + 1e-8), params, grads
+    )
+    assert_close(jax.tree.map(lambda p: p[0], states.params), expected, atol=1e-5)
+    assert int(states.update[0]) == 1
+
+
+def test_many_updates_in_one_dispatch_equal_many_dispatches():
+    training = make_training(SMALL)
+    states, active = training.init(), jnp.ones(1, bool)
+    losses = []
+    for _ in range(3):
+        states, stats = training.run((), states, active, 2)
+        losses.append(stats.loss)
+    at_once, stats = trained(SMALL, 6)
+    assert_equal(states, at_once)
+    assert_equal(jnp.concatenate(losses, axis=1), stats.loss)
+
+
+def test_the_states_are_donated():
+    training = make_training(SMALL)
+    states = training.init()
+    training.run((), states, jnp.ones(1, bool), 2)
+    assert states.params.cell.recurrent_kernel.is_deleted()
+
+
+def test_seeds_train_as_if_alone():
+    together, stats = trained(dataclasses.replace(SMALL, seeds=3), 5)
+    for i in range(3):
+        alone, alone_stats = trained(dataclasses.replace(SMALL, seed=3 + i), 5)
+        assert_close(jax.tree.map(lambda a, i=i: a[i], together.params),
+                     jax.tree.map(lambda a: a[0], alone.params), rtol=1e-4, atol=1e-6)  # fmt: skip
+        np.testing.assert_allclose(stats.loss[i], alone_stats.loss[0], rtol=1e-4)
+    kernels = together.params.cell.kernel
+    assert not np.allclose(kernels[0], kernels[1])
+
+
+def test_a_seed_that_has_stopped_stays_as_it_is():
+    config = dataclasses.replace(SMALL, seeds=2)
+    before = make_training(config).init()
+    after, _ = trained(config, 4, active=[True, False])
+    assert_equal(jax.tree.map(lambda a: a[1], after), jax.tree.map(lambda a: a[1], before))
+    assert after.update.tolist() == [4, 0]
+    assert not np.array_equal(after.params.cell.kernel[0], before.params.cell.kernel[0])
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_gives_others():
+    once, _ = trained(SMALL, 5)
+    again, _ = trained(SMALL, 5)
+    other, _ = trained(dataclasses.replace(SMALL, seed=4), 5)
+    assert_equal(once, again)
+    assert not np.array_equal(once.params.cell.kernel, other.params.cell.kernel)
+
+
+@pytest.mark.parametrize("task", [Adding(length=6), Copy(delay=2)])
+def test_evaluation_in_parts_is_the_mean_over_all_sequences(task):
+    config = dataclasses.replace(SMALL, task=task)
+    training = make_training(config)
+    states = training.init()
+    in_parts = training.evaluate((), "test", states.params)
+    whole = make_training(
+        dataclasses.replace(config, eval=EvalConfig(sequences=40, batch_size=40))
+    ).evaluate((), "test", states.params)
+    assert_close(in_parts, whole, rtol=1e-5)
+    assert set(in_parts) >= {task.metric, task.solved.metric}
+
+
+def test_training_learns():
+    _, stats = trained(SMALL, 300)
+    losses = np.asarray(stats.loss[0])
+    assert losses[-50:].mean() < 0.5 * losses[:50].mean()
+
+
+def test_learning_rate_rises_then_follows_the_schedule():
+    """With SGD in Adam's place the parameter itself would tell; with Adam the step size does."""
+    optimizer = make_optimizer(
+        OptimizerConfig(learning_rate=0.5, schedule="cosine", warmup_updates=2, clip_norm=None), 10
+    )
+    params = jnp.zeros(())
+    state, steps = optimizer.init(params), []
+    for _ in range(11):
+        update, state = optimizer.update(jnp.ones(()), state, params)
+        steps.append(-float(update))
+    assert steps[0] == 0
+    assert steps[1] == pytest.approx(0.25, rel=1e-3)
+    assert steps[2] == pytest.approx(0.5, rel=1e-3)
+    assert steps[6] == pytest.approx(0.25, rel=1e-3)
+    assert steps[10] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_gradients_are_clipped_by_their_global_norm():
+    clipped = make_optimizer(OptimizerConfig(clip_norm=1.0, name="rmsprop"), 10)
+    free = make_optimizer(OptimizerConfig(clip_norm=None, name="rmsprop"), 10)
+    grads = {"a": jnp.array([30.0, 40.0]), "b": jnp.zeros(2)}
+    params = jax.tree.map(jnp.zeros_like, grads)
+
+    # Optimizers that divide by the gradient's size hide the clipping at first, not in their state.
+    def second_moment(optimizer):
+        _, state = optimizer.update(grads, optimizer.init(params), params)
+        return optax.tree.get(state, "nu")["a"]
+
+    np.testing.assert_allclose(second_moment(free) / second_moment(clipped), 2500, rtol=1e-4)
