@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments {train,evaluate,list}``."""
+"""The command line: ``python -m experiments {train,evaluate,report,list}``."""
 
 import os
 import shlex
@@ -16,6 +16,8 @@ commands:
       train what a config file describes, or go on where it stopped
   evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
       test a trained model, also on another length or more sequences
+  report WORKDIR ...
+      finished runs as a Markdown table
   list [FOLDER]
       the configs, and what to expect of each
 
@@ -51,7 +53,7 @@ def run_command(arguments: list[str]) -> int:
         case [] | ["-h" | "--help", *_]:
             print(USAGE)
             return 0 if arguments else 2
-        case ["train" | "evaluate" | "list", "-h" | "--help", *_]:
+        case ["train" | "evaluate" | "report" | "list", "-h" | "--help", *_]:
             print(USAGE)
             return 0
         case ["train", *rest]:
@@ -62,6 +64,13 @@ def run_command(arguments: list[str]) -> int:
             from experiments import commands
 
             return commands.evaluate(rest)
+        case ["report", *rest]:
+            from experiments.report import report
+
+            if not rest:
+                raise UserError("report: WORKDIR comes next: the folder of a finished run")
+            print(report([Path(folder) for folder in rest]))
+            return 0
         case ["list", *rest]:
             from experiments.listing import list_configs
 
@@ -69,7 +78,7 @@ def run_command(arguments: list[str]) -> int:
         case [command, *_]:
             from difflib import get_close_matches
 
-            close = get_close_matches(command, ["train", "evaluate", "list"], n=1)
+            close = get_close_matches(command, ["train", "evaluate", "report", "list"], n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise UserError(f"unknown command {command!r}{hint}\n{USAGE}")
     raise AssertionError(arguments)

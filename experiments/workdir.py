@@ -130,12 +130,24 @@ class Workdir:
 
     def summary(self) -> dict[str, Any] | None:
         """summary.json, which only a finished run has."""
-        path = self.path / "summary.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return self._read_json("summary.json")
+
+    def environment(self) -> dict[str, Any] | None:
+        """environment.json: where the run took place."""
+        return self._read_json("environment.json")
 
     @property
     def _config_path(self) -> Path:
         return self.path / "config.yaml"
+
+    def _read_json(self, name: str) -> Any:
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UserError(f"{path}: cannot be read: not valid JSON") from None
 
     def _write_json(self, name: str, value: Any) -> None:
         self._write(self.path / name, json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,58 @@
+"""Finished runs as a table that a paper or a README can hold."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import UserError
+from experiments.progress import duration
+from experiments.workdir import Workdir
+
+COLUMNS = ("task", "test result", "solved", "updates", "sequences", "time", "machine", "command")
+
+
+def report(paths: Sequence[Path]) -> str:
+    """A Markdown table with a row for every run.
+
+    Args:
+      paths: workdirs of finished runs.
+
+    Returns:
+      The table; counts and times are ranges over the seeds.
+
+    Raises:
+      UserError: when a path is not the workdir of a finished run.
+    """
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *map(_row, paths)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _row(path: Path) -> tuple[str, ...]:
+    workdir = Workdir.existing(path)
+    summary, environment = workdir.summary(), workdir.environment()
+    if summary is None or environment is None:
+        raise UserError(f"{path}: holds no finished run")
+    solved = summary["goals"]["solved"]
+    first = [at for at in solved["first_at_update"] if at is not None]
+    return (
+        summary["task"],
+        "<br>".join(_result(name, value, summary) for name, value in summary["test"].items()),
+        f"{sum(solved['reached_on_test'])} of {len(summary['seeds'])} seeds ({solved['goal']})"
+        + (f"<br>first after {_span(first)} updates" if first else ""),
+        _span(summary["updates"]),
+        _span(summary["sequences"]),
+        f"{duration(summary['seconds'])}, all seeds together",
+        f"{environment['cores']} cores of {environment['cpu']},"
+        f" jax {environment['versions']['jax']}",
+        f"`{summary['command']}`",
+    )
+
+
+def _result(name: str, value: dict[str, Any], summary: dict[str, Any]) -> str:
+    spread = f" ± {value['std']:.2g}" if len(summary["seeds"]) > 1 else ""
+    return f"{name} {value['mean']:.4g}{spread}"
+
+
+def _span(values: list[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
