@@ -150,11 +150,6 @@ def test_training_metrics_have_no_ngram():
     assert set(task.metrics(jnp.zeros((7, 4, VOCABULARY_SIZE)), batch)) == {"bits_per_character"}
 
 
-def test_the_most_likely_next_character_is_the_answer():
-    ids = jnp.array([[1, 97], [3, 0]])
-    np.testing.assert_array_equal(Chars().answers(jax.nn.one_hot(ids, VOCABULARY_SIZE)), ids)
-
-
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_runs_jitted_under_strict_dtype_promotion(split):
     task, data = Chars(length=7, eval_length=7), numbered(train=90, validation=90)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from lstm_jax import LSTM, LSTMParams, LSTMState, lstm_gates, lstm_init, lstm_step
+from lstm_jax import LSTM, LSTMParams, LSTMState, TanhRNN, lstm_gates, lstm_init, lstm_step
 from lstm_jax.initializers import Chrono, ForgetBias
 from tests import reference
 
@@ -229,10 +229,24 @@ def test_a_cell_is_a_value():
     assert LSTM(3, 5) != LSTM(3, 5, dtype=jnp.bfloat16)
 
 
-def test_a_cell_prints_what_it_is():
-    printed = repr(LSTM(3, 5, bias_init=Chrono(100)))
-    assert printed.startswith("LSTM(input_size=3, hidden_size=5")
-    assert "bias_init=Chrono(t_max=100)" in printed
+def test_a_cell_prints_what_was_chosen():
+    assert repr(LSTM(3, 5)) == "LSTM(input_size=3, hidden_size=5)"
+    cell = LSTM(3, 5, bias_init=Chrono(100), dtype="bfloat16")
+    written = "LSTM(input_size=3, hidden_size=5, bias_init=Chrono(t_max=100), dtype='bfloat16')"
+    assert repr(cell) == written
+    assert eval(written) == cell
+
+
+@pytest.mark.parametrize("spelling", ["float32", np.float32, jnp.dtype("float32")])
+def test_a_dtype_has_many_spellings_and_one_meaning(spelling):
+    assert LSTM(3, 5, dtype=spelling) == LSTM(3, 5)
+    assert hash(LSTM(3, 5, dtype=spelling)) == hash(LSTM(3, 5))
+
+
+@pytest.mark.parametrize("make", [LSTM, TanhRNN, partial(lstm_init, jax.random.key(0))])
+def test_a_size_is_a_whole_number(make):
+    with pytest.raises(TypeError, match=r"hidden_size must be an integer; got 5\.0"):
+        make(3, 5.0)
 
 
 def test_equal_cells_share_one_compilation():

@@ -138,6 +138,18 @@ def test_jit_with_the_cell_static_traces_once_for_equal_cells():
     assert_close(by_hand(LSTM(3, 5), params, xs, reverse=True, unroll=2), expected, 1e-6)
 
 
+def test_outside_of_jit_a_second_call_compiles_nothing(caplog):
+    cell, params, xs, state = draw(dtype=jnp.float32)
+    steps = {"cell": cell, "step": lstm_step}
+    for name, step in steps.items():
+        with jax.log_compiles():
+            unroll(step, params, xs, state)
+            caplog.clear()
+            unroll(step, params, xs, state)
+        compiled = [r.message for r in caplog.records if "Compiling" in r.message]
+        assert compiled == [], name
+
+
 def test_a_bfloat16_cell_keeps_its_dtypes():
     cell = LSTM(3, 5, dtype=jnp.bfloat16)
     params = cell.init(jax.random.key(0))
@@ -164,6 +176,7 @@ H5 = jnp.zeros((2, 5))
         ({"state": (H5[0], H5[0])}, ValueError, "unroll: state must have the batch axes of xs"),
         ({"state": (H5[:, :4], H5)}, ValueError, r"lstm_step: h must .*got \(2, 4\)"),
         ({"cell": lstm_step}, TypeError, "unroll: a bare step function needs `state`; got None"),
+        ({"cell": LSTM}, TypeError, r"unroll: cell must be a cell, not its class; write LSTM\("),
         ({"cell": "lstm"}, TypeError, "unroll: cell must be a cell or a step function .*got str"),
         (
             {"cell": lambda p, s, x: (*s, x), "state": (H5,)},

@@ -164,10 +164,6 @@ class Chars:
             "unigram": float(np.asarray(data.test.unigram_bits).mean(dtype=np.float64)),
         }
 
-    def answers(self, outputs: Float[Array, "T B V"]) -> Int[Array, "T B"]:
-        """The most likely next character at every step ``[T, B]``."""
-        return jnp.argmax(outputs, axis=-1)
-
 
 def _windows(text: Array, starts: Int[Array, " B"], length: int) -> Array:
     """Slices of a text ``[N]`` side by side, ``[length, B]``."""

@@ -5,6 +5,7 @@ import operator
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 
 def settle_fields(cell: Any) -> None:
@@ -63,9 +64,10 @@ def short_repr(cell: Any) -> str:
     >>> LSTM(3, 5, bias_init=initializers.Chrono(100))
     LSTM(input_size=3, hidden_size=5, bias_init=Chrono(t_max=100))
     """
-    shown = [
-        f"{field.name}={getattr(cell, field.name)!r}"
-        for field in dataclasses.fields(cell)
-        if field.default is dataclasses.MISSING or getattr(cell, field.name) != field.default
-    ]
+    shown = []
+    for field in dataclasses.fields(cell):
+        value = getattr(cell, field.name)
+        if field.default is dataclasses.MISSING or value != field.default:
+            written = value.name if isinstance(value, np.dtype) else value
+            shown.append(f"{field.name}={written!r}")
     return f"{type(cell).__name__}({', '.join(shown)})"
