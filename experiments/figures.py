@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+import lstm_jax as lj
 from experiments import keys
 from experiments.config import Config
 from experiments.generate import generate
@@ -44,6 +45,8 @@ def draw(
     match config.task:
         case Adding() as task:
             figures["predictions"] = predictions(config, task, model, first)
+            if isinstance(model.cell, lj.LSTM):
+                figures["memory"] = memory(config, task, model, model.cell, first)
         case Copy() as task:
             figures["recall"] = recall(config, task, model, first)
         case Chars() as task:
@@ -113,6 +116,51 @@ def predictions(config: Config, task: Adding, model: Model, params: ModelParams)
         title=f"{count} held-out sequences of {task.length} steps",
     )
     axes.legend(frameon=False, loc="upper left", fontsize=9)
+    return figure
+
+
+def memory(
+    config: Config, task: Adding, model: Model, cell: lj.LSTM, params: ModelParams, units: int = 24
+) -> Figure:
+    """One sequence, the cell state while it is read, and the answer as it would be at each step."""
+    # Deviations from the mean over many sequences are what this sequence has put there.
+    batch = task.sample((), "test", keys.data_key("test", config.seed), 256)
+    states = lj.trace(cell, params.cell, batch.inputs).states
+    answers = np.asarray(model.readout(params, states.h))[:, 0, 0]
+    c = np.asarray(states.c)
+    deviations = (c - c.mean(axis=1, keepdims=True)) / (c[-1].std(axis=0) + 1e-6)
+    sums = np.asarray(batch.targets[0])
+    stores = (deviations[-1] * (sums - sums.mean())[:, None]).mean(axis=0)
+    chosen = np.argsort(-np.abs(stores))[:units]
+    chosen = chosen[np.argsort(-stores[chosen])]
+    values, markers = np.moveaxis(np.asarray(batch.inputs[:, 0]), -1, 0)
+    t, marked = np.arange(task.length), np.flatnonzero(markers)
+
+    figure = Figure(figsize=(9.0, 5.8), layout="constrained", dpi=150)
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[1, 2.2, 1])
+    top.bar(t, values, width=1.0, color="#cccccc")
+    top.bar(marked, values[marked], width=max(1.0, task.length / 130), color=ORANGE)
+    for at in marked:
+        top.text(at, 1.08, f"{values[at]:.2f}", ha="center", color=ORANGE, fontweight="bold")
+    top.set(ylabel="value shown", ylim=(0, 1.35), yticks=[0, 1])
+    image = middle.imshow(
+        deviations[:, 0, chosen].T, cmap="RdBu_r", vmin=-2.5, vmax=2.5, aspect="auto",
+        interpolation="nearest", extent=(-0.5, task.length - 0.5, len(chosen) + 0.5, 0.5),
+    )  # fmt: skip
+    middle.set(ylabel="cell state\nof the units that keep the sum", yticks=[1, len(chosen)])
+    figure.colorbar(image, ax=middle, label="standard deviations", pad=0.01, aspect=12)
+    bottom.axhline(sums[0], color=ORANGE, linestyle="--", label=f"sum of the marked: {sums[0]:.2f}")
+    bottom.plot(t, answers, color=BLUE, label=f"answer if read here; at the end {answers[-1]:.2f}")
+    bottom.set(
+        ylabel="answer",
+        xlabel="time step",
+        xlim=(-0.5, task.length - 0.5),
+        ylim=(min(0.0, answers.min()), 1.5 * max(sums[0], answers.max())),
+    )
+    bottom.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
+    figure.suptitle(f"Two numbers marked among {task.length}, and the cell state that keeps them")
+    for axes in (top, bottom):
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

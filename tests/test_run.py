@@ -81,7 +81,9 @@ def test_summary_has_each_seed_the_mean_and_the_spread(finished):
 
 def test_pictures_show_something(finished):
     path, summary = finished
-    assert summary["figures"] == ["figures/learning_curve.png", "figures/predictions.png"]
+    assert summary["figures"] == [
+        f"figures/{name}.png" for name in ("learning_curve", "memory", "predictions")
+    ]
     for name in summary["figures"]:
         pixels = matplotlib.image.imread(path / name)
         assert min(pixels.shape[:2]) > 400
