@@ -1,7 +1,6 @@
 """The command line: ``python -m experiments {train,evaluate,report,list}``."""
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +58,7 @@ def run_command(arguments: list[str]) -> int:
         case ["train", *rest]:
             from experiments import commands
 
-            return commands.train(rest, "python -m experiments " + shlex.join(arguments))
+            return commands.train(rest)
         case ["evaluate", *rest]:
             from experiments import commands
 

@@ -1,6 +1,7 @@
 """What the commands do: thin, from arguments to the functions that do the work."""
 
 import difflib
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ class TrainArguments:
     config: Annotated[Config, tyro.conf.arg(name="")]
 
 
-def train(arguments: list[str], command: str) -> int:
+def train(arguments: list[str]) -> int:
     """``train CONFIG [--workdir DIR] [--any.field value ...]``."""
     path, rest = _leading(
         arguments, "train", "CONFIG", "a config file, such as configs/adding.yaml"
@@ -48,6 +49,8 @@ def train(arguments: list[str], command: str) -> int:
             config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
             use_underscores=True,
         )
+    flags = [word for name, value in overrides.items() for word in (f"--{name}", f"{value}")]
+    command = shlex.join(["python", "-m", "experiments", "train", str(path), *flags])
     summary = run.train(config, workdir, command)
     print("\n" + render(summary, workdir))
     return 0

@@ -16,6 +16,7 @@ from experiments import keys
 from experiments.config import Config
 from experiments.generate import generate
 from experiments.model import Model, ModelParams, make_model
+from experiments.summary import describe
 from experiments.tasks import Adding, Chars, Copy
 from experiments.tasks.adding import TOLERANCE
 from experiments.tasks.copy import ALPHABET, BLANK, SYMBOLS
@@ -41,7 +42,8 @@ def draw(
     workdir.figures_path.mkdir(exist_ok=True)
     first = jax.tree.map(lambda leaf: leaf[0], params)
     model = make_model(config.model, config.task)
-    figures = {"learning_curve": learning_curve(config, workdir.metrics(), summary)}
+    baselines = config.task.baselines(data, "validation")
+    figures = {"learning_curve": learning_curve(config, workdir.metrics(), baselines)}
     match config.task:
         case Adding() as task:
             figures["predictions"] = predictions(config, task, model, first)
@@ -63,7 +65,7 @@ def draw(
 
 
 def learning_curve(
-    config: Config, records: list[dict[str, Any]], summary: dict[str, Any]
+    config: Config, records: list[dict[str, Any]], baselines: dict[str, float]
 ) -> Figure:
     """Training loss and the held-out metric of every seed, against the baselines."""
     metric = config.task.metric
@@ -74,7 +76,7 @@ def learning_curve(
         labels = ("training", "held-out") if seed == 0 else (None, None)
         axes.plot(*trained, color=BLUE, alpha=0.3, linewidth=1, label=labels[0])
         axes.plot(*held_out, color=BLUE, linewidth=1.8, label=labels[1])
-    for (name, value), style in zip(summary["baselines"].items(), ("--", ":", "-."), strict=False):
+    for (name, value), style in zip(baselines.items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, color=ORANGE, linestyle=style, label=f"{name}: {value:.4g}")
     if config.task.solved.metric == metric:
         goal = config.task.solved.threshold
@@ -84,7 +86,7 @@ def learning_curve(
     axes.set_xlabel(f"updates of {config.train.batch_size} sequences")
     axes.set_ylabel(metric.replace("_", " "))
     seeds = "" if config.seeds == 1 else f", {config.seeds} seeds"
-    axes.set_title(f"{summary['task']}{seeds}")
+    axes.set_title(f"{describe(config.task)}{seeds}")
     axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -205,7 +207,7 @@ def recall(config: Config, task: Copy, model: Model, params: ModelParams, rows: 
 def page_of_text(title: str, text: str, lines: int = 34, columns: int = 96) -> Figure:
     """Text as a picture, cut to what fits a page."""
     page = [line.expandtabs(4)[:columns] for line in text.splitlines()[:lines]]
-    figure = Figure(figsize=(9.0, 0.6 + 0.165 * len(page)), dpi=150)
+    figure = Figure(figsize=(9.0, 0.6 + 0.14 * len(page)), dpi=150)
     figure.text(0.03, 0.98, title, va="top", fontsize=11)
     top = 1 - 0.42 / figure.get_figheight()
     figure.text(

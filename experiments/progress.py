@@ -25,8 +25,8 @@ class Reporter(Protocol):
         """Stop."""
         ...
 
-    def show(self, update: int, text: str, *, evaluated: bool) -> None:
-        """Report the updates done, and the losses or metrics reached."""
+    def show(self, update: int, loss: str, metrics: str | None) -> None:
+        """Report the updates done, the loss, and the metrics where there was an evaluation."""
         ...
 
 
@@ -64,6 +64,7 @@ class Bar:
             TextColumn("[dim]{task.fields[pace]}"),
             console=Console(stderr=True),
         )
+        self.metrics = ""
         self.task = self.progress.add_task(name, total=total, completed=start, text="", pace="")
 
     def __enter__(self) -> "Bar":
@@ -80,9 +81,10 @@ class Bar:
         """Leave the bar as it stands."""
         self.progress.stop()
 
-    def show(self, update: int, text: str, *, evaluated: bool) -> None:
-        """Move the bar."""
-        del evaluated
+    def show(self, update: int, loss: str, metrics: str | None) -> None:
+        """Move the bar; the metrics of the last evaluation stay in sight."""
+        self.metrics = metrics or self.metrics
+        text = f"{loss}  {self.metrics}"
         self.progress.update(self.task, completed=update, text=text, pace=self.pace(update))
 
 
@@ -105,11 +107,11 @@ class Lines:
     ) -> None:
         """Nothing to clean up."""
 
-    def show(self, update: int, text: str, *, evaluated: bool) -> None:
+    def show(self, update: int, loss: str, metrics: str | None) -> None:
         """Print a line."""
-        if evaluated:
+        if metrics is not None:
             print(
-                f"{self.name}  {update}/{self.total}  {text}  {self.pace(update)}",
+                f"{self.name}  {update}/{self.total}  {loss}  {metrics}  {self.pace(update)}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -1,6 +1,7 @@
 """The host's side of a run: dispatch, log, evaluate, checkpoint, resume, stop."""
 
 import functools
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def train(config: Config, path: Path, command: str) -> dict[str, Any]:
     Args:
       config: what to train.
       path: the workdir.
-      command: the command line to name in the summary.
+      command: the command to name in the summary, which gives the same result in any workdir.
 
     Returns:
       The summary, as in summary.json.
@@ -43,10 +44,14 @@ def train(config: Config, path: Path, command: str) -> dict[str, Any]:
     workdir = Workdir.create(path, config)
     finished = workdir.summary()
     if finished is not None:
+        print(f"{path} holds this run, finished:", file=sys.stderr)
         return finished
+    workdir.write_environment()
     try:
         with caught_signals() as caught:
             run = Run(config, workdir, make_training(config))
+            if run.progress.update:
+                print(f"going on from update {run.progress.update} in {path}", file=sys.stderr)
             name = f"{config.task.name} seed {config.seed}"
             if config.seeds > 1:
                 name += f" to {config.seed + config.seeds - 1}"
@@ -128,7 +133,8 @@ class Run:
             began = time.perf_counter()
             self.save()
             progress.seconds += time.perf_counter() - began
-        reporter.show(end, _describe(record), evaluated=evaluated)
+        metrics = _describe(record["validation"]) if evaluated else None
+        reporter.show(end, _describe({"loss": record["loss"]}), metrics)
 
     def save(self) -> None:
         """Save a checkpoint of where the run is."""
@@ -141,7 +147,7 @@ class Run:
 
     def baselines(self) -> dict[str, float]:
         """What the task's metric is without memory."""
-        return self.config.task.baselines(self.data)
+        return self.config.task.baselines(self.data, "test")
 
     def _evaluate(self, split: Split) -> dict[str, np.ndarray]:
         metrics = self.training.evaluate(self.data, split, self.states.params)
@@ -208,12 +214,9 @@ def _of_active(values: np.ndarray, active: np.ndarray) -> list[float | None]:
     return [float(v) if on else None for v, on in zip(values, active, strict=True)]
 
 
-def _describe(record: dict[str, Any]) -> str:
-    """Losses and metrics as one line, means over the seeds that still train."""
-
-    def mean(values: list[float | None]) -> str:
-        return f"{np.mean([v for v in values if v is not None]):.4g}"
-
-    parts = [f"loss {mean(record['loss'])}"]
-    parts += [f"{name} {mean(values)}" for name, values in record.get("validation", {}).items()]
-    return "  ".join(parts)
+def _describe(values: dict[str, list[float | None]]) -> str:
+    """Names and values as one line, means over the seeds that still train."""
+    return "  ".join(
+        f"{name} {np.mean([v for v in per_seed if v is not None]):.4g}"
+        for name, per_seed in values.items()
+    )

@@ -82,7 +82,8 @@ def render(summary: dict[str, Any], workdir: Path) -> str:
     """A summary as a few lines that can be understood at a glance."""
     metric, seeds = summary["metric"], summary["seeds"]
     rows = [(f"{metric}, {name}", f"{value:.4g}") for name, value in summary["baselines"].items()]
-    for name, value in summary["test"].items():
+    # The metric that the baselines are of comes first, beside them.
+    for name, value in sorted(summary["test"].items(), key=lambda item: item[0] != metric):
         spread = f" ± {value['std']:.2g}" if len(seeds) > 1 else ""
         rows.append((f"{name}, reached", f"{value['mean']:.4g}{spread}"))
     verdicts = []

@@ -76,7 +76,6 @@ class Workdir:
                     )
             else:
                 workdir._write(workdir._config_path, dump_config(config))
-            workdir._write_json("environment.json", environment())
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror}") from None
         return workdir
@@ -131,6 +130,10 @@ class Workdir:
     def summary(self) -> dict[str, Any] | None:
         """summary.json, which only a finished run has."""
         return self._read_json("summary.json")
+
+    def write_environment(self) -> None:
+        """Write environment.json."""
+        self._write_json("environment.json", environment())
 
     def environment(self) -> dict[str, Any] | None:
         """environment.json: where the run took place."""

@@ -193,8 +193,10 @@ def test_loaded_bits_are_those_of_ngrams_fitted_to_the_training_files(real, mode
 
 
 def test_the_fivegram_is_a_strong_baseline(real):
-    baselines = Chars().baselines(real)
+    baselines = Chars().baselines(real, "test")
     assert list(baselines) == ["5-gram", "unigram"]
     assert 1.6 < baselines["5-gram"] < 2.0
     assert 4.2 < baselines["unigram"] < 4.8
     assert baselines["5-gram"] == pytest.approx(np.mean(np.asarray(real.test.fivegram_bits)), 1e-4)
+    other = Chars().baselines(real, "validation")["5-gram"]
+    assert other == pytest.approx(np.mean(np.asarray(real.validation.fivegram_bits)), 1e-4)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,17 @@ def test_fields_are_set_on_the_command_line(config, capsys):
     assert main(["train", config, "--workdir", "here", "--seeds", "2", "--task.length=7"]) == 0
     assert "adding, length 7: solved by" in capsys.readouterr().out
     assert "length: 7" in Path("here/config.yaml").read_text()
+    command = json.loads(Path("here/summary.json").read_text())["command"]
+    assert command == f"python -m experiments train {config} --seeds 2 --task.length 7"
+
+
+def test_a_finished_run_says_so_and_tells_its_result_again(config, capsys):
+    main(["train", config])
+    once = capsys.readouterr()
+    assert main(["train", config]) == 0
+    again = capsys.readouterr()
+    assert again.out == once.out
+    assert again.err == "runs/quick holds this run, finished:\n"
 
 
 def test_plain_lines_where_there_is_no_terminal(config, capsys):
@@ -76,6 +88,8 @@ def test_help_shows_the_files_values_in_groups(config, capsys):
         (["train", "quick.yaml", "--task.name", "chars", "--eval.sequences", "1000000"], "room"),
         (["evaluate", "nowhere"], "nowhere: not the folder of a run"),
         (["evaluate", ".", "--seed", "3"], "--task.* and --eval.* fields only"),
+        (["report"], "WORKDIR comes next"),
+        (["report", "nowhere"], "nowhere: not the folder of a run"),
         (["list", "nowhere"], "nowhere: no such folder"),
     ],
 )
@@ -100,6 +114,19 @@ def test_a_training_that_fails_exits_1(config, capsys):
                  "none", "--train.updates", "40"])  # fmt: skip
     assert code == 1
     assert "failed: " in capsys.readouterr().err
+
+
+def test_report_is_a_row_for_each_run(config, capsys):
+    main(["train", config])
+    main(["train", config, "--seeds", "2", "--workdir", "two"])
+    capsys.readouterr()
+    assert main(["report", "runs/quick", "two"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 4
+    assert "adding, length 5 | mse" in rows[2]
+    assert "of 1 seeds" in rows[2]
+    assert "of 2 seeds" in rows[3]
+    assert f"`python -m experiments train {config} --seeds 2` |" in rows[3]
 
 
 def test_list_shows_every_config_with_its_header(capsys):

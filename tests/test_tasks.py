@@ -44,7 +44,7 @@ def test_adding_draws_values_and_positions_uniformly():
 def test_adding_baselines_are_what_their_strategies_reach():
     task = Adding(length=10)
     batch = drawn(task)
-    baselines = task.baselines(())
+    baselines = task.baselines((), "test")
     ones = jnp.ones((10, MANY, 1))
     np.testing.assert_allclose(task.loss(ones, batch), 1 / 6, rtol=0.02)
     assert baselines["always answer 1"] == 1 / 6
@@ -94,9 +94,9 @@ def test_copy_baseline_is_what_guessing_reaches():
     logits[:-SYMBOLS, :, BLANK] = certain
     logits[-SYMBOLS:, :, :ALPHABET] = certain
     np.testing.assert_allclose(
-        task.loss(jnp.asarray(logits), batch), task.baselines(())["memoryless"], rtol=1e-5
+        task.loss(jnp.asarray(logits), batch), task.baselines((), "test")["memoryless"], rtol=1e-5
     )
-    assert task.baselines(())["memoryless"] == 10 * math.log(8) / 50
+    assert task.baselines((), "test")["memoryless"] == 10 * math.log(8) / 50
 
 
 def test_copy_metrics_count_symbols_and_whole_sequences():

@@ -157,11 +157,12 @@ class Chars:
             "bits_over_fivegram": bits - fivegram,
         }
 
-    def baselines(self, data: CharsData) -> dict[str, float]:
-        """What the n-grams reach on the whole test text."""
+    def baselines(self, data: CharsData, split: Split) -> dict[str, float]:
+        """What the n-grams reach on the whole text of a held-out split."""
+        text = data.validation if split == "validation" else data.test
         return {
-            "5-gram": float(np.asarray(data.test.fivegram_bits).mean(dtype=np.float64)),
-            "unigram": float(np.asarray(data.test.unigram_bits).mean(dtype=np.float64)),
+            "5-gram": float(np.asarray(text.fivegram_bits).mean(dtype=np.float64)),
+            "unigram": float(np.asarray(text.unigram_bits).mean(dtype=np.float64)),
         }
 
 

@@ -75,9 +75,9 @@ class Copy:
             "perfect_sequences": jnp.mean(jnp.all(right, axis=0).astype(outputs.dtype)),
         }
 
-    def baselines(self, data: tuple[()]) -> dict[str, float]:
+    def baselines(self, data: tuple[()], split: Split) -> dict[str, float]:
         """What is reached without memory."""
-        del data
+        del data, split
         return {"memoryless": SYMBOLS * math.log(ALPHABET) / self.length}
 
     def answers(self, outputs: Float[Array, "T+20 B 9"]) -> Array:

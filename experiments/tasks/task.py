@@ -83,6 +83,6 @@ class Task(Protocol):
         """What is reported, each a mean over the batch."""
         ...
 
-    def baselines(self, data: PyTree) -> dict[str, float]:
-        """Values of `metric` that need no memory, by what reaches them."""
+    def baselines(self, data: PyTree, split: Split) -> dict[str, float]:
+        """Values of `metric` that need little memory or none, by what reaches them."""
         ...
