@@ -134,4 +134,11 @@ def gradient_flow(
         _, outputs = unroll(nudged_step, params, (xs, nudges), cast(S, state))
         return loss(outputs)
 
-    return jax.tree.map(lambda g: jnp.linalg.norm(g, axis=-1), jax.grad(loss_of)(nudges))
+    return jax.tree.map(_norm, jax.grad(loss_of)(nudges))
+
+
+def _norm(vectors: Float[Array, "... H"]) -> Float[Array, "..."]:
+    """Euclidean norms, also of vectors so short that their squares would underflow."""
+    largest = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+    scaled = vectors / jnp.where(largest > 0, largest, 1)
+    return largest[..., 0] * jnp.linalg.norm(scaled, axis=-1)

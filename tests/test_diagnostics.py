@@ -125,3 +125,12 @@ def test_the_tanh_rnn_forgets_what_the_lstm_keeps():
     tanh = TanhRNN(3, H, recurrent_kernel_init=shrunk)
     assert reach(lstm) > 0.5
     assert reach(tanh) < 1e-4
+
+
+def test_a_gradient_too_small_to_square_still_has_a_norm():
+    cell = LSTM(3, H)
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((T, 3))
+    small = gradient_flow(cell, params, xs, lambda hs: 1e-30 * hs[-1].sum())
+    full = gradient_flow(cell, params, xs, lambda hs: hs[-1].sum())
+    assert float(small.h[0]) > 0
+    np.testing.assert_allclose(small.h / 1e-30, full.h, rtol=1e-5)
