@@ -51,10 +51,9 @@ def draw(
                 figures["memory"] = memory(config, task, model, model.cell, first)
         case Copy() as task:
             figures["recall"] = recall(config, task, model, first)
-        case Chars() as task:
-            text = generate(
-                model, first, task, keys.data_key("test", config.seed), SAMPLE_CHARACTERS
-            )
+        case Chars():
+            key = keys.data_key("test", config.seed)
+            text = generate(model, first, key, SAMPLE_CHARACTERS)
             (workdir.figures_path / "sample.txt").write_text(text + "\n", encoding="utf-8")
             figures["sample"] = page_of_text("Sampled from the model", text)
     for name, figure in figures.items():

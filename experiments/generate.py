@@ -5,7 +5,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from experiments.model import Model, ModelParams
-from experiments.tasks import Chars
 from experiments.tasks.corpus import decode, encode
 from lstm_jax.types import PRNGKey
 
@@ -13,7 +12,6 @@ from lstm_jax.types import PRNGKey
 def generate(
     model: Model,
     params: ModelParams,
-    task: Chars,
     key: PRNGKey,
     characters: int,
     prompt: str = "def ",
@@ -24,16 +22,14 @@ def generate(
     Args:
       model: the model.
       params: its parameters.
-      task: the task it was trained on.
       key: typed random key.
       characters: how many to draw.
-      prompt: how the text starts; at least one character.
+      prompt: how the text starts, one character at least.
       temperature: below 1 prefers likely characters.
 
     Returns:
       The prompt and what follows it.
     """
-    del task
     cell, shown = model.cell, jnp.asarray(encode(prompt), jnp.int32)
 
     def read(state, x):
@@ -48,6 +44,6 @@ def generate(
         return (state, x), x
 
     state, _ = lax.scan(read, cell.initial_state(), shown[:-1])
-    first = (state, shown[-1].astype(jnp.int32))
+    first = (state, shown[-1])
     _, drawn = jax.jit(lambda: lax.scan(write, first, jax.random.split(key, characters)))()
     return prompt + decode(drawn)

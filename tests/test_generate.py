@@ -1,0 +1,54 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.config import ModelConfig
+from experiments.figures import page_of_text
+from experiments.generate import generate
+from experiments.model import make_model
+from experiments.tasks import Chars
+from experiments.tasks.corpus import ALPHABET, decode, encode
+
+MODEL = make_model(ModelConfig(hidden_size=8), Chars())
+PARAMS = MODEL.init(jax.random.key(0))
+
+
+def with_readout(kernel_scale, favourite=None):
+    """Parameters whose readout is scaled, with a bias for one character."""
+    kernel, bias = PARAMS.readout
+    bias = bias if favourite is None else bias.at[encode(favourite)[0]].set(100.0)
+    return PARAMS._replace(readout=PARAMS.readout._replace(kernel=kernel * kernel_scale, bias=bias))
+
+
+def test_text_starts_with_the_prompt_and_depends_on_the_key():
+    texts = [generate(MODEL, PARAMS, jax.random.key(k), 50, prompt="abc") for k in (0, 0, 1)]
+    assert all(text.startswith("abc") and len(text) == 53 for text in texts)
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_characters_are_drawn_from_the_readout():
+    text = generate(MODEL, with_readout(0.0, favourite="q"), jax.random.key(0), 20, prompt="x")
+    assert text == "x" + "q" * 20
+    uniform = generate(MODEL, with_readout(0.0), jax.random.key(0), 3000, prompt="x")
+    assert len(set(uniform) & set(ALPHABET)) > 90
+
+
+def test_a_low_temperature_follows_the_most_likely_character_step_by_step():
+    """Against a plain loop, which also shows that the prompt's last character is read once."""
+    params = with_readout(5.0)
+    text = generate(MODEL, params, jax.random.key(0), 12, prompt="de", temperature=1e-6)
+    state, written = MODEL.cell.initial_state(), "de"
+    for i in range(13):
+        x = MODEL.encode(jnp.asarray(encode(written)[i], jnp.int32))
+        state = MODEL.cell.step(params.cell, state, x)
+        if i >= 1:
+            logits = np.asarray(MODEL.readout(params, state[0]))
+            written += decode(np.array([logits.argmax()]))
+    assert text == written
+
+
+def test_a_page_of_text_grows_with_its_lines_and_cuts_what_is_too_long():
+    short = page_of_text("title", "one\ntwo")
+    tall = page_of_text("title", "\n".join("x" * 300 for _ in range(100)))
+    assert short.get_figheight() < tall.get_figheight() < 8
+    assert max(len(line) for line in tall.texts[1].get_text().splitlines()) == 96
