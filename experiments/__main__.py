@@ -27,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 bad usage, 128 + N signal N."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return run_command(arguments)
+        code = run_command(arguments)
+        # Here, and not when Python exits, so that a reader who has left is no error.
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -43,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output has closed it; nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"failed: {place}{error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def run_command(arguments: list[str]) -> int:
@@ -52,7 +59,10 @@ def run_command(arguments: list[str]) -> int:
         case [] | ["-h" | "--help", *_]:
             print(USAGE)
             return 0 if arguments else 2
-        case ["train" | "evaluate" | "report" | "list", "-h" | "--help", *_]:
+        case ["evaluate" | "report" | "list", *rest] if {"-h", "--help"} & set(rest):
+            print(USAGE)
+            return 0
+        case ["train", "-h" | "--help", *_]:
             print(USAGE)
             return 0
         case ["train", *rest]:

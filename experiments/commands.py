@@ -2,11 +2,10 @@
 
 import difflib
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import jax
 import numpy as np
 import tyro
 
@@ -14,8 +13,9 @@ from experiments import run
 from experiments.config import Config
 from experiments.config_file import load_config, parse_overrides
 from experiments.errors import UserError
+from experiments.numbers import mean_and_spread
 from experiments.summary import describe, render
-from experiments.train import make_training
+from experiments.tasks import goals
 from experiments.workdir import Workdir
 
 
@@ -34,8 +34,12 @@ def train(arguments: list[str]) -> int:
         arguments, "train", "CONFIG", "a config file, such as configs/adding.yaml"
     )
     wants_help = any(a in ("-h", "--help") for a in rest)
-    overrides = parse_overrides([a for a in rest if a not in ("-h", "--help")])
-    workdir = Path(str(overrides.pop("workdir", Path("runs") / path.stem)))
+    rest = [word for word in rest if word not in ("-h", "--help")]
+    overrides = parse_overrides(rest, as_text=("workdir",))
+    folder = overrides.pop("workdir", f"runs/{path.stem}")
+    if not folder:
+        raise UserError("--workdir needs a value")
+    workdir = Path(folder)
     for name in overrides:
         if difflib.get_close_matches(name, ["workdir"], cutoff=0.7):
             raise UserError(f"--{name}: unknown option; did you mean --workdir?")
@@ -64,22 +68,11 @@ def evaluate(arguments: list[str]) -> int:
     if fixed:
         raise UserError(f"--{fixed[0]}: evaluate takes --task.* and --eval.* fields only")
     workdir = Workdir.existing(path)
-    trained = workdir.config()
     config = load_config(path / "config.yaml", overrides)
-    # The checkpoint belongs to the training it came from; only the data may differ.
-    states = jax.eval_shape(make_training(trained).init)
-    try:
-        restored = workdir.checkpoints.restore(states)
-    finally:
-        workdir.checkpoints.close()
-    if restored is None:
-        raise UserError(f"{path}: holds no checkpoint yet")
-    states, progress = restored
-    training = make_training(replace(config, seeds=trained.seeds))
-    metrics = training.evaluate(run.load_data(config), "test", states.params)
+    updates, metrics = run.evaluate(workdir, config)
     print(f"{describe(config.task)}, {config.eval.sequences:,} test sequences,", end=" ")
-    print(f"after {progress.update:,} updates\n")
-    print(_table({name: np.asarray(value) for name, value in metrics.items()}, config))
+    print(f"after {updates:,} updates\n")
+    print(_table(metrics, config))
     return 0
 
 
@@ -91,17 +84,11 @@ def _leading(arguments: list[str], command: str, name: str, what: str) -> tuple[
 
 
 def _table(metrics: dict[str, np.ndarray], config: Config) -> str:
-    width = max(map(len, metrics))
-    lines = []
-    for name, values in metrics.items():
-        spread = f" ± {values.std(ddof=1):.2g}" if len(values) > 1 else ""
-        lines.append(f"  {name:<{width}}  {values.mean():.4g}{spread}")
-    for name, goal in _goals(config).items():
-        reached = int(np.sum(goal.reached(metrics)))
-        lines.append(f"  {name:<{width}}  {reached} of {config.seeds} seeds ({goal})")
-    return "\n".join(lines)
-
-
-def _goals(config: Config) -> dict[str, Any]:
-    goals = {"solved": config.task.solved, "mastered": config.task.mastered}
-    return {name: goal for name, goal in goals.items() if goal is not None}
+    rows = {
+        name: mean_and_spread(values.mean(), values.std(ddof=min(1, len(values) - 1)), len(values))
+        for name, values in metrics.items()
+    }
+    for name, goal in goals(config.task).items():
+        rows[name] = f"{np.sum(goal.reached(metrics))} of {config.seeds} seeds ({goal})"
+    width = max(map(len, rows))
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows.items())

@@ -22,9 +22,9 @@ class ModelConfig:
     hidden_size: Count = 128
     """hidden units H"""
     forget_bias: Annotated[float, Field(allow_inf_nan=False)] = 1.0
-    """initial bias of the LSTM's forget gate"""
+    """initial bias of the LSTM's forget gate, where there is no chrono_t_max"""
     chrono_t_max: Annotated[float, Field(ge=2, allow_inf_nan=False)] | None = None
-    """longest dependency to expect, in steps: chrono initialisation instead of forget_bias"""
+    """longest dependency to expect, in steps: the LSTM's chrono initialisation"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -36,7 +36,7 @@ class OptimizerConfig:
     learning_rate: Positive = 1e-3
     """learning rate, the highest of the schedule"""
     b1: Decay = 0.9
-    """decay of Adam's mean of the gradients"""
+    """decay of the mean of the gradients, in Adam"""
     b2: Decay = 0.999
     """decay of the mean of the squared gradients, in Adam and in RMSprop"""
     schedule: Literal["constant", "cosine"] = "constant"
@@ -101,6 +101,16 @@ class Config:
             raise ValueError(
                 f"eval.sequences: must be a multiple of eval.batch_size"
                 f" ({self.eval.batch_size}); got {self.eval.sequences}"
+            )
+        if self.optimizer.warmup_updates >= self.train.updates:
+            raise ValueError(
+                f"optimizer.warmup_updates: must be less than train.updates"
+                f" ({self.train.updates}); got {self.optimizer.warmup_updates}"
+            )
+        if self.model.cell != "lstm" and self.model.chrono_t_max is not None:
+            raise ValueError(
+                f"model.chrono_t_max: must be none for the cell {self.model.cell!r}, which has no"
+                f" forget gate; got {self.model.chrono_t_max:g}"
             )
         if self.train.stop_when == "mastered" and self.task.mastered is None:
             raise ValueError(

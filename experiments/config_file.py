@@ -14,43 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 from experiments.config import Config
 from experiments.errors import UserError
 from experiments.tasks import Adding, Chars, Copy
+from experiments.yaml_file import parse_value, read_yaml
 
 TASKS = {task.name: task for task in (Adding, Copy, Chars)}
-
-
-class Loader(yaml.SafeLoader):
-    """YAML as people read it: ``3e-4`` is a number, ``no`` a word, and no key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the parent, but a repeated key is an error, not the silent loss of the first."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.value[i][0].start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag.rpartition(":")[2] not in ("bool", "float", "timestamp")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF")
-)
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?$"
-        r"|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
-    ),
-    list("-+0123456789."),
-)
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
@@ -66,13 +32,13 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     Raises:
       UserError: when the file cannot be read or parsed, or a field is unknown or invalid.
     """
-    tree = _read_yaml(path)
+    tree = read_yaml(path)
     overrides = overrides or {}
-    task = tree.get("task")
-    if isinstance(task, dict) and task.get("name") != overrides.get("task.name", task.get("name")):
+    ours, theirs = overrides.get("task.name"), _task_name(tree)
+    if ours is not None and theirs is not None and ours != theirs:
         # Another task than the file's: the file's settings of its own task do not apply.
         tree["task"] = {}
-    unknown = _unknown(list(overrides), overrides.get("task.name") or _task_name(tree))
+    unknown = _unknown(list(overrides), ours if ours is not None else theirs)
     if unknown:
         raise UserError("\n".join(f"--{name}: {message}" for name, message in unknown.items()))
     for name, value in overrides.items():
@@ -85,8 +51,15 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
 
 
-def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(arguments: Sequence[str], as_text: Sequence[str] = ()) -> dict[str, Any]:
     """Read ``--any.field value`` and ``--any.field=value``; values are written as in YAML.
+
+    Args:
+      arguments: the words of the command line.
+      as_text: names whose values are taken as they are, such as paths.
+
+    Returns:
+      Values by dotted name.
 
     Raises:
       UserError: when a flag has no value, a value no flag, or a value is not YAML.
@@ -105,7 +78,8 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
             if not rest or rest[0].startswith("--"):
                 raise UserError(f"--{name} needs a value")
             text = rest.pop(0)
-        overrides[name.replace("-", "_")] = _parse_value(name, text)
+        name = name.replace("-", "_")
+        overrides[name] = text if name in as_text else parse_value(name, text)
     return overrides
 
 
@@ -120,9 +94,9 @@ def differences(ours: Config, theirs: Config) -> list[str]:
     ]
 
 
-def field_names(task: str | None = None) -> list[str]:
-    """Every dotted field name, with those of one task, or of all tasks."""
-    tasks = [TASKS[task]] if task in TASKS else list(TASKS.values())
+def field_names(task: Any = None) -> list[str]:
+    """Every dotted field name, with those of one task, or of all where it names none."""
+    tasks = [TASKS[task]] if isinstance(task, str) and task in TASKS else list(TASKS.values())
     names = dict.fromkeys(
         f"task.{field.name}" for cls in tasks for field in dataclasses.fields(cls)
     )
@@ -157,40 +131,6 @@ def nearest(name: str, names: Sequence[str]) -> str | None:
     return None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        siblings = [str(p) for p in sorted(path.parent.glob("*.y*ml"))]
-        close = difflib.get_close_matches(str(path), siblings, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UserError(f"{path}: no such file{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(f"{path}: cannot be read: {reason}") from None
-    try:
-        tree = yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise UserError(f"{path}: {place}{problem}") from None
-    if tree is None:
-        raise UserError(f"{path}: the file is empty")
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: a config is a mapping of fields; got {type(tree).__name__}")
-    return tree
-
-
-def _parse_value(name: str, text: str) -> Any:
-    if text in ("none", "None"):
-        return None
-    try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError:
-        raise UserError(f"--{name}: {text!r} is not a value") from None
-
-
 def _set(tree: dict[str, Any], name: str, value: Any) -> None:
     *sections, leaf = name.split(".")
     for section in sections:
@@ -220,12 +160,12 @@ def _validate(tree: dict[str, Any], path: Path, overrides: dict[str, Any]) -> Co
     raise UserError("\n".join(messages))
 
 
-def _task_name(tree: dict[str, Any]) -> str | None:
+def _task_name(tree: dict[str, Any]) -> Any:
     task = tree.get("task")
     return task.get("name") if isinstance(task, dict) else None
 
 
-def _unknown(given: Sequence[str], task: str | None) -> dict[str, str]:
+def _unknown(given: Sequence[str], task: Any) -> dict[str, str]:
     """What to say of each name that no field has."""
     names = field_names(task)
     sections = {name.partition(".")[0] for name in names if "." in name}
@@ -260,7 +200,7 @@ def _message(detail: Any, source: Any) -> str:
             )
             hint = f"; did you mean {close[0]}?" if close else ""
             return f"{source(name)}: must be {detail['ctx']['expected']}; got {given!r}{hint}"
-        case "dataclass_type" | "model_attributes_type":
+        case "dataclass_type" | "model_attributes_type" | "dict_type":
             return f"{source(name)}: must be a mapping of fields; got {given!r}"
     wanted = detail["msg"].removeprefix("Input should be ")
     return f"{source(name)}: must be {wanted}; got {given!r}"

@@ -68,10 +68,11 @@ def learning_curve(
 ) -> Figure:
     """Training loss and the held-out metric of every seed, against the baselines."""
     metric = config.task.metric
+    none = {metric: [None] * config.seeds}
     figure, axes = _figure(7.0, 4.2)
     for seed in range(config.seeds):
         trained = _series(records, lambda r, i=seed: r["loss"][i])
-        held_out = _series(records, lambda r, i=seed: r["validation"][metric][i])
+        held_out = _series(records, lambda r, i=seed: r.get("validation", none)[metric][i])
         labels = ("training", "held-out") if seed == 0 else (None, None)
         axes.plot(*trained, color=BLUE, alpha=0.3, linewidth=1, label=labels[0])
         axes.plot(*held_out, color=BLUE, linewidth=1.8, label=labels[1])
@@ -227,13 +228,6 @@ def _series(
     records: list[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]
 ) -> tuple[list[int], list[float]]:
     """Updates and values, where the record has one for this seed."""
-    points = []
-    for record in records:
-        if "validation" in record or "loss" in record:
-            try:
-                found = value(record)
-            except KeyError:
-                continue
-            if found is not None:
-                points.append((record["update"], found))
-    return [u for u, _ in points], [v for _, v in points]
+    points = [(record["update"], value(record)) for record in records]
+    found = [(update, v) for update, v in points if v is not None]
+    return [update for update, _ in found], [v for _, v in found]

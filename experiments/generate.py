@@ -1,9 +1,14 @@
 """Text from a character model, one character at a time."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jaxtyping import Array
 
+import lstm_jax as lj
 from experiments.model import Model, ModelParams
 from experiments.tasks.corpus import decode, encode
 from lstm_jax.types import PRNGKey
@@ -31,19 +36,14 @@ def generate(
       The prompt and what follows it.
     """
     cell, shown = model.cell, jnp.asarray(encode(prompt), jnp.int32)
+    state, _ = lj.unroll(cell, params.cell, model.encode(shown[:-1]))
 
-    def read(state, x):
-        state = cell.step(params.cell, state, model.encode(x))
-        return state, None
-
-    def write(carry, key):
+    def write(carry: tuple[Any, Array], key: PRNGKey) -> tuple[tuple[Any, Array], Array]:
         state, x = carry
         state = cell.step(params.cell, state, model.encode(x))
-        logits = model.readout(params, state[0]) / temperature
-        x = jax.random.categorical(key, logits)
-        return (state, x), x
+        x = jax.random.categorical(key, model.readout(params, state[0]) / temperature)
+        return (state, x.astype(jnp.int32)), x
 
-    state, _ = lax.scan(read, cell.initial_state(), shown[:-1])
-    first = (state, shown[-1])
-    _, drawn = jax.jit(lambda: lax.scan(write, first, jax.random.split(key, characters)))()
-    return prompt + decode(drawn)
+    keys = jax.random.split(key, characters)
+    _, drawn = lax.scan(write, (state, shown[-1]), keys)
+    return prompt + decode(np.asarray(drawn))

@@ -13,7 +13,7 @@ def list_configs(folders: Sequence[Path]) -> int:
     folders = folders or [CONFIGS]
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder")
+            raise UserError(f"{folder}: not a folder")
         paths = sorted(folder.glob("*.yaml"))
         if not paths:
             raise UserError(f"{folder}: holds no configs (*.yaml)")
@@ -28,7 +28,7 @@ def list_configs(folders: Sequence[Path]) -> int:
 def header(path: Path) -> list[str]:
     """The comment that a config file starts with."""
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         lines.append(line.removeprefix("#").strip())

@@ -2,28 +2,20 @@
 
 import sys
 import time
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from experiments.numbers import duration
 
 
-class Reporter(Protocol):
-    """Shows how far a run is; a context manager."""
-
-    def __enter__(self) -> "Reporter":
-        """Start."""
-        ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        ...
+class Reporter(AbstractContextManager["Reporter", None], Protocol):
+    """Shows how far a run is."""
 
     def show(self, update: int, loss: str, metrics: str | None) -> None:
         """Report the updates done, the loss, and the metrics where there was an evaluation."""
@@ -31,45 +23,56 @@ class Reporter(Protocol):
 
 
 class Pace:
-    """Updates a second since the start, and the time that the rest takes."""
+    """Updates a second and the most time left, counted from the first report on.
 
-    def __init__(self, start: int, total: int) -> None:
-        self.start, self.total = start, total
-        self.began = time.perf_counter()
+    What comes before the first report is mostly compilation, and says nothing about the rest.
+    """
 
-    def __call__(self, update: int) -> str:
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.first: tuple[int, float] | None = None
+
+    def __call__(self, update: int, now: float) -> str:
         """The pace as text.
 
-        >>> pace = Pace(start=0, total=100)
-        >>> pace(0)
-        ''
+        Args:
+          update: updates done.
+          now: the time, in seconds.
+
+        >>> pace = Pace(total=100)
+        >>> pace(10, now=60.0), pace(30, now=61.0)
+        ('', '20 updates/s, 3.5 s left')
         """
-        done, seconds = update - self.start, time.perf_counter() - self.began
-        if done < 1:
+        if self.first is None:
+            self.first = (update, now)
+        done, seconds = update - self.first[0], now - self.first[1]
+        if done < 1 or seconds <= 0:
             return ""
         left = (self.total - update) * seconds / done
-        return f"{done / seconds:.0f} updates/s, at most {duration(left)} left"
+        return f"{done / seconds:.0f} updates/s, {duration(left)} left"
 
 
 class Bar:
-    """A progress bar with the loss, the metrics, the pace and the time left."""
+    """A progress bar with the pace; below it the loss and the metrics of the last evaluation.
 
-    def __init__(self, name: str, start: int, total: int) -> None:
-        self.pace = Pace(start, total)
+    Two lines, so that nothing is cut on a terminal of 80 columns.
+    """
+
+    def __init__(self, name: str, start: int, total: int, console: Console | None = None) -> None:
+        self.pace, self.metrics = Pace(total), ""
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
             TextColumn("[dim]{task.fields[pace]}"),
-            console=Console(stderr=True),
         )
-        self.metrics = ""
-        self.task = self.progress.add_task(name, total=total, completed=start, text="", pace="")
+        self.task = self.progress.add_task(name, total=total, completed=start, pace="")
+        self.values = Text("  compiling", no_wrap=True, overflow="ellipsis")
+        self.live = Live(Group(self.progress, self.values), console=console or Console(stderr=True))
 
     def __enter__(self) -> "Bar":
         """Start drawing."""
-        self.progress.start()
+        self.live.start(refresh=True)
         return self
 
     def __exit__(
@@ -79,21 +82,23 @@ class Bar:
         trace: TracebackType | None,
     ) -> None:
         """Leave the bar as it stands."""
-        self.progress.stop()
+        self.live.stop()
 
     def show(self, update: int, loss: str, metrics: str | None) -> None:
         """Move the bar; the metrics of the last evaluation stay in sight."""
         self.metrics = metrics or self.metrics
-        text = f"{loss}  {self.metrics}"
-        self.progress.update(self.task, completed=update, text=text, pace=self.pace(update))
+        pace = self.pace(update, time.perf_counter())
+        self.progress.update(self.task, completed=update, pace=pace)
+        self.values.plain = f"  {loss}  {self.metrics}"
 
 
 class Lines:
-    """A plain line at every evaluation."""
+    """A plain line at every evaluation, for as long as there is a reader."""
 
     def __init__(self, name: str, start: int, total: int) -> None:
-        self.name, self.total = name, total
-        self.pace = Pace(start, total)
+        del start
+        self.name, self.total, self.pace = name, total, Pace(total)
+        self.read = True
 
     def __enter__(self) -> "Lines":
         """Start."""
@@ -109,28 +114,17 @@ class Lines:
 
     def show(self, update: int, loss: str, metrics: str | None) -> None:
         """Print a line."""
-        if metrics is not None:
-            print(
-                f"{self.name}  {update}/{self.total}  {loss}  {metrics}  {self.pace(update)}",
-                file=sys.stderr,
-                flush=True,
-            )
+        pace = self.pace(update, time.perf_counter())
+        if metrics is None or not self.read:
+            return
+        line = f"{self.name}  {update}/{self.total}  {loss}  {metrics}  {pace}".rstrip()
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError:
+            # Training does not depend on who reads about it.
+            self.read = False
 
 
 def make_reporter(name: str, start: int, total: int) -> Reporter:
     """A bar where stderr is a terminal, plain lines where it is not."""
     return (Bar if sys.stderr.isatty() else Lines)(name, start, total)
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    >>> duration(12.34), duration(75), duration(3700)
-    ('12.3 s', '1:15 min', '1:01:40 h')
-    """
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02d} min"
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from experiments.errors import UserError
-from experiments.progress import duration
+from experiments.numbers import duration, mean_and_spread, span
 from experiments.workdir import Workdir
 
 COLUMNS = ("task", "test result", "solved", "updates", "sequences", "time", "machine", "command")
@@ -36,23 +35,16 @@ def _row(path: Path) -> tuple[str, ...]:
     first = [at for at in solved["first_at_update"] if at is not None]
     return (
         summary["task"],
-        "<br>".join(_result(name, value, summary) for name, value in summary["test"].items()),
+        "<br>".join(
+            f"{name} {mean_and_spread(value['mean'], value['std'], len(summary['seeds']))}"
+            for name, value in summary["test"].items()
+        ),
         f"{sum(solved['reached_on_test'])} of {len(summary['seeds'])} seeds ({solved['goal']})"
-        + (f"<br>first after {_span(first)} updates" if first else ""),
-        _span(summary["updates"]),
-        _span(summary["sequences"]),
+        + (f"<br>first after {span(first)} updates" if first else ""),
+        span(summary["updates"]),
+        span(summary["sequences"]),
         f"{duration(summary['seconds'])}, all seeds together",
         f"{environment['cores']} cores of {environment['cpu']},"
         f" jax {environment['versions']['jax']}",
         f"`{summary['command']}`",
     )
-
-
-def _result(name: str, value: dict[str, Any], summary: dict[str, Any]) -> str:
-    spread = f" ± {value['std']:.2g}" if len(summary["seeds"]) > 1 else ""
-    return f"{name} {value['mean']:.4g}{spread}"
-
-
-def _span(values: list[int]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -13,15 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import figures
+from experiments.checkpoints import Progress
 from experiments.config import Config
 from experiments.errors import Interrupted, TrainingFailed, UserError
 from experiments.keys import data_key
 from experiments.progress import Reporter, make_reporter
 from experiments.signals import caught_signals
 from experiments.summary import summarize
-from experiments.tasks import Split
+from experiments.tasks import Split, goals
 from experiments.train import Stats, Training, make_training
-from experiments.workdir import Progress, Workdir
+from experiments.workdir import Workdir
 from lstm_jax.types import PyTree
 
 
@@ -41,44 +42,66 @@ def train(config: Config, path: Path, command: str) -> dict[str, Any]:
       TrainingFailed: when a loss or gradient is not finite.
       Interrupted: when a signal arrived; the state is saved.
     """
+    data = load_data(config)
     workdir = Workdir.create(path, config)
     finished = workdir.summary()
     if finished is not None:
         print(f"{path} holds this run, finished:", file=sys.stderr)
         return finished
-    workdir.write_environment()
-    try:
-        with caught_signals() as caught:
-            run = Run(config, workdir, make_training(config))
-            if run.progress.update:
-                print(f"going on from update {run.progress.update} in {path}", file=sys.stderr)
-            name = f"{config.task.name} seed {config.seed}"
-            if config.seeds > 1:
-                name += f" to {config.seed + config.seeds - 1}"
-            with make_reporter(name, run.progress.update, config.train.updates) as reporter:
-                while not run.done and not caught:
-                    run.advance(reporter)
-            run.save()
-            if not run.done and caught.signum is not None:
-                raise Interrupted(
-                    caught.signum,
-                    f"stopped at update {run.progress.update}; the state is saved in {path},"
-                    " and the same command goes on from there",
-                )
-            summary = summarize(config, run.progress, run.test(), run.baselines(), command)
-            figures.draw(config, run.states.params, run.data, workdir, summary)
-            workdir.write_summary(summary)
-            return summary
-    finally:
-        workdir.checkpoints.close()
+    with workdir.locked(), caught_signals() as caught:
+        run = Run(config, workdir, make_training(config), data)
+        workdir.write_environment()
+        if run.progress.update:
+            print(f"going on from update {run.progress.update} in {path}", file=sys.stderr)
+        name = f"{config.task.name} seed {config.seed}"
+        if config.seeds > 1:
+            name += f" to {config.seed + config.seeds - 1}"
+        with make_reporter(name, run.progress.update, config.train.updates) as reporter:
+            while not run.done and not caught:
+                run.advance(reporter)
+        run.save()
+        if not run.done and caught.signum is not None:
+            raise Interrupted(
+                caught.signum,
+                f"stopped at update {run.progress.update}; the state is saved in {path},"
+                " and the same command goes on from there",
+            )
+        summary = summarize(config, run.progress, run.test(), run.baselines(), command)
+        figures.draw(config, run.states.params, run.data, workdir, summary)
+        workdir.write_summary(summary)
+        return summary
+
+
+def evaluate(workdir: Workdir, config: Config) -> tuple[int, dict[str, np.ndarray]]:
+    """Test what a run has trained so far, on the data that `config` describes.
+
+    Args:
+      workdir: the run's folder.
+      config: the run's config, with the settings of the task and the evaluation to test with.
+
+    Returns:
+      The updates done, and the metrics of every seed ``[N]``.
+
+    Raises:
+      UserError: when there is no checkpoint, or too little data.
+    """
+    data = load_data(config)
+    # The checkpoint has the shapes of the config that was trained.
+    like = jax.eval_shape(make_training(workdir.config()).init)
+    restored = workdir.checkpoints.restore(like) if workdir.checkpoints_path.exists() else None
+    if restored is None:
+        raise UserError(f"{workdir.path}: holds no checkpoint yet")
+    states, progress = restored
+    metrics = make_training(config).evaluate(data, "test", states.params)
+    return progress.update, {name: np.asarray(value) for name, value in metrics.items()}
 
 
 class Run:
     """A run in progress: the states on the device, and what is known about them on the host."""
 
-    def __init__(self, config: Config, workdir: Workdir, training: Training) -> None:
-        self.config, self.workdir, self.training = config, workdir, training
-        self.data = load_data(config)
+    def __init__(self, config: Config, workdir: Workdir, training: Training, data: PyTree) -> None:
+        self.config, self.workdir, self.training, self.data = config, workdir, training, data
+        self._compiled: set[object] = set()
         states = training.init()
         restored = workdir.checkpoints.restore(states)
         if restored is None:
@@ -107,12 +130,12 @@ class Run:
         train, progress, active = self.config.train, self.progress, self.active
         start = progress.update
         end = min(start - start % train.log_every + train.log_every, train.updates)
-        with self._device_time():
+        with self._device_time(end - start):
             self.states, stats = jax.block_until_ready(
                 self.training.run(self.data, self.states, jnp.asarray(active), end - start)
             )
         stats = jax.tree.map(np.asarray, stats)
-        self._check_finite(stats, active, start)
+        self._check_stats(stats, active, start)
         progress.update = end
         record: dict[str, Any] = {
             "update": end,
@@ -122,8 +145,9 @@ class Run:
         }
         evaluated = end % train.eval_every == 0 or end == train.updates
         if evaluated:
-            with self._device_time():
+            with self._device_time("validation"):
                 metrics = self._evaluate("validation")
+            self._check_finite(metrics, active, f"at update {end}")
             record["validation"] = {k: _of_active(v, active) for k, v in metrics.items()}
             self._note_goals(metrics, active)
         self.workdir.append_metrics(record)
@@ -143,7 +167,9 @@ class Run:
 
     def test(self) -> dict[str, np.ndarray]:
         """The metrics of every seed ``[N]`` on sequences that nothing was chosen by."""
-        return self._evaluate("test")
+        metrics = self._evaluate("test")
+        self._check_finite(metrics, np.ones(self.config.seeds, bool), "on the test sequences")
+        return metrics
 
     def baselines(self) -> dict[str, float]:
         """What the task's metric is without memory."""
@@ -154,35 +180,40 @@ class Run:
         return {name: np.asarray(value) for name, value in metrics.items()}
 
     @contextmanager
-    def _device_time(self) -> Iterator[None]:
-        """Count the time as the device's: what runs inside waits for the result."""
+    def _device_time(self, kind: object) -> Iterator[None]:
+        """Count the time that Python waits inside; the first of a kind is a compilation."""
         began = time.perf_counter()
         yield
-        self.progress.device_seconds += time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        if kind in self._compiled:
+            self.progress.device_seconds += seconds
+        else:
+            self.progress.compile_seconds += seconds
+            self._compiled.add(kind)
 
     def _note_goals(self, metrics: dict[str, np.ndarray], active: np.ndarray) -> None:
-        task, progress = self.config.task, self.progress
-        goals = {"solved": (task.solved, progress.solved_at)}
-        if task.mastered is not None:
-            goals["mastered"] = (task.mastered, progress.mastered_at)
-        for name, (goal, reached_at) in goals.items():
-            reached = goal.reached(metrics)
-            for i in np.flatnonzero(reached & active):
+        progress = self.progress
+        for name, goal in goals(self.config.task).items():
+            reached_at = getattr(progress, f"{name}_at")
+            for i in np.flatnonzero(goal.reached(metrics) & active):
                 if reached_at[i] is None:
                     reached_at[i] = progress.update
                 if name == self.config.train.stop_when:
                     progress.stopped_at[i] = progress.update
 
-    def _check_finite(self, stats: Stats, active: np.ndarray, start: int) -> None:
-        for name, values in stats._asdict().items():
-            bad = ~np.isfinite(values) & active[:, None]
-            if bad.any():
-                seed, offset = np.argwhere(bad)[np.argwhere(bad)[:, 1].argmin()]
+    def _check_stats(self, stats: Stats, active: np.ndarray, start: int) -> None:
+        for offset in range(stats.loss.shape[1]):
+            values = {name: series[:, offset] for name, series in stats._asdict().items()}
+            self._check_finite(values, active, f"at update {start + offset + 1}")
+
+    def _check_finite(self, metrics: dict[str, np.ndarray], active: np.ndarray, when: str) -> None:
+        """Stop at the first value of an active seed that is no number any more."""
+        for name, values in metrics.items():
+            for i in np.flatnonzero(~np.isfinite(values) & active):
                 raise TrainingFailed(
-                    f"{name} became {values[seed, offset]} at update {start + offset + 1}"
-                    f" (seed {self.config.seed + seed}); what was logged and saved before stays in"
-                    f" {self.workdir.path}. A lower optimizer.learning_rate or"
-                    " optimizer.clip_norm may help."
+                    f"{name} became {values[i]} {when} (seed {self.config.seed + i});"
+                    f" what was logged and saved before stays in {self.workdir.path}."
+                    " A lower optimizer.learning_rate may help, with another --workdir."
                 )
 
 
@@ -202,8 +233,10 @@ def load_data(config: Config) -> PyTree:
     try:
         data = task.load()
         for split, count in counts.items():
-            draw = functools.partial(task.sample, split=split, batch_size=count)
-            jax.eval_shape(lambda d, k, f=draw: f(d, key=k), data, data_key(split, config.seed))
+            key = data_key(split, config.seed)
+            jax.eval_shape(
+                functools.partial(task.sample, split=split, batch_size=count), data, key=key
+            )
     except ValueError as error:
         raise UserError(str(error)) from None
     return data

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.checkpoints import Progress
 from experiments.config import Config
-from experiments.progress import duration
-from experiments.tasks import Task
-from experiments.workdir import Progress
+from experiments.numbers import duration, mean_and_spread, span
+from experiments.tasks import Task, goals
 
 
 def summarize(
@@ -33,7 +33,6 @@ def summarize(
     """
     task = config.task
     updates = [at or progress.update for at in progress.stopped_at]
-    goals = {"solved": task.solved, "mastered": task.mastered}
     return {
         "command": command,
         "task": describe(task),
@@ -57,12 +56,12 @@ def summarize(
                 "reached_on_test": goal.reached(test).tolist(),
                 "first_at_update": getattr(progress, f"{name}_at"),
             }
-            for name, goal in goals.items()
-            if goal is not None
+            for name, goal in goals(task).items()
         },
         "seconds": progress.seconds,
         "updates_per_second": progress.update / progress.seconds,
-        "python_share": 1 - progress.device_seconds / progress.seconds,
+        "compile_seconds": progress.compile_seconds,
+        "python_share": _python_share(progress),
     }
 
 
@@ -84,8 +83,8 @@ def render(summary: dict[str, Any], workdir: Path) -> str:
     rows = [(f"{metric}, {name}", f"{value:.4g}") for name, value in summary["baselines"].items()]
     # The metric that the baselines are of comes first, beside them.
     for name, value in sorted(summary["test"].items(), key=lambda item: item[0] != metric):
-        spread = f" ± {value['std']:.2g}" if len(seeds) > 1 else ""
-        rows.append((f"{name}, reached", f"{value['mean']:.4g}{spread}"))
+        label = f"{name}, reached" if name == metric else name
+        rows.append((label, mean_and_spread(value["mean"], value["std"], len(seeds))))
     verdicts = []
     for name, goal in summary["goals"].items():
         reached = sum(goal["reached_on_test"])
@@ -124,8 +123,10 @@ def _when(first_at_update: list[int | None], summary: dict[str, Any]) -> str:
 
 
 def _counts(updates: list[int], batch_size: int) -> str:
-    def span(values: list[int]) -> str:
-        low, high = min(values), max(values)
-        return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
     return f"{span(updates)} updates, {span([n * batch_size for n in updates])} sequences"
+
+
+def _python_share(progress: Progress) -> float:
+    """The share of the time after compilation in which the device waited for Python."""
+    running = progress.seconds - progress.compile_seconds
+    return 1 - progress.device_seconds / running if running > 0 else 0.0

@@ -1,47 +1,23 @@
 """A run's folder: its config, environment, metrics, summary and checkpoints."""
 
 import json
-import logging
 import os
-import platform
-import subprocess
-import sys
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-import orbax.checkpoint as ocp
-
+from experiments.checkpoints import Checkpoints
 from experiments.config import Config
 from experiments.config_file import differences, dump_config, load_config
+from experiments.environment import environment
 from experiments.errors import UserError
-from experiments.train import TrainState
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-@dataclass
-class Progress:
-    """What a run knows beside its `TrainState`; kept with every checkpoint.
-
-    Attributes:
-      update: updates done by the seeds that still train.
-      seconds: time spent training, over all the times that the run was started.
-      device_seconds: the part of it in which the device worked, or Python waited for it.
-      solved_at: for each seed the update at which it was first solved, or None.
-      mastered_at: likewise for mastered.
-      stopped_at: for each seed the update at which it stopped early, or None.
-    """
-
-    update: int = 0
-    seconds: float = 0.0
-    device_seconds: float = 0.0
-    solved_at: list[int | None] = field(default_factory=list)
-    mastered_at: list[int | None] = field(default_factory=list)
-    stopped_at: list[int | None] = field(default_factory=list)
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 
 class Workdir:
@@ -55,6 +31,7 @@ class Workdir:
         self.path = path
         self.metrics_path = path / "metrics.jsonl"
         self.figures_path = path / "figures"
+        self.checkpoints_path = path / "checkpoints"
 
     @classmethod
     def create(cls, path: Path, config: Config) -> "Workdir":
@@ -66,7 +43,7 @@ class Workdir:
         workdir = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if workdir._config_path.exists():
+            if workdir._started():
                 differing = differences(workdir.config(), config)
                 if differing:
                     raise UserError(
@@ -97,14 +74,34 @@ class Workdir:
         return load_config(self._config_path)
 
     @cached_property
-    def checkpoints(self) -> "Checkpoints":
+    def checkpoints(self) -> Checkpoints:
         """The run's checkpoints."""
-        return Checkpoints(self.path / "checkpoints")
+        return Checkpoints(self.checkpoints_path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the folder to this process, and close what it opened there.
+
+        Raises:
+          UserError: when another process trains there.
+        """
+        with ExitStack() as stack:
+            # Windows has no such lock; there two processes are not kept apart.
+            if fcntl is not None:
+                handle = os.open(self.path, os.O_RDONLY)
+                stack.callback(os.close, handle)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    message = f"{self.path}: another process is training there"
+                    raise UserError(message) from None
+            stack.callback(lambda: "checkpoints" in self.__dict__ and self.checkpoints.close())
+            yield
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
         with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a line that a crash cut short is left out."""
@@ -132,12 +129,24 @@ class Workdir:
         return self._read_json("summary.json")
 
     def write_environment(self) -> None:
-        """Write environment.json."""
-        self._write_json("environment.json", environment())
+        """Write environment.json; where a run goes on elsewhere, add that to it."""
+        here, first = environment(), self.environment()
+        if first is None:
+            self._write_json("environment.json", here)
+            return
+        resumed = first.setdefault("resumed_in", [])
+        if here not in [{k: v for k, v in first.items() if k != "resumed_in"}, *resumed]:
+            resumed.append(here)
+            self._write_json("environment.json", first)
 
     def environment(self) -> dict[str, Any] | None:
         """environment.json: where the run took place."""
         return self._read_json("environment.json")
+
+    def _started(self) -> bool:
+        """Whether there is anything of a run here but its intention."""
+        begun = self.metrics_path.exists() or self.checkpoints_path.exists()
+        return begun and self._config_path.exists()
 
     @property
     def _config_path(self) -> Path:
@@ -148,9 +157,12 @@ class Workdir:
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
-            raise UserError(f"{path}: cannot be read: not valid JSON") from None
+            value = None
+        if not isinstance(value, dict):
+            raise UserError(f"{path}: cannot be read: not what a run has written")
+        return value
 
     def _write_json(self, name: str, value: Any) -> None:
         self._write(self.path / name, json.dumps(value, indent=2) + "\n")
@@ -161,90 +173,3 @@ class Workdir:
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
-
-
-class Checkpoints:
-    """Checkpoints of the `TrainState` and the `Progress`; the last two are kept."""
-
-    def __init__(self, path: Path) -> None:
-        # Orbax tells every save at length; its warnings and errors still pass.
-        logging.getLogger("absl").setLevel(logging.WARNING)
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(path.absolute(), options=options)
-
-    def save(self, states: TrainState, progress: Progress) -> None:
-        """Save, unless this update is saved already."""
-        if self._manager.latest_step() == progress.update:
-            return
-        self._manager.save(
-            progress.update,
-            args=ocp.args.Composite(
-                states=ocp.args.StandardSave(states),
-                progress=ocp.args.JsonSave(asdict(progress)),
-            ),
-        )
-
-    def restore(self, like: TrainState) -> tuple[TrainState, Progress] | None:
-        """The latest checkpoint, in the structure of `like`; None where there is none."""
-        latest = self._manager.latest_step()
-        if latest is None:
-            return None
-        restored = self._manager.restore(
-            latest,
-            args=ocp.args.Composite(
-                states=ocp.args.StandardRestore(jax.tree.map(_abstract, like)),
-                progress=ocp.args.JsonRestore(),
-            ),
-        )
-        return restored["states"], Progress(**restored["progress"])
-
-    def close(self) -> None:
-        """Release the folder."""
-        self._manager.close()
-
-
-def environment() -> dict[str, Any]:
-    """Where the run takes place: versions, device, machine, and the commit where there is one."""
-    device = jax.devices()[0]
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
-        "device": device.device_kind,
-        "backend": jax.default_backend(),
-        "devices": jax.device_count(),
-        "versions": {package: version(package) for package in PACKAGES},
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain")),
-    }
-
-
-def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says of the folder the code lies in; None where there is no git or no repository."""
-    try:
-        result = subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() if result.returncode == 0 else None

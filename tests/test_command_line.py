@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
+from experiments.tasks.corpus import Corpus, encode
+from experiments.workdir import Workdir
 
 ROOT = Path(__file__).parent.parent
 
@@ -90,7 +94,8 @@ def test_help_shows_the_files_values_in_groups(config, capsys):
         (["evaluate", ".", "--seed", "3"], "--task.* and --eval.* fields only"),
         (["report"], "WORKDIR comes next"),
         (["report", "nowhere"], "nowhere: not the folder of a run"),
-        (["list", "nowhere"], "nowhere: no such folder"),
+        (["train", "quick.yaml", "--workdir", ""], "--workdir needs a value"),
+        (["list", "nowhere"], "nowhere: not a folder"),
     ],
 )
 def test_bad_usage_is_a_short_message_and_exit_code_2(config, capsys, arguments, expected):
@@ -137,10 +142,64 @@ def test_list_shows_every_config_with_its_header(capsys):
 
 
 def test_the_module_runs_and_a_closed_pipe_is_no_error():
-    command = f"{sys.executable} -m experiments list | head -n 1"
-    result = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("configs/")
+    """Also where Python holds its output back until the end."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    for reader, start in (("head -n 1", "configs/"), ("true", "")):
+        result = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m experiments list | {reader}"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.startswith(start)
+
+
+@pytest.mark.parametrize("folder", ["007", "2024_01", "a b", "none", "1e3", "#1"])
+def test_a_workdir_is_the_folder_that_was_named(config, folder):
+    assert main(["train", config, "--workdir", folder]) == 0
+    assert (Path(folder) / "summary.json").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "report", "list"])
+def test_every_command_has_help(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert main([command, "-h"]) == 0
+    assert "usage: python -m experiments" in capsys.readouterr().out
+
+
+def test_help_may_come_last(capsys):
+    assert main(["evaluate", "runs/x", "--help"]) == 0
+    assert main(["report", "runs/x", "-h"]) == 0
+
+
+def test_a_full_disk_is_a_short_message(config, capsys, monkeypatch):
+    def full(self, record):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.metrics_path))
+
+    monkeypatch.setattr(Workdir, "append_metrics", full)
+    assert main(["train", config]) == 1
+    err = capsys.readouterr().err
+    assert "failed: runs/quick/metrics.jsonl: No space left on device" in err
+
+
+def test_characters_from_training_to_sample(config, capsys, monkeypatch):
+    """On a small text in the place of the standard library."""
+    ids = encode("def remember(self, x):\n    return self.c\n" * 60)
+    corpus = Corpus(train=ids, validation=ids[:600], test=ids[600:1200])
+    monkeypatch.setattr("experiments.tasks.chars.load_corpus", lambda: corpus)
+    flags = ["--task.name", "chars", "--task.length", "8", "--task.eval_length", "100"]
+    assert main(["train", config, *flags]) == 0
+    out = capsys.readouterr().out
+    assert "bits_per_character, 5-gram" in out
+    assert "bits_per_character, reached" in out
+    sample = Path("runs/quick/figures/sample.txt").read_text()
+    assert sample.startswith("def ")
+    assert len(sample) > 1000
+    assert Path("runs/quick/figures/sample.png").exists()
+    flags[-1] = "1000"
+    assert main(["train", config, *flags, "--workdir", "other"]) == 2
+    assert "room for 0 windows" in capsys.readouterr().err
+    assert not Path("other").exists()

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from experiments.config import Config, ModelConfig
 from experiments.config_file import (
+    TASKS,
     differences,
     dump_config,
     field_names,
@@ -103,6 +104,18 @@ def test_what_is_written_is_what_is_read(config_file):
         ("", "some.yaml: the file is empty"),
         ("- 1", "some.yaml: a config is a mapping of fields; got list"),
         ("task: {name: adding", "some.yaml: line 1, column"),
+        ("task: {name: [adding]}", "some.yaml: task.name: must be one of"),
+        ("task: {name: adding}\ntrain: {updates: 010}",
+            "some.yaml: train.updates: must be a valid integer; got '010'"),
+        ("task: {name: adding}\ntrain: {updates: 1:30}",
+            "some.yaml: train.updates: must be a valid integer; got '1:30'"),
+        ("task: &t {name: adding}\nmodel: *t", "line 2, column 8: aliases are not supported"),
+        ("task: !!set {adding}", "some.yaml: line 1, column 7: could not determine"),
+        ("task: " + "[" * 5000, "some.yaml: "),
+        ("task: {name: adding}\noptimizer: {warmup_updates: 10000}",
+            "some.yaml: optimizer.warmup_updates: must be less than train.updates (10000);"),
+        ("task: {name: adding}\nmodel: {cell: tanh_rnn, chrono_t_max: 9}",
+            "some.yaml: model.chrono_t_max: must be none for the cell 'tanh_rnn'"),
         ("seed: 1\nseed: 2", "some.yaml: line 2, column 1: the key 'seed' stands twice"),
     ],
 )  # fmt: skip
@@ -148,6 +161,16 @@ def test_overrides_win_and_errors_name_the_flag(config_file):
     assert message_of(path, {"seed.x": 7}) == "--seed.x: unknown field; did you mean seed?"
 
 
+def test_a_task_named_by_override_keeps_the_files_settings(config_file):
+    path = config_file("task: {length: 9}")
+    assert load_config(path, {"task.name": "adding"}).task == Adding(length=9)
+
+
+def test_a_section_needs_fields(config_file):
+    message = message_of(config_file(GOOD), {"task": "copy"})
+    assert message == "--task: must be a mapping of fields; got 'copy'"
+
+
 def test_another_task_by_override_leaves_the_files_task_settings_behind(config_file):
     config = load_config(config_file(GOOD), {"task.name": "copy", "task.delay": 7})
     assert config.task == Copy(delay=7)
@@ -159,6 +182,9 @@ def test_another_task_by_override_leaves_the_files_task_settings_behind(config_f
         (["--seed"], "--seed needs a value"),
         (["--seed", "--seeds", "3"], "--seed needs a value"),
         (["seed", "3"], "unexpected argument 'seed'"),
+        (["--seed", ""], "--seed needs a value; got ''"),
+        (["--seed", "#1"], "--seed needs a value; got '#1'"),
+        (["--seed", "*a"], "--seed: '*a' is not a value"),
         (["--seed", "[1"], "--seed: '[1' is not a value"),
     ],
 )
@@ -194,12 +220,13 @@ def test_every_field_is_explained():
     """The help text shows the string under each field."""
     import inspect
 
-    for cls in (Adding, Copy, ModelConfig, *(type(f.default) for f in dataclasses.fields(Config))):
-        if not dataclasses.is_dataclass(cls):
-            continue
+    sections = [type(field.default) for field in dataclasses.fields(Config)]
+    for cls in (*TASKS.values(), Config, *filter(dataclasses.is_dataclass, sections)):
         source = inspect.getsource(cls)
         for field in dataclasses.fields(cls):
-            if field.name != "name" or cls.__name__ == "OptimizerConfig":
+            # A section's own docstring explains it, and a task's name explains itself.
+            section = dataclasses.is_dataclass(field.default) or field.name == "task"
+            if not section and (field.name != "name" or cls.__name__ == "OptimizerConfig"):
                 assert re.search(rf'    {field.name}: .*\n    """\w', source), field.name
 
 

@@ -3,8 +3,8 @@
 from experiments.tasks.adding import Adding
 from experiments.tasks.chars import Chars
 from experiments.tasks.copy import Copy
-from experiments.tasks.task import Batch, Goal, Split, Task
+from experiments.tasks.task import Batch, Goal, Split, Task, goals
 
 AnyTask = Adding | Copy | Chars
 
-__all__ = ["Adding", "AnyTask", "Batch", "Chars", "Copy", "Goal", "Split", "Task"]
+__all__ = ["Adding", "AnyTask", "Batch", "Chars", "Copy", "Goal", "Split", "Task", "goals"]

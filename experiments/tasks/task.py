@@ -86,3 +86,9 @@ class Task(Protocol):
     def baselines(self, data: PyTree, split: Split) -> dict[str, float]:
         """Values of `metric` that need little memory or none, by what reaches them."""
         ...
+
+
+def goals(task: Task) -> dict[str, Goal]:
+    """The goals that a task has, by name."""
+    named = {"solved": task.solved, "mastered": task.mastered}
+    return {name: goal for name, goal in named.items() if goal is not None}

@@ -1,0 +1,112 @@
+"""YAML as people write it, and what to say when it cannot be read."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
+
+from experiments.errors import UserError
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as people read it: ``3e-4`` is a number, ``no`` and ``12:30`` are words.
+
+    Nothing is silently lost or shared: a key that stands twice and an alias are errors.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the parent, but a repeated key is an error, not the silent loss of the first."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise ConstructorError(
+                    None, None, f"the key {key!r} stands twice", node.value[i][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As the parent, but without aliases."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise ComposerError(None, None, "aliases are not supported", mark)
+        return super().compose_node(parent, index)
+
+
+def _read_words_as(kind: str, pattern: str, first: str) -> None:
+    tag = f"tag:yaml.org,2002:{kind}"
+    Loader.add_implicit_resolver(tag, re.compile(f"^(?:{pattern})$"), list(first))
+
+
+# YAML 1.1 has 010 for eight, 1:30 for ninety and yes for true; only what all read alike is kept.
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None
+    or tag.rpartition(":")[2] in ("null", "bool", "int", "float", "str", "seq", "map")
+}
+_read_words_as("bool", "true|True|false|False", "tTfF")
+_read_words_as("int", "[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789")
+_read_words_as(
+    "float",
+    r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+    "-+0123456789.",
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file that holds a mapping.
+
+    Raises:
+      UserError: when there is no such file, or it is not a mapping in YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        siblings = [str(p) for p in sorted(path.parent.glob("*.y*ml"))]
+        close = difflib.get_close_matches(str(path), siblings, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"{path}: no such file{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(f"{path}: cannot be read: {reason}") from None
+    try:
+        tree = yaml.load(text, Loader)
+    except (yaml.YAMLError, RecursionError, TypeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise UserError(f"{path}: {place}{problem}") from None
+    if tree is None:
+        raise UserError(f"{path}: the file is empty")
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: a config is a mapping of fields; got {type(tree).__name__}")
+    return tree
+
+
+def parse_value(name: str, text: str) -> Any:
+    """Read the value of a flag, written as in a file; ``none`` and ``null`` are None.
+
+    Raises:
+      UserError: when the text is empty or not YAML.
+
+    >>> parse_value("seed", "3"), parse_value("optimizer.clip_norm", "none")
+    (3, None)
+    """
+    if text in ("none", "None", "null"):
+        return None
+    try:
+        value = yaml.load(text, Loader)
+    except (yaml.YAMLError, RecursionError, TypeError):
+        raise UserError(f"--{name}: {text!r} is not a value") from None
+    if value is None:
+        raise UserError(f"--{name} needs a value; got {text!r}")
+    return value

@@ -1,0 +1,56 @@
+"""The tests themselves are strict: a careless change to their settings fails here."""
+
+import subprocess
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_warnings_are_errors():
+    with pytest.raises(UserWarning):
+        warnings.warn("anything", stacklevel=1)
+
+
+def test_dtypes_are_never_promoted_silently():
+    with pytest.raises(jax.dtypes.TypePromotionError):
+        jnp.ones(1, jnp.int32) + jnp.ones(1, jnp.float32)
+
+
+def test_two_devices_are_simulated():
+    assert jax.default_backend() != "cpu" or jax.device_count() == 2
+
+
+def test_doctests_run():
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert "--doctest-modules" in options["addopts"]
+    assert {"lstm_jax", "experiments"} <= set(options["testpaths"])
+
+
+def test_make_test_lints_checks_types_and_runs_the_tests():
+    planned = subprocess.run(
+        ["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for part in ("ruff check", "ruff format --check", "basedpyright", "-m pytest"):
+        assert part in planned
+
+
+def test_the_type_checker_finds_an_error(tmp_path):
+    """That it passes would mean little if it saw nothing."""
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("import lstm_jax\n\nlstm_jax.LSTM('3', 5)\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable, str(wrong)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "reportArgumentType" in result.stdout
