@@ -1,1 +1,1 @@
-"""Training from a config file: ``python -m experiments {train,evaluate,list}``."""
+"""Training from a config file: ``python -m experiments {train,evaluate,report,list}``."""

@@ -19,7 +19,7 @@ def environment() -> dict[str, Any]:
     changes = _git("status", "--porcelain")
     return {
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "device": device.device_kind,

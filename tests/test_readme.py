@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import io
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
+from experiments.numbers import span
+from experiments.summary import render
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -65,3 +68,30 @@ def test_the_experiment_commands_run_in_their_order(tmp_path, monkeypatch, capsy
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)", README))
 def test_links_and_pictures_exist(link):
     assert (ROOT / link).exists()
+
+
+def test_the_results_are_those_of_the_runs():
+    for run, metric, decimals, baseline_decimals in (
+        ("adding", "mse", 5, 4),
+        ("copy", "cross_entropy", 5, 4),
+        ("chars", "bits_per_character", 2, 2),
+    ):
+        summary = json.loads((ROOT / "docs" / "results" / run / "summary.json").read_text())
+        (row,) = [line for line in README.splitlines() if line.startswith(f"| `{run}.yaml`")]
+        assert f"{summary['test'][metric]['mean']:.{decimals}f}" in row
+        first = summary["goals"]["solved"]["first_at_update"]
+        assert span(first) in row
+        assert f"{next(iter(summary['baselines'].values())):.{baseline_decimals}f}" in row
+
+
+def test_the_demos_result_is_printed_as_it_is_shown():
+    """The labels of the block are those of a summary, in their order."""
+    shown = next(code for language, code in BLOCKS if language == "text")
+    summary = json.loads((ROOT / "docs" / "results" / "adding" / "summary.json").read_text())
+    summary |= {"task": "adding, length 200", "python_share": 0.005}
+    printed = render(summary, Path("runs/demo"))
+
+    def labels(text):
+        return [re.split(r"\s{2,}", line.strip())[0] for line in text.splitlines()[2:]]
+
+    assert labels(shown)[:8] == labels(printed)[:8]
