@@ -1,16 +1,15 @@
 """What a person wants to look at: the gates over time, and how far back a gradient reaches."""
 
-import functools
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax import kernels
-from lstm_jax.types import Cell, P, PyTree, S
-from lstm_jax.unroll import prepare, unroll
+from lstm_jax.types import Cell, P, PyTree, S, Step
+from lstm_jax.unroll import first_field, prepare
 
 G_co = TypeVar("G_co", covariant=True)
 G = TypeVar("G")
@@ -66,20 +65,19 @@ def trace(cell: GatedCell[P, S, G], params: P, xs: PyTree, state: S | None = Non
         raise TypeError(
             f"trace: cell must have init, initial_state, step and gates; got {type(cell).__name__}"
         )
-    step, state = prepare(cell, params, xs, state, name="trace")
-
-    _, seen = kernels.scan(step, params, xs, state, emit=_emit_all(cell))
+    step, state, scan = prepare(cell, params, xs, state, name="trace")
+    _, seen = scan(step, params, xs, state, emit=_EmitAll(cell))
     return seen
 
 
-@functools.cache
-def _emit_all(cell: GatedCell[P, S, G]) -> Callable[[P, S, Any, S], Trace[S, G]]:
-    """What `trace` keeps of a step; one function for each cell, so that a scan is compiled once."""
+@dataclass(frozen=True)
+class _EmitAll(Generic[P, S, G]):
+    """What `trace` keeps of a step; a value as the cell is one, so that a scan is compiled once."""
 
-    def emit(params: P, state_tm1: S, x_t: Any, state_t: S) -> Trace[S, G]:
-        return Trace(states=state_t, gates=cell.gates(params, state_tm1, x_t))
+    cell: GatedCell[P, S, G]
 
-    return emit
+    def __call__(self, params: P, state_tm1: S, x_t: Any, state_t: S) -> Trace[S, G]:
+        return Trace(states=state_t, gates=self.cell.gates(params, state_tm1, x_t))
 
 
 def gradient_flow(
@@ -122,19 +120,26 @@ def gradient_flow(
     >>> flow.c.shape
     (7, 2)
     """
-    step, state = prepare(cell, params, xs, state, name="gradient_flow")
+    step, state, scan = prepare(cell, params, xs, state, name="gradient_flow")
     length = jax.tree.leaves(xs)[0].shape[0]
     nudges = jax.tree.map(lambda s: jnp.zeros((length, *s.shape), s.dtype), state)
 
-    def nudged_step(params: P, state_tm1: S, x_and_nudge: tuple[Any, S]) -> S:
-        x_t, nudge = x_and_nudge
-        return jax.tree.map(jnp.add, step(params, state_tm1, x_t), nudge)
-
     def loss_of(nudges: S) -> Float[Array, ""]:
-        _, outputs = unroll(nudged_step, params, (xs, nudges), cast(S, state))
+        _, outputs = scan(_Nudged(step), params, (xs, nudges), state, emit=first_field)
         return loss(outputs)
 
     return jax.tree.map(_norm, jax.grad(loss_of)(nudges))
+
+
+@dataclass(frozen=True)
+class _Nudged(Generic[P, S]):
+    """A step that adds to the state what comes with the input; a value as the step is one."""
+
+    step: Step[P, S]
+
+    def __call__(self, params: P, state_tm1: S, x_and_nudge: tuple[Any, S], /) -> S:
+        x_t, nudge = x_and_nudge
+        return jax.tree.map(jnp.add, self.step(params, state_tm1, x_t), nudge)
 
 
 def _norm(vectors: Float[Array, "... H"]) -> Float[Array, "..."]:

@@ -6,6 +6,7 @@ dataclasses: they print, compare and hash, and a cell that holds one stays a val
 argument of `jax.jit`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -86,7 +87,15 @@ def orthogonal_per_gate(
 
 
 def zeros(key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32) -> Float[Array, "..."]:
-    """Zeros; `key` is accepted and not used.
+    """Zeros of any shape.
+
+    Args:
+      key: not used.
+      shape: any shape.
+      dtype: dtype of the result.
+
+    Returns:
+      Zeros of `shape`.
 
     >>> zeros(jax.random.key(0), (2,)).tolist()
     [0.0, 0.0]
@@ -105,6 +114,9 @@ class ForgetBias:
     Args:
       value: the forget-gate bias, stored in the parameters (nothing is added at call time).
 
+    Raises:
+      ValueError: when `value` is not finite.
+
     Reference:
       Gers, Schmidhuber & Cummins (2000), *Learning to forget*; Jozefowicz, Zaremba & Sutskever
       (2015), *An empirical exploration of recurrent network architectures* (the value 1).
@@ -115,10 +127,26 @@ class ForgetBias:
 
     value: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"ForgetBias: value must be finite; got {self.value}")
+
     def __call__(
         self, key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
     ) -> Float[Array, " 4*H"]:
-        """Draw a bias of `shape` ``(4H,)``; the key is not used."""
+        """The bias of an LSTM.
+
+        Args:
+          key: not used.
+          shape: ``(4H,)``.
+          dtype: dtype of the result.
+
+        Returns:
+          The bias ``[4H]``.
+
+        Raises:
+          ValueError: when `shape` is not ``(4H,)``.
+        """
         del key
         hidden_size = _gate_width("ForgetBias", shape)
         bias = jnp.zeros(tuple(shape), dtype)
@@ -135,10 +163,10 @@ class Chrono:
     timescale is ``1 + u``: uniform on [2, t_max].
 
     Args:
-      t_max: the longest dependency to expect, in time steps; at least 2.
+      t_max: the longest dependency to expect, in time steps; at least 2, and finite.
 
     Raises:
-      ValueError: when `t_max` is below 2.
+      ValueError: when `t_max` is below 2 or not finite.
 
     Reference:
       Tallec & Ollivier (2018), *Can recurrent neural networks warp time?*
@@ -152,13 +180,27 @@ class Chrono:
     t_max: float
 
     def __post_init__(self) -> None:
-        if not self.t_max >= 2:
-            raise ValueError(f"Chrono: t_max must be at least 2 time steps; got {self.t_max}")
+        if not 2 <= self.t_max < math.inf:
+            raise ValueError(
+                f"Chrono: t_max must be at least 2 time steps and finite; got {self.t_max}"
+            )
 
     def __call__(
         self, key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
     ) -> Float[Array, " 4*H"]:
-        """Draw a bias of `shape` ``(4H,)``."""
+        """Draw the bias of an LSTM, a timescale for each unit.
+
+        Args:
+          key: typed random key.
+          shape: ``(4H,)``.
+          dtype: dtype of the result; drawn in float32 at least, and rounded.
+
+        Returns:
+          The bias ``[4H]``.
+
+        Raises:
+          ValueError: when `shape` is not ``(4H,)``.
+        """
         hidden_size = _gate_width("Chrono", shape)
         draw_dtype = wider(dtype, jnp.float32)
         u = jax.random.uniform(key, (hidden_size,), draw_dtype, minval=1.0, maxval=self.t_max - 1.0)

@@ -85,13 +85,39 @@ class Cell(Protocol[P, S]):
     """
 
     def init(self, key: PRNGKey) -> P:
-        """Draw parameters."""
+        """Draw parameters.
+
+        Args:
+          key: typed random key.
+
+        Returns:
+          A pytree of arrays.
+        """
         ...
 
     def initial_state(self, batch_shape: Sequence[int] = ()) -> S:
-        """The state before the first step, for these batch axes."""
+        """The state before the first step.
+
+        Args:
+          batch_shape: the batch axes.
+
+        Returns:
+          A pytree of arrays ``[*batch_shape, ...]``; a tuple whose first field is the output.
+        """
         ...
 
     def step(self, params: P, state: S, x: Any, /) -> S:
-        """Advance one time step."""
+        """Advance one time step.
+
+        Args:
+          params: what `init` draws.
+          state: ``s_{t-1}``, as `initial_state` gives it.
+          x: input ``x_t`` ``[..., I]``.
+
+        Returns:
+          ``s_t``, with the structure, shapes and dtypes of `state`.
+
+        Raises:
+          ValueError: when the shapes do not fit together.
+        """
         ...

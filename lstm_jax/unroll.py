@@ -1,6 +1,9 @@
 """The one door through which a cell is run over a sequence."""
 
-from typing import Any, cast
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +23,9 @@ def unroll(
     unroll: int = 1,
 ) -> tuple[S, Float[Array, "T ... H"]]:
     """Run a cell over a sequence: ``s_t = step(params, s_{t-1}, x_t)`` for ``t = 1 .. T``.
+
+    Outside of `jit`, equal cells share one compilation, while a bare step function is compiled
+    anew at every call, as what it closes over may have changed: `jit` the call.
 
     Args:
       cell: a cell, or a bare step function ``(params, state, x) -> state``.
@@ -53,14 +59,14 @@ def unroll(
     """
     if unroll < 1:
         raise ValueError(f"unroll: unroll must be at least 1; got {unroll}")
-    step, state = prepare(cell, params, xs, state)
-    return kernels.scan(step, params, xs, state, emit=_first_field, reverse=reverse, unroll=unroll)
+    step, state, scan = prepare(cell, params, xs, state)
+    return scan(step, params, xs, state, emit=first_field, reverse=reverse, unroll=unroll)
 
 
 def prepare(
     cell: Cell[P, S] | Step[P, S], params: P, xs: PyTree, state: S | None, name: str = "unroll"
-) -> tuple[Step[P, S], S]:
-    """Check a cell against its inputs, and give its step and a state of the step's own structure.
+) -> tuple[Step[P, S], S, Callable[..., Any]]:
+    """Check a cell against its inputs, and give what it takes to run it over them.
 
     Args:
       cell: a cell or a bare step function.
@@ -70,14 +76,15 @@ def prepare(
       name: the public function to name in errors.
 
     Returns:
-      ``(step, state)``.
+      ``(step, state, scan)``: a step that equals that of an equal cell, a state of the structure
+      that the step returns, and the scan of `lstm_jax.kernels` to run them with.
 
     Raises:
       TypeError, ValueError: as `unroll`.
 
     >>> from lstm_jax import lstm_init, lstm_step
     >>> params = lstm_init(jax.random.key(0), 3, 5)
-    >>> step, state = prepare(lstm_step, params, jnp.ones((7, 3)), (jnp.zeros(5), jnp.zeros(5)))
+    >>> _, state, _ = prepare(lstm_step, params, jnp.ones((7, 3)), (jnp.zeros(5), jnp.zeros(5)))
     >>> type(state).__name__
     'LSTMState'
     """
@@ -86,12 +93,18 @@ def prepare(
         raise TypeError(
             f"{name}: cell must be a cell, not its class; write {cell.__name__}(...) with its sizes"
         )
+    scan = kernels.scan
+    # JAX caches traces by function: the partials are new at every call, so that what a function
+    # closes over, or a cell that is no value holds, may change between two calls.
     if isinstance(cell, Cell):
-        step = cell.step
+        if _is_value(cell):
+            step, scan = _StepOf(cell), kernels.compiled_scan
+        else:
+            step = functools.partial(cell.step)
         if state is None:
             state = cell.initial_state(jax.tree.leaves(x_1)[0].shape[:-1])
     elif callable(cell):
-        step = cast(Step[P, S], cell)
+        step = functools.partial(cell)
         if state is None:
             raise TypeError(f"{name}: a bare step function needs `state`; got None")
     else:
@@ -99,7 +112,29 @@ def prepare(
             f"{name}: cell must be a cell or a step function (params, state, x) -> state;"
             f" got {type(cell).__name__}"
         )
-    return step, _as_carry(step, params, state, x_1, name)
+    return step, _as_carry(step, params, state, x_1, name), scan
+
+
+@dataclass(frozen=True)
+class _StepOf(Generic[P, S]):
+    """The step of a cell as a value: a bound method equals only one of the very same object."""
+
+    cell: Cell[P, S]
+
+    def __call__(self, params: P, state: S, x: Any, /) -> S:
+        return self.cell.step(params, state, x)
+
+
+def _is_value(cell: Any) -> bool:
+    """Whether a cell is a frozen dataclass and hashable, so that an equal one does the same."""
+    # Not by `getattr`: a subclass that is no dataclass itself can be given further attributes.
+    if not getattr(vars(type(cell)).get("__dataclass_params__"), "frozen", False):
+        return False
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
 
 
 def _first_input(xs: PyTree, name: str) -> PyTree:
@@ -141,6 +176,11 @@ def _as_carry(step: Step[P, S], params: P, state: S, x_1: PyTree, name: str) -> 
     return jax.tree.unflatten(jax.tree.structure(new), old_leaves)
 
 
-def _first_field(params: Any, state_tm1: Any, x_t: Any, state_t: Any) -> Any:
+def first_field(params: Any, state_tm1: Any, x_t: Any, state_t: Any) -> Any:
+    """What a layer shows of a step: the first field of its state.
+
+    >>> first_field(None, (0, 1), None, (2, 3))
+    2
+    """
     del params, state_tm1, x_t
     return state_t[0]

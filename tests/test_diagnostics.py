@@ -46,6 +46,18 @@ def test_trace_wants_a_cell_with_gates(cell):
         trace(cell, None, jnp.ones((T, 3)))
 
 
+def test_trace_of_a_cell_that_can_change():
+    class Weighed(LSTM):  # no dataclass itself: not known to be a value
+        def step(self, params, state, x):
+            return super().step(params, state, weight * x)
+
+    cell = Weighed(3, H)
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((T, 3))
+    for weight in (1.0, 2.0):
+        expected = trace(LSTM(3, H), params, weight * xs).states.h
+        np.testing.assert_allclose(trace(cell, params, xs).states.h, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("function", "name"),
     [(trace, "trace"), (lambda *args: gradient_flow(*args, jnp.sum), "gradient_flow")],

@@ -102,10 +102,16 @@ def test_the_shortest_chrono_has_every_gate_half_open():
     assert not jnp.any(Chrono(2)(KEY, (40,)))
 
 
-@pytest.mark.parametrize("t_max", [1.9, -1, float("nan")])
+@pytest.mark.parametrize("t_max", [1.9, -1, np.nan, np.inf])
 def test_chrono_names_a_wrong_t_max(t_max):
-    with pytest.raises(ValueError, match=f"Chrono: t_max must be at least 2 .*got {t_max}"):
+    with pytest.raises(ValueError, match=f"Chrono: t_max must be at least 2 .*finite; got {t_max}"):
         Chrono(t_max)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_forget_bias_names_a_wrong_value(value):
+    with pytest.raises(ValueError, match=f"ForgetBias: value must be finite; got {value}"):
+        ForgetBias(value)
 
 
 @pytest.mark.parametrize("init", [ForgetBias(), Chrono(100)])

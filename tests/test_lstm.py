@@ -187,25 +187,49 @@ def test_a_float32_cell_state_keeps_counting_where_bfloat16_stalls():
     assert after_thousand_steps(BF16) <= 0.5
 
 
+FUNCTIONS = pytest.mark.parametrize("function", [lstm_step, lstm_gates])
+
+
+@FUNCTIONS
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": (4,)}, r"lstm_step: x must have shape \[..., I\] with I = 3 .*got \(4,\)"),
-        ({"x": ()}, r"lstm_step: x must .*got \(\)"),
-        ({"h": (4,)}, r"lstm_step: h must have shape \[..., H\] with H = 5 .*got \(4,\)"),
-        ({"c": (2, 4)}, r"lstm_step: c must .*got \(2, 4\)"),
-        ({"h": (2, 5), "x": (3, 3)}, r"lstm_step: the batch axes of x, h and c must agree"),
-        ({"kernel": (3, 22)}, r"lstm_step: params.kernel must .*\[I, 4H\] .*got \(3, 22\)"),
-        ({"recurrent_kernel": (5, 24)}, r"lstm_step: params.recurrent_kernel must .*\(5, 24\)"),
-        ({"bias": (1,)}, r"lstm_step: params.bias must have shape \[4H\] with H = 5; got \(1,\)"),
+        ({"x": (4,)}, r"x must have shape \[..., I\] with I = 3 .*got \(4,\)"),
+        ({"x": ()}, r"x must .*got \(\)"),
+        ({"h": (4,)}, r"h must have shape \[..., H\] with H = 5 .*got \(4,\)"),
+        ({"c": (2, 4)}, r"c must .*got \(2, 4\)"),
+        ({"h": (2, 5), "x": (3, 3)}, r"h must have shape \(3, 5\), .*got \(2, 5\)"),
+        ({"x": (2, 3)}, r"h must have shape \(2, 5\), the batch axes of x and H; got \(5,\)"),
+        ({"c": (1, 5)}, r"c must have shape \(5,\), the batch axes of x and H; got \(1, 5\)"),
+        ({"h": (2, 5), "c": (1, 5), "x": (2, 3)}, r"c must have shape \(2, 5\), .*got \(1, 5\)"),
+        ({"kernel": (3, 22)}, r"params.kernel must .*\[I, 4H\] .*got \(3, 22\)"),
+        ({"kernel": ()}, r"params.kernel must .*\[I, 4H\] .*got \(\)"),
+        ({"recurrent_kernel": (5, 24)}, r"params.recurrent_kernel must .*\(5, 24\)"),
+        ({"bias": (1,)}, r"params.bias must have shape \[4H\] with H = 5; got \(1,\)"),
     ],
 )
-def test_wrong_shapes_are_named(change, message):
+def test_wrong_shapes_are_named(change, message, function):
     shapes = {"kernel": (3, 20), "recurrent_kernel": (5, 20), "bias": (20,)}
     shapes |= {"h": (5,), "c": (5,), "x": (3,)} | change
     *params, h, c, x = (jnp.zeros(shape) for shape in shapes.values())
-    with pytest.raises(ValueError, match=message):
-        lstm_step(LSTMParams(*params), (h, c), x)
+    with pytest.raises(ValueError, match=f"^{function.__name__}: {message}"):
+        function(LSTMParams(*params), (h, c), x)
+
+
+@FUNCTIONS
+@pytest.mark.parametrize(
+    ("state", "got"),
+    [
+        (jnp.zeros((2, 5)), r"an array of shape \(2, 5\)"),  # would come apart into h and c
+        ((jnp.zeros(5),), "a tuple of 1"),
+        (None, "NoneType"),
+    ],
+)
+def test_a_state_that_is_no_pair_is_named(state, got, function):
+    params = lstm_init(jax.random.key(0), 3, 5)
+    message = rf"^{function.__name__}: state must be a tuple \(h, c\); got {got}"
+    with pytest.raises(TypeError, match=message):
+        function(params, state, jnp.zeros(3))
 
 
 @pytest.mark.parametrize("name", ["input_size", "hidden_size"])

@@ -77,3 +77,36 @@ def test_sizes_below_one_are_named(name):
     sizes = {"input_size": 3, "hidden_size": 5} | {name: 0}
     with pytest.raises(ValueError, match=f"TanhRNN: {name} must be at least 1; got 0"):
         TanhRNN(**sizes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": (4,)}, r"x must have shape \[..., I\] with I = 3 .*got \(4,\)"),
+        ({"h": (4,)}, r"h must have shape \[..., H\] with H = 5 .*got \(4,\)"),
+        ({"x": (2, 3)}, r"h must have shape \(2, 5\), the batch axes of x and H; got \(5,\)"),
+        ({"h": (1, 5), "x": (2, 3)}, r"h must have shape \(2, 5\), .*got \(1, 5\)"),
+        ({"kernel": (3, 1)}, r"params.kernel must have shape \[I, H\] with H = 5; got \(3, 1\)"),
+        ({"recurrent_kernel": (5, 1)}, r"params.recurrent_kernel must have shape \[H, H\]"),
+        ({"bias": (1,)}, r"params.bias must have shape \[H\] with H = 5; got \(1,\)"),
+    ],
+)
+def test_wrong_shapes_are_named(change, message):
+    shapes = {"kernel": (3, 5), "recurrent_kernel": (5, 5), "bias": (5,), "h": (5,), "x": (3,)}
+    *params, h, x = (jnp.zeros(shape) for shape in (shapes | change).values())
+    with pytest.raises(ValueError, match=rf"^TanhRNN\.step: {message}"):
+        TanhRNN(3, 5).step(TanhRNNParams(*params), (h,), x)
+
+
+@pytest.mark.parametrize(
+    ("state", "got"),
+    [
+        (jnp.zeros((1, 5)), r"an array of shape \(1, 5\)"),  # its first row would do for h
+        ((jnp.zeros(5), jnp.zeros(5)), "a tuple of 2"),
+    ],
+)
+def test_a_state_that_is_no_tuple_of_one_is_named(state, got):
+    cell = TanhRNN(3, 5)
+    message = rf"^TanhRNN\.step: state must be a tuple \(h,\); got {got}"
+    with pytest.raises(TypeError, match=message):
+        cell.step(cell.init(jax.random.key(0)), state, jnp.zeros(3))

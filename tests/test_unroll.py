@@ -1,11 +1,22 @@
+import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_jax import LSTM, LSTMParams, LSTMState, TanhRNN, lstm_step, unroll
+from lstm_jax import (
+    LSTM,
+    LSTMParams,
+    LSTMState,
+    TanhRNN,
+    gradient_flow,
+    lstm_step,
+    trace,
+    unroll,
+)
 from lstm_jax.types import Cell
 from tests import reference
 
@@ -138,16 +149,118 @@ def test_jit_with_the_cell_static_traces_once_for_equal_cells():
     assert_close(by_hand(LSTM(3, 5), params, xs, reverse=True, unroll=2), expected, 1e-6)
 
 
-def test_outside_of_jit_a_second_call_compiles_nothing(caplog):
-    cell, params, xs, state = draw(dtype=jnp.float32)
-    steps = {"cell": cell, "step": lstm_step}
-    for name, step in steps.items():
+def test_outside_of_jit_an_equal_cell_compiles_nothing(caplog):
+    _, params, xs, state = draw(dtype=jnp.float32)
+    of_outputs = jax.grad(lambda params: unroll(LSTM(3, 5), params, xs, state)[1].sum())
+    for name, run in {
+        "unroll": lambda: unroll(LSTM(3, 5), params, xs, state),
+        "gradient": lambda: of_outputs(params),
+        "trace": lambda: trace(LSTM(3, 5), params, xs, state),
+        "gradient_flow": lambda: gradient_flow(LSTM(3, 5), params, xs, jnp.sum, state),
+        "a step under jit": jax.jit(lambda: unroll(lstm_step, params, xs, state)),
+    }.items():
         with jax.log_compiles():
-            unroll(step, params, xs, state)
+            run()
             caplog.clear()
-            unroll(step, params, xs, state)
+            run()
         compiled = [r.message for r in caplog.records if "Compiling" in r.message]
         assert compiled == [], name
+
+
+def total(runner, cell, xs=None):
+    """What a cell without parameters has at the end of ones, by either way of running it."""
+    xs, state = jnp.ones((3, 1)) if xs is None else xs, (jnp.zeros(1),)
+    if runner is unroll:
+        return unroll(cell, None, xs, state)[0][0].item()
+    return gradient_flow(cell, None, xs, lambda s: s[-1].sum(), state)[0][0].item()
+
+
+@pytest.mark.parametrize("runner", [unroll, gradient_flow])
+def test_what_a_step_closes_over_may_change_between_calls(runner):
+    def step(params, state, x):
+        return (scale * state[0] + x,)
+
+    scale = 1.0
+    assert total(runner, step) == {unroll: 3.0, gradient_flow: 1.0}[runner]
+    scale = 2.0
+    assert total(runner, step) == {unroll: 7.0, gradient_flow: 4.0}[runner]
+
+
+def test_even_the_state_that_a_step_returns_may_change_between_calls():
+    def step(params, state, x):
+        return kind(*state)
+
+    for kind in (LSTMState, lambda *state: state):
+        final, _ = unroll(step, None, jnp.ones((3, 1)), (jnp.zeros(1), jnp.zeros(1)))
+        assert type(final) is type(kind(1, 2))
+
+
+class Decay:
+    """A cell whose numbers are no part of its value: each kind of it below is no value either."""
+
+    scale: Any
+
+    def init(self, key):
+        return None
+
+    def initial_state(self, batch_shape=()):
+        return (jnp.zeros((*batch_shape, 1)),)
+
+    def step(self, params, state, x):
+        return (self.scale * state[0] + x,)
+
+
+@dataclasses.dataclass
+class Mutable(Decay):
+    scale: Any
+    __hash__ = object.__hash__
+
+
+@dataclasses.dataclass(frozen=True)
+class Empty(Decay):
+    pass
+
+
+class Subclass(Empty):
+    """Can be given attributes that `==` of its frozen parent does not see."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Unhashable(Decay):
+    scale: Any
+
+
+@pytest.mark.parametrize("runner", [unroll, gradient_flow])
+@pytest.mark.parametrize("make", [Mutable, Subclass])
+def test_a_cell_that_can_change_is_run_anew(make, runner):
+    cell = make(1.0)
+    assert isinstance(cell, Cell)
+    assert total(runner, cell) == {unroll: 3.0, gradient_flow: 1.0}[runner]
+    cell.scale = 2.0
+    assert total(runner, cell) == {unroll: 7.0, gradient_flow: 4.0}[runner]
+    assert total(runner, cell.step) == {unroll: 7.0, gradient_flow: 4.0}[runner]
+
+
+@pytest.mark.parametrize("runner", [unroll, gradient_flow])
+def test_a_cell_need_not_be_hashable(runner):
+    cell = Unhashable(jnp.full(1, 2.0))
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(cell)
+    assert total(runner, cell) == {unroll: 7.0, gradient_flow: 4.0}[runner]
+
+
+def test_a_method_of_an_object_that_holds_a_tracer_leaks_none():
+    cell = Mutable(None)
+
+    def run(scale):
+        cell.scale = scale
+        return unroll(cell.step, None, jnp.ones((3, 1)), (jnp.zeros(1),))[0][0]
+
+    for scale, expected in ((1.0, 3.0), (2.0, 7.0)):  # traced twice, each with its own tracer
+        assert jax.jit(lambda scale: run(scale))(scale) == expected
 
 
 def test_a_bfloat16_cell_keeps_its_dtypes():
@@ -173,7 +286,8 @@ H5 = jnp.zeros((2, 5))
         ({"xs": 1.0}, ValueError, r"unroll: xs must have time as axis 0.*\[\(\)\]"),
         ({"xs": (ZEROS, ZEROS[1:])}, ValueError, "unroll: the arrays in xs differ in length T"),
         ({"xs": ZEROS[..., :2]}, ValueError, r"lstm_step: x must .*got \(2, 2\)"),
-        ({"state": (H5[0], H5[0])}, ValueError, "unroll: state must have the batch axes of xs"),
+        ({"state": (H5[0], H5[0])}, ValueError, r"lstm_step: h must have shape \(2, 5\), .*\(5,\)"),
+        ({"state": H5}, TypeError, r"lstm_step: state must be a tuple \(h, c\); got an array"),
         ({"state": (H5[:, :4], H5)}, ValueError, r"lstm_step: h must .*got \(2, 4\)"),
         ({"cell": lstm_step}, TypeError, "unroll: a bare step function needs `state`; got None"),
         ({"cell": LSTM}, TypeError, r"unroll: cell must be a cell, not its class; write LSTM\("),

@@ -1,11 +1,14 @@
-"""What the dataclasses of all cells share: how they check their fields, and how they print."""
+"""What all cells share: how they check what they are made of and given, and how they print."""
 
 import dataclasses
 import operator
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+
+N = TypeVar("N", bound=NamedTuple)
 
 
 def settle_fields(cell: Any) -> None:
@@ -43,13 +46,85 @@ def check_size(function: str, name: str, size: Any) -> None:
         raise ValueError(f"{function}: {name} must be at least 1; got {size}")
 
 
-def check_features(function: str, name: str, shape: tuple[int, ...], size: int, axis: str) -> None:
-    """Raise unless a shape ends in `size` features.
+def as_state(function: str, kind: type[N], state: Any) -> N:
+    """A state of arrays from a tuple or list of its fields.
 
-    >>> check_features("lstm_step", "x", (7, 2), 3, "I")
+    Args:
+      function: the public function to name in errors.
+      kind: the NamedTuple to make.
+      state: the fields in order.
+
+    Returns:
+      A `kind` of arrays.
+
+    Raises:
+      TypeError: when `state` is no such tuple. An array is none: it would come apart along its
+        first axis.
+
+    >>> from lstm_jax import LSTMState
+    >>> as_state("lstm_step", LSTMState, jnp.zeros((2, 5)))
     Traceback (most recent call last):
-    ValueError: lstm_step: x must have shape [..., I] with I = 3 to fit params; got (7, 2)
+    TypeError: lstm_step: state must be a tuple (h, c); got an array of shape (2, 5)
     """
+    if not isinstance(state, tuple | list) or len(state) != len(kind._fields):
+        if isinstance(state, tuple | list):
+            got = f"a {type(state).__name__} of {len(state)}"
+        elif hasattr(state, "shape"):
+            got = f"an array of shape {state.shape}"
+        else:
+            got = type(state).__name__
+        wanted = str(kind._fields).replace("'", "")
+        raise TypeError(f"{function}: state must be a tuple {wanted}; got {got}")
+    return kind._make(map(jnp.asarray, state))
+
+
+def check_shapes(function: str, params: Any, state: Any, x: jax.Array, *, gates: int) -> None:
+    """Raise unless parameters, state and input of one step fit together.
+
+    The batch axes must be equal: a state that broadcasts would not keep its shape in a scan.
+
+    Args:
+      function: the public function to name in errors.
+      params: kernel ``[I, k*H]``, recurrent_kernel ``[H, k*H]`` and bias ``[k*H]``.
+      state: a NamedTuple of arrays ``[..., H]``.
+      x: input ``[..., I]``.
+      gates: the number ``k`` of gate blocks.
+
+    Raises:
+      ValueError: when they do not.
+
+    >>> from lstm_jax import LSTM
+    >>> cell = LSTM(3, 5)
+    >>> params = cell.init(jax.random.key(0))
+    >>> check_shapes("lstm_step", params, cell.initial_state(), jnp.zeros((2, 3)), gates=4)
+    Traceback (most recent call last):
+    ValueError: lstm_step: h must have shape (2, 5), the batch axes of x and H; got (5,)
+    """
+    input_size, hidden_size = (
+        next(iter(kernel.shape), 0) for kernel in (params.kernel, params.recurrent_kernel)
+    )
+    width, letters = gates * hidden_size, f"{gates if gates > 1 else ''}H"
+    for name, shape, axes in (
+        ("kernel", (input_size, width), f"[I, {letters}]"),
+        ("recurrent_kernel", (hidden_size, width), f"[H, {letters}]"),
+        ("bias", (width,), f"[{letters}]"),
+    ):
+        if (got := getattr(params, name).shape) != shape:
+            raise ValueError(
+                f"{function}: params.{name} must have shape {axes} with H = {hidden_size};"
+                f" got {got}"
+            )
+    _check_features(function, "x", x.shape, input_size, "I")
+    for name, array in state._asdict().items():
+        _check_features(function, name, array.shape, hidden_size, "H")
+        if array.shape[:-1] != x.shape[:-1]:
+            raise ValueError(
+                f"{function}: {name} must have shape {(*x.shape[:-1], hidden_size)}, the batch"
+                f" axes of x and H; got {array.shape}"
+            )
+
+
+def _check_features(function: str, name: str, shape: tuple[int, ...], size: int, axis: str) -> None:
     if not shape or shape[-1] != size:
         raise ValueError(
             f"{function}: {name} must have shape [..., {axis}] with {axis} = {size} to fit params;"

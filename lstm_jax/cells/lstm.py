@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import check_features, check_size, settle_fields, short_repr
+from lstm_jax.cells.cell import as_state, check_shapes, check_size, settle_fields, short_repr
 from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey, wider
 
 
@@ -102,7 +102,9 @@ def lstm_gates(
       `LSTMGates`, each ``[..., H]``, in the wider dtype of the parameters and ``c``.
 
     Raises:
-      ValueError: when the shapes of `params`, `state` and `x` do not fit together.
+      TypeError: when `state` is not a tuple of two.
+      ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their batch
+        axes are not equal.
 
     Reference:
       Gers, Schmidhuber & Cummins (2000), *Learning to forget*.
@@ -112,20 +114,9 @@ def lstm_gates(
     >>> [round(float(gate[0]), 3) for gate in gates]  # the bias alone: f starts at sigmoid(1)
     [0.5, 0.731, 0.0, 0.5]
     """
-    h_tm1, c_tm1, x = map(jnp.asarray, (*state, x))
-    _check_shapes(params, h_tm1, c_tm1, x)
-    # Products run in the parameters' dtype and accumulate in the wider dtype of the two, in which
-    # the nonlinearities run as well: bfloat16 products, float32 cell state.
-    dtype = wider(params.kernel.dtype, c_tm1.dtype)
-    z = (
-        _project(x, params.kernel, dtype)
-        + _project(h_tm1, params.recurrent_kernel, dtype)
-        + params.bias.astype(dtype)
-    )
-    z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
-    return LSTMGates(
-        i=jax.nn.sigmoid(z_i), f=jax.nn.sigmoid(z_f), g=jnp.tanh(z_g), o=jax.nn.sigmoid(z_o)
-    )
+    state, x = as_state("lstm_gates", LSTMState, state), jnp.asarray(x)
+    check_shapes("lstm_gates", params, state, x, gates=initializers.GATES)
+    return _gates(params, state, x)
 
 
 def lstm_step(
@@ -147,7 +138,9 @@ def lstm_step(
       `LSTMState` ``(h_t, c_t)``, each ``[..., H]``.
 
     Raises:
-      ValueError: when the shapes of `params`, `state` and `x` do not fit together.
+      TypeError: when `state` is not a tuple of two.
+      ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their batch
+        axes are not equal.
 
     Reference:
       Hochreiter & Schmidhuber (1997), *Long short-term memory*; Gers, Schmidhuber & Cummins
@@ -159,8 +152,10 @@ def lstm_step(
     >>> h.shape, c.shape
     ((2, 5), (2, 5))
     """
-    h_tm1, c_tm1 = map(jnp.asarray, state)
-    i, f, g, o = lstm_gates(params, (h_tm1, c_tm1), x)
+    state, x = as_state("lstm_step", LSTMState, state), jnp.asarray(x)
+    check_shapes("lstm_step", params, state, x, gates=initializers.GATES)
+    h_tm1, c_tm1 = state
+    i, f, g, o = _gates(params, state, x)
     c_t = f * c_tm1.astype(f.dtype) + i * g
     h_t = o * jnp.tanh(c_t)
     return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
@@ -207,7 +202,14 @@ class LSTM:
         return short_repr(self)
 
     def init(self, key: PRNGKey) -> LSTMParams:
-        """Draw parameters; see `lstm_init`."""
+        """Draw parameters as `lstm_init` does.
+
+        Args:
+          key: typed random key.
+
+        Returns:
+          `LSTMParams`.
+        """
         return lstm_init(
             key,
             self.input_size,
@@ -219,49 +221,68 @@ class LSTM:
         )
 
     def initial_state(self, batch_shape: Sequence[int] = ()) -> LSTMState:
-        """Zeros ``[*batch_shape, H]`` for h and c."""
+        """Zeros for h and c.
+
+        Args:
+          batch_shape: the batch axes.
+
+        Returns:
+          `LSTMState`, each ``[*batch_shape, H]``, c in float32 at least.
+        """
         shape = (*batch_shape, self.hidden_size)
         c_dtype = wider(self.dtype, jnp.float32)
         return LSTMState(h=jnp.zeros(shape, self.dtype), c=jnp.zeros(shape, c_dtype))
 
     def gates(self, params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMGates:
-        """The gates of one step; see `lstm_gates`."""
+        """The gates of one step: `lstm_gates`.
+
+        Args:
+          params: `LSTMParams`.
+          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+
+        Returns:
+          `LSTMGates`, each ``[..., H]``.
+
+        Raises:
+          TypeError, ValueError: as `lstm_gates`.
+        """
         return lstm_gates(params, state, x)
 
     def step(self, params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMState:
-        """Advance one time step; see `lstm_step`."""
+        """Advance one time step: `lstm_step`.
+
+        Args:
+          params: `LSTMParams`.
+          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+
+        Returns:
+          `LSTMState`, each ``[..., H]``.
+
+        Raises:
+          TypeError, ValueError: as `lstm_step`.
+        """
         return lstm_step(params, state, x)
+
+
+def _gates(params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMGates:
+    h_tm1, c_tm1 = state
+    # Products run in the parameters' dtype and accumulate in the wider dtype of the two, in which
+    # the nonlinearities run as well: bfloat16 products, float32 cell state.
+    dtype = wider(params.kernel.dtype, c_tm1.dtype)
+    z = (
+        _project(x, params.kernel, dtype)
+        + _project(h_tm1, params.recurrent_kernel, dtype)
+        + params.bias.astype(dtype)
+    )
+    z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
+    return LSTMGates(
+        i=jax.nn.sigmoid(z_i), f=jax.nn.sigmoid(z_f), g=jnp.tanh(z_g), o=jax.nn.sigmoid(z_o)
+    )
 
 
 def _project(
     x: Float[Array, "... n"], kernel: Float[Array, "n 4*H"], dtype: DType
 ) -> Float[Array, "... 4*H"]:
     return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
-
-
-def _check_shapes(params: LSTMParams, h: jax.Array, c: jax.Array, x: jax.Array) -> None:
-    input_size, hidden_size = params.kernel.shape[0], params.recurrent_kernel.shape[0]
-    width = initializers.GATES * hidden_size
-    for name, array, shape, letters in (
-        ("kernel", params.kernel, (input_size, width), "[I, 4H]"),
-        ("recurrent_kernel", params.recurrent_kernel, (hidden_size, width), "[H, 4H]"),
-        ("bias", params.bias, (width,), "[4H]"),
-    ):
-        if array.shape != shape:
-            raise ValueError(
-                f"lstm_step: params.{name} must have shape {letters} with H = {hidden_size};"
-                f" got {array.shape}"
-            )
-    for name, array, size, axis in (
-        ("x", x, input_size, "I"),
-        ("h", h, hidden_size, "H"),
-        ("c", c, hidden_size, "H"),
-    ):
-        check_features("lstm_step", name, array.shape, size, axis)
-    batch_shapes = {"x": x.shape[:-1], "h": h.shape[:-1], "c": c.shape[:-1]}
-    try:
-        jnp.broadcast_shapes(*batch_shapes.values())
-    except ValueError:
-        raise ValueError(
-            f"lstm_step: the batch axes of x, h and c must agree; got {batch_shapes}"
-        ) from None

@@ -1,6 +1,8 @@
 """The plain tanh recurrence: the network whose gradient vanishes, kept for comparison.
 
-h_t = tanh(W [h_{t-1}, x_t] + b)
+    h_t = tanh(W [h_{t-1}, x_t] + b)
+
+Reference: Elman (1990), *Finding structure in time*.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import check_features, settle_fields, short_repr
+from lstm_jax.cells.cell import as_state, check_shapes, settle_fields, short_repr
 from lstm_jax.types import DType, Initializer, PRNGKey
 
 
@@ -75,7 +77,14 @@ class TanhRNN:
         return short_repr(self)
 
     def init(self, key: PRNGKey) -> TanhRNNParams:
-        """Draw parameters."""
+        """Draw parameters.
+
+        Args:
+          key: typed random key.
+
+        Returns:
+          `TanhRNNParams`.
+        """
         k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
         n, h = self.input_size, self.hidden_size
         return TanhRNNParams(
@@ -85,17 +94,37 @@ class TanhRNN:
         )
 
     def initial_state(self, batch_shape: Sequence[int] = ()) -> TanhRNNState:
-        """Zeros ``[*batch_shape, H]``."""
+        """Zeros for h.
+
+        Args:
+          batch_shape: the batch axes.
+
+        Returns:
+          `TanhRNNState`, ``[*batch_shape, H]``.
+        """
         return TanhRNNState(jnp.zeros((*batch_shape, self.hidden_size), self.dtype))
 
     def step(
         self, params: TanhRNNParams, state: TanhRNNState, x: Float[Array, "... I"]
     ) -> TanhRNNState:
-        """Advance one time step: ``h_t = tanh(W [h_{t-1}, x_t] + b)``."""
-        h_tm1, x = jnp.asarray(state[0]), jnp.asarray(x)
-        input_size, hidden_size = params.kernel.shape
-        check_features("TanhRNN.step", "x", x.shape, input_size, "I")
-        check_features("TanhRNN.step", "h", h_tm1.shape, hidden_size, "H")
+        """Advance one time step: ``h_t = tanh(W [h_{t-1}, x_t] + b)``.
+
+        Args:
+          params: `TanhRNNParams`.
+          state: ``(h_{t-1},)``, ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+
+        Returns:
+          `TanhRNNState`, ``[..., H]``, with the dtype of `state`.
+
+        Raises:
+          TypeError: when `state` is not a tuple of one.
+          ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
+            batch axes are not equal.
+        """
+        state, x = as_state("TanhRNN.step", TanhRNNState, state), jnp.asarray(x)
+        check_shapes("TanhRNN.step", params, state, x, gates=1)
+        (h_tm1,) = state
         dtype = params.kernel.dtype
         z = (
             jnp.matmul(x.astype(dtype), params.kernel)

@@ -1,6 +1,5 @@
 """The plain scan over time: what every other way of running a cell is tested against."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,9 +11,6 @@ from lstm_jax.types import P, PyTree, S, Step
 Out = TypeVar("Out")
 
 
-# Jitted, since a scan outside of `jit` would otherwise be traced and compiled anew at every call;
-# inlined, so that inside of `jit` it leaves no trace.
-@functools.partial(jax.jit, static_argnames=("step", "emit", "reverse", "unroll"), inline=True)
 def scan(
     step: Step[P, S],
     params: P,
@@ -39,6 +35,10 @@ def scan(
     Returns:
       ``(final state, ys)``, ys with leaves ``[T, ...]``.
 
+    Reference:
+      Werbos (1990), *Backpropagation through time: what it does and how to do it*, which is what
+      the gradient of this loop is.
+
     >>> import jax.numpy as jnp
     >>> add = lambda params, state, x: state + x
     >>> final, ys = scan(add, None, jnp.arange(4), 0, emit=lambda params, s_tm1, x, s_t: s_t)
@@ -51,3 +51,9 @@ def scan(
         return state_t, emit(params, state_tm1, x_t, state_t)
 
     return lax.scan(body, state, xs, reverse=reverse, unroll=unroll)
+
+
+# `scan` outside of `jit` is traced and compiled anew at every call; this is compiled once for equal
+# `step` and `emit`, so both must be values: a function is not, as what it closes over may change.
+# Not inlined: JAX 0.10 would then compile the backward pass anew. XLA makes the same program of it.
+compiled_scan = jax.jit(scan, static_argnames=("step", "emit", "reverse", "unroll"))
