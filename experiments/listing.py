@@ -20,7 +20,7 @@ def list_configs(folders: Sequence[Path]) -> int:
         for path in paths:
             print(_relative(path))
             for line in header(path):
-                print(f"    {line}")
+                print(f"    {line}".rstrip())
             print()
     return 0
 
@@ -31,7 +31,7 @@ def header(path: Path) -> list[str]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
-        lines.append(line.removeprefix("#").strip())
+        lines.append(line.removeprefix("#").removeprefix(" ").rstrip())
     return lines
 
 

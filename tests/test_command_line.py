@@ -138,7 +138,8 @@ def test_list_shows_every_config_with_its_header(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     for path in (ROOT / "configs").glob("*.yaml"):
-        assert f"{path.name}\n    " in out
+        header = path.read_text().split("\n\n")[0].replace("# ", "    ").replace("#\n", "\n")
+        assert f"{path.name}\n{header}\n" in out
 
 
 def test_the_module_runs_and_a_closed_pipe_is_no_error():
