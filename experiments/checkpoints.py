@@ -1,8 +1,12 @@
 """Checkpoints of a run: the arrays, and what the host knows beside them."""
 
+import functools
 import logging
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -73,8 +77,12 @@ class Checkpoints:
             states=ocp.args.StandardRestore(jax.tree.map(_abstract, like)),
             progress=ocp.args.JsonRestore(),
         )
+        # The hook stays when the restore fails, since its reads end later.
+        shown = sys.unraisablehook
+        sys.unraisablehook = functools.partial(_without_dropped_reads, shown)
         try:
             restored = self._manager.restore(latest, args=args)
+            sys.unraisablehook = shown
             return restored["states"], Progress(**restored["progress"])
         # What a damaged file raises depends on which file it is and what is missing.
         except Exception as error:
@@ -87,6 +95,12 @@ class Checkpoints:
     def close(self) -> None:
         """Release the folder."""
         self._manager.close()
+
+
+def _without_dropped_reads(shown: Callable[[Any], None], unraisable: Any) -> None:
+    """When one array cannot be read, Orbax drops the reads of the others, which complain later."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        shown(unraisable)
 
 
 def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
