@@ -2,9 +2,8 @@
 
 import sys
 import time
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,13 +12,66 @@ from rich.text import Text
 
 from experiments.numbers import duration
 
+Show = Callable[[int, str, str | None], None]
+"""Reports the updates done, the loss, and the metrics where there was an evaluation."""
 
-class Reporter(AbstractContextManager["Reporter", None], Protocol):
-    """Shows how far a run is."""
 
-    def show(self, update: int, loss: str, metrics: str | None) -> None:
-        """Report the updates done, the loss, and the metrics where there was an evaluation."""
-        ...
+def reporter(name: str, start: int, total: int) -> AbstractContextManager[Show]:
+    """A bar where stderr is a terminal, plain lines where it is not.
+
+    Args:
+      name: what runs.
+      start: updates done before.
+      total: updates at most.
+    """
+    return (bar if sys.stderr.isatty() else lines)(name, start, total)
+
+
+@contextmanager
+def bar(name: str, start: int, total: int, console: Console | None = None) -> Iterator[Show]:
+    """A progress bar with the pace; below it the loss and the metrics of the last evaluation.
+
+    Two lines, so that nothing is cut on a terminal of 80 columns.
+    """
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TextColumn("[dim]{task.fields[pace]}"),
+    )
+    task = progress.add_task(name, total=total, completed=start, pace="")
+    values = Text("  compiling", no_wrap=True, overflow="ellipsis")
+    pace, last_metrics = Pace(total), ""
+
+    def show(update: int, loss: str, metrics: str | None) -> None:
+        nonlocal last_metrics
+        last_metrics = metrics or last_metrics
+        progress.update(task, completed=update, pace=pace(update, time.perf_counter()))
+        values.plain = f"  {loss}  {last_metrics}"
+
+    with Live(Group(progress, values), console=console or Console(stderr=True)):
+        yield show
+
+
+@contextmanager
+def lines(name: str, start: int, total: int) -> Iterator[Show]:
+    """A plain line at every evaluation, for as long as there is a reader."""
+    del start
+    pace, read = Pace(total), True
+
+    def show(update: int, loss: str, metrics: str | None) -> None:
+        nonlocal read
+        left = pace(update, time.perf_counter())
+        if metrics is None or not read:
+            return
+        try:
+            line = f"{name}  {update}/{total}  {loss}  {metrics}  {left}"
+            print(line.rstrip(), file=sys.stderr, flush=True)
+        except OSError:
+            # Training does not depend on who reads about it.
+            read = False
+
+    yield show
 
 
 class Pace:
@@ -50,81 +102,3 @@ class Pace:
             return ""
         left = (self.total - update) * seconds / done
         return f"{done / seconds:.0f} updates/s, {duration(left)} left"
-
-
-class Bar:
-    """A progress bar with the pace; below it the loss and the metrics of the last evaluation.
-
-    Two lines, so that nothing is cut on a terminal of 80 columns.
-    """
-
-    def __init__(self, name: str, start: int, total: int, console: Console | None = None) -> None:
-        self.pace, self.metrics = Pace(total), ""
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            TextColumn("[dim]{task.fields[pace]}"),
-        )
-        self.task = self.progress.add_task(name, total=total, completed=start, pace="")
-        self.values = Text("  compiling", no_wrap=True, overflow="ellipsis")
-        self.live = Live(Group(self.progress, self.values), console=console or Console(stderr=True))
-
-    def __enter__(self) -> "Bar":
-        """Start drawing."""
-        self.live.start(refresh=True)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the bar as it stands."""
-        self.live.stop()
-
-    def show(self, update: int, loss: str, metrics: str | None) -> None:
-        """Move the bar; the metrics of the last evaluation stay in sight."""
-        self.metrics = metrics or self.metrics
-        pace = self.pace(update, time.perf_counter())
-        self.progress.update(self.task, completed=update, pace=pace)
-        self.values.plain = f"  {loss}  {self.metrics}"
-
-
-class Lines:
-    """A plain line at every evaluation, for as long as there is a reader."""
-
-    def __init__(self, name: str, start: int, total: int) -> None:
-        del start
-        self.name, self.total, self.pace = name, total, Pace(total)
-        self.read = True
-
-    def __enter__(self) -> "Lines":
-        """Start."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to clean up."""
-
-    def show(self, update: int, loss: str, metrics: str | None) -> None:
-        """Print a line."""
-        pace = self.pace(update, time.perf_counter())
-        if metrics is None or not self.read:
-            return
-        line = f"{self.name}  {update}/{self.total}  {loss}  {metrics}  {pace}".rstrip()
-        try:
-            print(line, file=sys.stderr, flush=True)
-        except OSError:
-            # Training does not depend on who reads about it.
-            self.read = False
-
-
-def make_reporter(name: str, start: int, total: int) -> Reporter:
-    """A bar where stderr is a terminal, plain lines where it is not."""
-    return (Bar if sys.stderr.isatty() else Lines)(name, start, total)

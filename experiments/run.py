@@ -17,7 +17,7 @@ from experiments.checkpoints import Progress
 from experiments.config import Config
 from experiments.errors import Interrupted, TrainingFailed, UserError
 from experiments.keys import data_key
-from experiments.progress import Reporter, make_reporter
+from experiments.progress import Show, reporter
 from experiments.signals import caught_signals
 from experiments.summary import summarize
 from experiments.tasks import Split, goals
@@ -56,9 +56,9 @@ def train(config: Config, path: Path, command: str) -> dict[str, Any]:
         name = f"{config.task.name} seed {config.seed}"
         if config.seeds > 1:
             name += f" to {config.seed + config.seeds - 1}"
-        with make_reporter(name, run.progress.update, config.train.updates) as reporter:
+        with reporter(name, run.progress.update, config.train.updates) as show:
             while not run.done and not caught:
-                run.advance(reporter)
+                run.advance(show)
         run.save()
         if not run.done and caught.signum is not None:
             raise Interrupted(
@@ -124,7 +124,7 @@ class Run:
         """Whether all updates are done, or every seed has stopped early."""
         return self.progress.update >= self.config.train.updates or not self.active.any()
 
-    def advance(self, reporter: Reporter) -> None:
+    def advance(self, show: Show) -> None:
         """Train up to the next line of metrics.jsonl; evaluate and save where it is time."""
         began = time.perf_counter()
         train, progress, active = self.config.train, self.progress, self.active
@@ -158,7 +158,7 @@ class Run:
             self.save()
             progress.seconds += time.perf_counter() - began
         metrics = _describe(record["validation"]) if evaluated else None
-        reporter.show(end, _describe({"loss": record["loss"]}), metrics)
+        show(end, _describe({"loss": record["loss"]}), metrics)
 
     def save(self) -> None:
         """Save a checkpoint of where the run is."""

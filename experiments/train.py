@@ -134,23 +134,21 @@ def make_training(config: Config) -> Training:
 def make_optimizer(config: OptimizerConfig, updates: int) -> optax.GradientTransformation:
     """Clip by the global norm, then Adam or RMSprop at the scheduled learning rate."""
     peak, warmup = config.learning_rate, config.warmup_updates
-    decay_updates = max(updates - warmup, 1)
-    schedule = {
-        "constant": optax.constant_schedule(peak),
-        "cosine": optax.cosine_decay_schedule(peak, decay_updates),
-    }[config.schedule]
+    match config.schedule:
+        case "constant":
+            schedule = optax.constant_schedule(peak)
+        case "cosine":
+            schedule = optax.cosine_decay_schedule(peak, updates - warmup)
     if warmup:
         rise = optax.linear_schedule(0.0, peak, warmup)
         schedule = optax.join_schedules([rise, schedule], [warmup])
-    clip = (
-        optax.identity()
-        if config.clip_norm is None
-        else optax.clip_by_global_norm(config.clip_norm)
-    )
-    rule = {
-        "adam": lambda: optax.adam(schedule, b1=config.b1, b2=config.b2),
-        "rmsprop": lambda: optax.rmsprop(schedule, decay=config.b2),
-    }[config.name]()
+    match config.name:
+        case "adam":
+            rule = optax.adam(schedule, b1=config.b1, b2=config.b2)
+        case "rmsprop":
+            rule = optax.rmsprop(schedule, decay=config.b2)
+    norm = config.clip_norm
+    clip = optax.identity() if norm is None else optax.clip_by_global_norm(norm)
     chain = optax.chain(clip, rule)
 
     def update(

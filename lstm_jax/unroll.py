@@ -7,6 +7,7 @@ from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float
 
 from lstm_jax import kernels
@@ -138,7 +139,7 @@ def _is_value(cell: Any) -> bool:
 
 
 def _first_input(xs: PyTree, name: str) -> PyTree:
-    """Shapes and dtypes of one time step of `xs`; needs no step to exist."""
+    """Types of one time step of `xs`: shape, dtype, and how it is split over devices."""
     leaves = jax.tree.leaves(xs)
     if not leaves:
         raise ValueError(f"{name}: xs must hold at least one array [T, ...]; got {xs!r}")
@@ -147,9 +148,12 @@ def _first_input(xs: PyTree, name: str) -> PyTree:
         raise ValueError(f"{name}: xs must have time as axis 0, [T, ...]; got shapes {shapes}")
     if len({shape[0] for shape in shapes}) > 1:
         raise ValueError(f"{name}: the arrays in xs differ in length T; got shapes {shapes}")
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), xs
-    )
+    if shapes[0][0] == 0:
+        # There is no step to take the types from; nothing runs that could be split.
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), xs
+        )
+    return jax.eval_shape(lambda xs: jax.tree.map(lambda leaf: leaf[0], xs), xs)
 
 
 def _as_carry(step: Step[P, S], params: P, state: S, x_1: PyTree, name: str) -> S:
@@ -173,7 +177,29 @@ def _as_carry(step: Step[P, S], params: P, state: S, x_1: PyTree, name: str) -> 
                 f"{name}: the step must keep the dtypes of the state; {old.dtype} became"
                 f" {after.dtype}"
             )
-    return jax.tree.unflatten(jax.tree.structure(new), old_leaves)
+    leaves = map(_split_like, old_leaves, new_leaves)
+    return jax.tree.unflatten(jax.tree.structure(new), leaves)
+
+
+def _split_like(array: jax.Array, after: jax.ShapeDtypeStruct) -> jax.Array:
+    """The array split over devices as the step's result is, where JAX makes that part of its type.
+
+    A state of zeros is whole on every device, and a batch that is split makes it split too; a
+    scan wants its carry to start as it goes on.
+    """
+    before = jax.typeof(array)
+    # Inside of `shard_map`, an array varies over axes of the mesh, or is the same along them.
+    varying, had = (
+        getattr(getattr(each, "manual_axis_type", None), "varying", frozenset())
+        for each in (after, before)
+    )
+    if varying - had:
+        return jax.lax.pcast(array, tuple(varying - had), to="varying")
+    # On a mesh with explicit axes, the partition is part of the type.
+    wanted = after.sharding
+    if isinstance(wanted, NamedSharding) and wanted.mesh.are_all_axes_explicit:
+        return jax.sharding.reshard(array, wanted) if wanted != before.sharding else array
+    return array
 
 
 def first_field(params: Any, state_tm1: Any, x_t: Any, state_t: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lstm_jax import LSTM, LSTMParams, LSTMState, lstm_step, unroll
+from lstm_jax import LSTM, LSTMParams, LSTMState, TanhRNN, lstm_step, unroll
 from tests import reference
 
 I, H, T, BATCH = 3, 5, 4, (2,)  # noqa: E741
@@ -185,3 +185,37 @@ def test_a_batch_over_two_devices_is_the_batch_on_one(axis_type):
     assert_all_close((final, outputs), run(params, xs, state), 1e-6)
     assert outputs.sharding.shard_shape(outputs.shape) == (T, 1, H)  # and it stayed split
     assert final.c.sharding.device_set == set(devices)
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("cell", [CELL, TanhRNN(I, H)], ids=["lstm", "tanh_rnn"])
+def test_a_cells_own_state_follows_a_batch_over_two_devices(cell, axis_type):
+    mesh = jax.make_mesh((2,), ("batch",), (axis_type,), devices=jax.devices("cpu"))
+    params, (_, xs, _) = cell.init(jax.random.key(0)), arguments(jnp.float32)
+
+    def value(params, xs):
+        return jnp.sum(jnp.sin(unroll(cell, params, xs)[1]))
+
+    expected = jax.value_and_grad(value)(params, xs)
+    with jax.set_mesh(mesh):
+        split_xs = jax.device_put(xs, NamedSharding(mesh, P(None, "batch")))
+        whole_params = jax.device_put(params, NamedSharding(mesh, P()))
+        for run in (unroll, jax.jit(unroll, static_argnums=0)):
+            _, outputs = run(cell, whole_params, split_xs)
+            assert outputs.sharding.shard_shape(outputs.shape) == (T, 1, H)
+        got = jax.jit(jax.value_and_grad(value))(whole_params, split_xs)
+    assert_all_close(got, expected, 1e-5)
+
+
+@pytest.mark.parametrize("cell", [CELL, TanhRNN(I, H)], ids=["lstm", "tanh_rnn"])
+def test_a_cells_own_state_works_inside_of_shard_map(cell):
+    mesh = jax.make_mesh((2,), ("batch",), (AxisType.Auto,), devices=jax.devices("cpu"))
+    params, (_, xs, _) = cell.init(jax.random.key(0)), arguments(jnp.float32)
+    with jax.set_mesh(mesh):
+        mapped = jax.shard_map(
+            lambda params, xs: unroll(cell, params, xs)[1],
+            in_specs=(P(), P(None, "batch")),
+            out_specs=P(None, "batch"),
+        )
+        outputs = jax.jit(mapped)(params, xs)
+    assert_all_close(outputs, unroll(cell, params, xs)[1], 1e-6)

@@ -5,16 +5,17 @@ import sys
 import pytest
 from rich.console import Console
 
-from experiments.progress import Bar, Lines, Pace, make_reporter
+from experiments import progress
+from experiments.progress import Pace, bar, lines
 
 
 def test_a_bar_fits_80_columns_and_keeps_the_last_metrics_in_sight():
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=True, color_system=None)
-    with Bar("adding seed 0 to 4", start=0, total=6000, console=console) as bar:
+    with bar("adding seed 0 to 4", start=0, total=6000, console=console) as show:
         assert "compiling" in out.getvalue()
-        bar.show(100, "loss 0.1594", "mse 0.1626  within_0.04 0.0725")
-        bar.show(150, "loss 0.1451", None)
+        show(100, "loss 0.1594", "mse 0.1626  within_0.04 0.0725")
+        show(150, "loss 0.1451", None)
     text = re.sub(r"\x1b\[[0-9?;]*[A-Za-z]", "", out.getvalue())  # without cursor movements
     screen = [line for line in re.split(r"[\r\n]+", text) if line.strip()][-2:]
     assert "adding seed 0 to 4" in screen[0]
@@ -26,9 +27,9 @@ def test_a_bar_fits_80_columns_and_keeps_the_last_metrics_in_sight():
 
 
 def test_lines_are_printed_at_evaluations(capsys):
-    with Lines("copy seed 3", start=0, total=20) as lines:
-        lines.show(5, "loss 2", None)
-        lines.show(10, "loss 1", "recall_accuracy 0.5")
+    with lines("copy seed 3", start=0, total=20) as show:
+        show(5, "loss 2", None)
+        show(10, "loss 1", "recall_accuracy 0.5")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("copy seed 3  10/20  loss 1  recall_accuracy 0.5")
 
@@ -39,9 +40,9 @@ def test_training_does_not_depend_on_a_reader(monkeypatch):
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stderr", Gone())
-    lines = Lines("x", start=0, total=20)
-    lines.show(10, "loss 1", "mse 1")
-    lines.show(20, "loss 1", "mse 1")
+    with lines("x", start=0, total=20) as show:
+        show(10, "loss 1", "mse 1")
+        show(20, "loss 1", "mse 1")
 
 
 def test_the_pace_leaves_out_what_came_before_the_first_report():
@@ -50,7 +51,8 @@ def test_the_pace_leaves_out_what_came_before_the_first_report():
     assert pace(300, now=502.0) == "100 updates/s, 7.0 s left"
 
 
-@pytest.mark.parametrize(("terminal", "kind"), [(True, Bar), (False, Lines)])
-def test_a_terminal_gets_a_bar(monkeypatch, terminal, kind):
+@pytest.mark.parametrize(("terminal", "chosen"), [(True, "bar"), (False, "lines")])
+def test_a_terminal_gets_a_bar(monkeypatch, terminal, chosen):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    assert isinstance(make_reporter("x", 0, 10), kind)
+    monkeypatch.setattr(progress, chosen, lambda *arguments: arguments)
+    assert progress.reporter("x", 0, 10) == ("x", 0, 10)

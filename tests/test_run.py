@@ -140,8 +140,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     whole, summary = finished
     advance = run.Run.advance
 
-    def interrupted_advance(self, reporter):
-        advance(self, reporter)
+    def interrupted_advance(self, show):
+        advance(self, show)
         if self.progress.update == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -165,8 +165,8 @@ def test_a_crash_between_checkpoints_loses_nothing_that_was_checkpointed(
     whole, _ = finished
     advance = run.Run.advance
 
-    def crashing_advance(self, reporter):
-        advance(self, reporter)
+    def crashing_advance(self, show):
+        advance(self, show)
         if self.progress.update == 50:
             raise MemoryError
 
