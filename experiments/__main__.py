@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.errors import Interrupted, TrainingFailed, UserError
+from experiments.errors import Interrupted, TrainingFailed, UserError, did_you_mean
 
 USAGE = """\
 usage: python -m experiments COMMAND ...
@@ -85,10 +85,7 @@ def run_command(arguments: list[str]) -> int:
 
             return list_configs([Path(folder) for folder in rest])
         case [command, *_]:
-            from difflib import get_close_matches
-
-            close = get_close_matches(command, ["train", "evaluate", "report", "list"], n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = did_you_mean(command, ["train", "evaluate", "report", "list"])
             raise UserError(f"unknown command {command!r}{hint}\n{USAGE}")
     raise AssertionError(arguments)
 

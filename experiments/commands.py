@@ -84,10 +84,7 @@ def _leading(arguments: list[str], command: str, name: str, what: str) -> tuple[
 
 
 def _table(metrics: dict[str, np.ndarray], config: Config) -> str:
-    rows = {
-        name: mean_and_spread(values.mean(), values.std(ddof=min(1, len(values) - 1)), len(values))
-        for name, values in metrics.items()
-    }
+    rows = {name: mean_and_spread(values) for name, values in metrics.items()}
     for name, goal in goals(config.task).items():
         rows[name] = f"{np.sum(goal.reached(metrics))} of {config.seeds} seeds ({goal})"
     width = max(map(len, rows))

@@ -6,17 +6,17 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from experiments.config import Config
-from experiments.errors import UserError
-from experiments.tasks import Adding, Chars, Copy
+from experiments.errors import UserError, did_you_mean
+from experiments.tasks import AnyTask
 from experiments.yaml_file import parse_value, read_yaml
 
-TASKS = {task.name: task for task in (Adding, Copy, Chars)}
+TASKS = {task.name: task for task in get_args(AnyTask)}
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
@@ -186,8 +186,7 @@ def _message(detail: Any, source: Any) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             name = f"{name}.name"
             given = detail["ctx"].get("tag")
-            close = difflib.get_close_matches(str(given), TASKS, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = did_you_mean(given, TASKS)
             return f"{source(name)}: must be one of {', '.join(TASKS)}; got {given}{hint}"
         case "missing":
             return f"{source(name)}: missing"
@@ -195,11 +194,9 @@ def _message(detail: Any, source: Any) -> str:
             name, _, message = str(detail["ctx"]["error"]).partition(": ")
             return f"{source(name)}: {message}"
         case "literal_error":
-            close = difflib.get_close_matches(
-                str(given), re.findall(r"'(\w+)'", detail["ctx"]["expected"]), n=1
-            )
-            hint = f"; did you mean {close[0]}?" if close else ""
-            return f"{source(name)}: must be {detail['ctx']['expected']}; got {given!r}{hint}"
+            expected = detail["ctx"]["expected"]
+            hint = did_you_mean(given, re.findall(r"'(\w+)'", expected))
+            return f"{source(name)}: must be {expected}; got {given!r}{hint}"
         case "dataclass_type" | "model_attributes_type" | "dict_type":
             return f"{source(name)}: must be a mapping of fields; got {given!r}"
     wanted = detail["msg"].removeprefix("Input should be ")

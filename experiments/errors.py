@@ -1,4 +1,7 @@
-"""The two ways a run ends early, and the exit code of each."""
+"""The ways a run ends early, the exit code of each, and the hint that a message ends with."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -15,3 +18,13 @@ class Interrupted(Exception):  # noqa: N818
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(message)
         self.signum = signum
+
+
+def did_you_mean(word: object, words: Iterable[str], cutoff: float = 0.6) -> str:
+    """The end of a message: the nearest valid word, or nothing where none is near.
+
+    >>> did_you_mean("adm", ["adam", "rmsprop"])
+    '; did you mean adam?'
+    """
+    close = difflib.get_close_matches(str(word), list(words), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]}?" if close else ""

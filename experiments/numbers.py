@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 
 def duration(seconds: float) -> str:
     """A time as people say it.
@@ -27,10 +29,21 @@ def span(counts: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def mean_and_spread(mean: float, std: float, count: int) -> str:
-    """A mean, and the standard deviation where there is more than one value.
+def mean_and_std(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The mean, and the sample's standard deviation, zero for a single value.
 
-    >>> mean_and_spread(0.123456, 0.0123, 5), mean_and_spread(0.123456, 0.0, 1)
-    ('0.1235 ± 0.012', '0.1235')
+    >>> mean_and_std([1.0, 3.0]), mean_and_std([2.0])
+    ((2.0, 1.4142135623730951), (2.0, 0.0))
     """
-    return f"{mean:.4g}" + (f" ± {std:.2g}" if count > 1 else "")
+    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(spread)
+
+
+def mean_and_spread(values: Sequence[float] | np.ndarray) -> str:
+    """The mean, and the standard deviation where there is more than one value.
+
+    >>> mean_and_spread([0.11, 0.13]), mean_and_spread([0.123456])
+    ('0.12 ± 0.014', '0.1235')
+    """
+    mean, std = mean_and_std(values)
+    return f"{mean:.4g}" + (f" ± {std:.2g}" if len(values) > 1 else "")

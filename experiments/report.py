@@ -36,8 +36,7 @@ def _row(path: Path) -> tuple[str, ...]:
     return (
         summary["task"],
         "<br>".join(
-            f"{name} {mean_and_spread(value['mean'], value['std'], len(summary['seeds']))}"
-            for name, value in summary["test"].items()
+            f"{name} {mean_and_spread(value['seeds'])}" for name, value in summary["test"].items()
         ),
         f"{sum(solved['reached_on_test'])} of {len(summary['seeds'])} seeds ({solved['goal']})"
         + (f"<br>first after {span(first)} updates" if first else ""),

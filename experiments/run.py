@@ -42,12 +42,13 @@ def train(config: Config, path: Path, command: str) -> dict[str, Any]:
       TrainingFailed: when a loss or gradient is not finite.
       Interrupted: when a signal arrived; the state is saved.
     """
-    data = load_data(config)
-    workdir = Workdir.create(path, config)
+    workdir = Workdir.of(path, config)
     finished = workdir.summary()
     if finished is not None:
         print(f"{path} holds this run, finished:", file=sys.stderr)
         return finished
+    data = load_data(config)
+    workdir.begin(config)
     with workdir.locked(), caught_signals() as caught:
         run = Run(config, workdir, make_training(config), data)
         workdir.write_environment()
@@ -93,7 +94,7 @@ def evaluate(workdir: Workdir, config: Config) -> tuple[int, dict[str, np.ndarra
         raise UserError(f"{workdir.path}: holds no checkpoint yet")
     states, progress = restored
     metrics = make_training(config).evaluate(data, "test", states.params)
-    return progress.update, {name: np.asarray(value) for name, value in metrics.items()}
+    return progress.update, jax.tree.map(np.asarray, metrics)
 
 
 class Run:
@@ -176,8 +177,9 @@ class Run:
         return self.config.task.baselines(self.data, "test")
 
     def _evaluate(self, split: Split) -> dict[str, np.ndarray]:
-        metrics = self.training.evaluate(self.data, split, self.states.params)
-        return {name: np.asarray(value) for name, value in metrics.items()}
+        return jax.tree.map(
+            np.asarray, self.training.evaluate(self.data, split, self.states.params)
+        )
 
     @contextmanager
     def _device_time(self, kind: object) -> Iterator[None]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.checkpoints import Progress
 from experiments.config import Config
-from experiments.numbers import duration, mean_and_spread, span
+from experiments.numbers import duration, mean_and_spread, mean_and_std, span
 from experiments.tasks import Task, goals
 
 
@@ -42,14 +42,7 @@ def summarize(
         "batch_size": config.train.batch_size,
         "metric": task.metric,
         "baselines": baselines,
-        "test": {
-            name: {
-                "seeds": values.tolist(),
-                "mean": float(values.mean()),
-                "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
-            }
-            for name, values in test.items()
-        },
+        "test": {name: _statistics(values) for name, values in test.items()},
         "goals": {
             name: {
                 "goal": str(goal),
@@ -84,7 +77,7 @@ def render(summary: dict[str, Any], workdir: Path) -> str:
     # The metric that the baselines are of comes first, beside them.
     for name, value in sorted(summary["test"].items(), key=lambda item: item[0] != metric):
         label = f"{name}, reached" if name == metric else name
-        rows.append((label, mean_and_spread(value["mean"], value["std"], len(seeds))))
+        rows.append((label, mean_and_spread(value["seeds"])))
     verdicts = []
     for name, goal in summary["goals"].items():
         reached = sum(goal["reached_on_test"])
@@ -110,6 +103,11 @@ def render(summary: dict[str, Any], workdir: Path) -> str:
     lines = [f"{summary['task']}: {', '.join(verdicts)}", ""]
     lines += [f"  {label:<{width}}  {value}".rstrip() for label, value in rows]
     return "\n".join(lines)
+
+
+def _statistics(values: np.ndarray) -> dict[str, Any]:
+    mean, std = mean_and_std(values)
+    return {"seeds": values.tolist(), "mean": mean, "std": std}
 
 
 def _when(first_at_update: list[int | None], summary: dict[str, Any]) -> str:

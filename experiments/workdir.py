@@ -24,7 +24,7 @@ class Workdir:
     """The folder of one run.
 
     Args:
-      path: the folder; `create` or `existing` make one that is checked.
+      path: the folder; `of` and `existing` make one that is checked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,28 +34,35 @@ class Workdir:
         self.checkpoints_path = path / "checkpoints"
 
     @classmethod
-    def create(cls, path: Path, config: Config) -> "Workdir":
-        """Take a new folder for this config, or one in which the same config ran before.
+    def of(cls, path: Path, config: Config) -> "Workdir":
+        """The folder for a run of this config, new or begun; nothing is written yet.
 
         Raises:
-          UserError: when another config ran there, or the folder cannot be written.
+          UserError: when another config ran there.
         """
         workdir = cls(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            if workdir._started():
-                differing = differences(workdir.config(), config)
-                if differing:
-                    raise UserError(
-                        f"{path} holds a run with another config; it has\n  "
-                        + "\n  ".join(differing)
-                        + "\nchoose another folder with --workdir"
-                    )
-            else:
-                workdir._write(workdir._config_path, dump_config(config))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+        differing = differences(workdir.config(), config) if workdir._started() else []
+        if differing:
+            raise UserError(
+                f"{path} holds a run with another config; it has\n  "
+                + "\n  ".join(differing)
+                + "\nchoose another folder with --workdir"
+            )
         return workdir
+
+    def begin(self, config: Config) -> "Workdir":
+        """Make the folder, and write the config that runs there.
+
+        Raises:
+          UserError: when the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self._started():
+                self._write(self._config_path, dump_config(config))
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
+        return self
 
     @classmethod
     def existing(cls, path: Path) -> "Workdir":

@@ -1,6 +1,5 @@
 """YAML as people write it, and what to say when it cannot be read."""
 
-import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,10 @@ import yaml
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from experiments.errors import UserError
+from experiments.errors import UserError, did_you_mean
+
+# What the loader raises for a text that is no YAML, or nested too deep, or with a list for a key.
+NOT_YAML = (yaml.YAMLError, RecursionError, TypeError)
 
 
 class Loader(yaml.SafeLoader):
@@ -72,15 +74,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         siblings = [str(p) for p in sorted(path.parent.glob("*.y*ml"))]
-        close = difflib.get_close_matches(str(path), siblings, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(path, siblings, cutoff=0.5)
         raise UserError(f"{path}: no such file{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(f"{path}: cannot be read: {reason}") from None
     try:
         tree = yaml.load(text, Loader)
-    except (yaml.YAMLError, RecursionError, TypeError) as error:
+    except NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or "not valid YAML"
@@ -105,7 +106,7 @@ def parse_value(name: str, text: str) -> Any:
         return None
     try:
         value = yaml.load(text, Loader)
-    except (yaml.YAMLError, RecursionError, TypeError):
+    except NOT_YAML:
         raise UserError(f"--{name}: {text!r} is not a value") from None
     if value is None:
         raise UserError(f"--{name} needs a value; got {text!r}")

@@ -107,6 +107,18 @@ def test_the_result_is_told_in_a_few_lines(finished):
     assert len(text.splitlines()) < 16
 
 
+def test_a_finished_or_refused_run_loads_no_data(finished, monkeypatch):
+    path, summary = finished
+
+    def load(self):
+        raise AssertionError("there is nothing to train")
+
+    monkeypatch.setattr(Adding, "load", load)
+    assert train(TINY, path) == summary
+    with pytest.raises(UserError, match="another config"):
+        train(dataclasses.replace(TINY, seed=5), path)
+
+
 def test_a_finished_run_is_not_trained_again(finished):
     path, summary = finished
     before = (path / "metrics.jsonl").stat().st_mtime_ns
@@ -221,7 +233,7 @@ def test_no_commit_where_there_is_no_git(monkeypatch, tmp_path):
 
 
 def test_a_run_that_goes_on_elsewhere_says_where(finished, monkeypatch, tmp_path):
-    workdir = Workdir.create(tmp_path, TINY)
+    workdir = Workdir.of(tmp_path, TINY).begin(TINY)
     workdir.write_environment()
     workdir.write_environment()
     assert "resumed_in" not in workdir.environment()
@@ -250,14 +262,14 @@ def test_a_damaged_checkpoint_is_a_short_message(finished, tmp_path, damage):
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):
-    workdir = Workdir.create(tmp_path, TINY)
+    workdir = Workdir.of(tmp_path, TINY).begin(TINY)
     with workdir.locked(), pytest.raises(UserError, match="another process is training there"):
         train(TINY, tmp_path)
     train(TINY, tmp_path)
 
 
 def test_a_start_that_failed_blocks_nothing(tmp_path):
-    Workdir.create(tmp_path, dataclasses.replace(TINY, seed=9))
+    Workdir.of(tmp_path, dataclasses.replace(TINY, seed=9)).begin(dataclasses.replace(TINY, seed=9))
     assert train(TINY, tmp_path)["seeds"] == [0, 1]
     assert load_config(tmp_path / "config.yaml") == TINY
 
@@ -292,7 +304,7 @@ def test_a_folder_that_cannot_be_used_is_a_short_message(tmp_path):
 
 
 def test_a_broken_summary_or_metrics_line_is_not_trusted(tmp_path):
-    workdir = Workdir.create(tmp_path / "run", TINY)
+    workdir = Workdir.of(tmp_path / "run", TINY).begin(TINY)
     workdir.append_metrics({"update": 1})
     workdir.append_metrics({"update": 2})
     workdir.metrics_path.write_text(workdir.metrics_path.read_text() + '{"upd')
