@@ -21,7 +21,7 @@ from lstm_jax.cells import (
     lstm_step,
 )
 from lstm_jax.diagnostics import Trace, gradient_flow, trace
-from lstm_jax.types import Cell, LSTMParams, LSTMState
+from lstm_jax.types import Cell, LSTMParams, LSTMState, Policy
 from lstm_jax.unroll import unroll
 
 __version__ = "0.1.0"
@@ -32,6 +32,7 @@ __all__ = [
     "LSTMGates",
     "LSTMParams",
     "LSTMState",
+    "Policy",
     "TanhRNN",
     "TanhRNNParams",
     "TanhRNNState",

@@ -7,6 +7,8 @@ Axis letters, the same in every signature and docstring:
 ``B``  batch
 ``I``  input features
 ``H``  hidden units
+``P``  units of a projection
+``L``  layers
 ``...`` any number of batch axes, none included
 ====== =======================================
 
@@ -14,6 +16,7 @@ Time is axis 0 of every sequence; features are the last axis.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -64,6 +67,56 @@ def wider(a: DType, b: DType) -> DType:
     """
     with jax.numpy_dtype_promotion("standard"):
         return jnp.promote_types(a, b)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which dtype a cell uses for what. Whatever is not given follows from the others.
+
+    ============== ================================================ ===========================
+    field          what has it                                      when not given
+    ============== ================================================ ===========================
+    ``param``      parameters, and their gradients summed over time float32
+    ``compute``    both factors of every matrix product             ``param``
+    ``cell_state`` the memory ``c`` (and what goes with it), in      ``compute``, float32 at least
+                   which products accumulate and gates are computed
+    ``output``     the hidden state ``h``, which layers show        ``compute``
+    ============== ================================================ ===========================
+
+    A bare dtype in a cell's field ``dtype`` stands for ``Policy(param=dtype)``.
+
+    Raises:
+      TypeError: when a field is no floating-point dtype.
+
+    Reference:
+      Micikevicius et al. (2018), *Mixed precision training*.
+
+    >>> Policy(compute=jnp.bfloat16)
+    Policy(param='float32', compute='bfloat16', cell_state='float32', output='bfloat16')
+    """
+
+    param: DType = jnp.float32
+    compute: DType = None
+    cell_state: DType = None
+    output: DType = None
+
+    def __post_init__(self) -> None:
+        settled = {"param": jnp.dtype(self.param)}
+        settled["compute"] = _or(self.compute, settled["param"])
+        settled["cell_state"] = _or(self.cell_state, wider(settled["compute"], jnp.float32))
+        settled["output"] = _or(self.output, settled["compute"])
+        for name, dtype in settled.items():
+            if not jnp.issubdtype(dtype, jnp.floating):
+                raise TypeError(f"Policy: {name} must be a floating-point dtype; got {dtype}")
+            object.__setattr__(self, name, dtype)
+
+    def __repr__(self) -> str:
+        names = ("param", "compute", "cell_state", "output")
+        return f"Policy({', '.join(f'{name}={getattr(self, name).name!r}' for name in names)})"
+
+
+def _or(dtype: DType | None, default: DType) -> DType:
+    return default if dtype is None else jnp.dtype(dtype)
 
 
 P = TypeVar("P")

@@ -1,14 +1,121 @@
-"""What all cells share: how they check what they are made of and given, and how they print."""
+"""What all cells share: their base, how they check what they are given, and how they print."""
 
 import dataclasses
 import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
+
+from lstm_jax import initializers
+from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey
 
 N = TypeVar("N", bound=NamedTuple)
+Tree = TypeVar("Tree")
+
+Activation = Callable[[jax.Array], jax.Array]
+"""An elementwise function, such as `jnp.tanh`."""
+
+
+def identity(x: jax.Array) -> jax.Array:
+    """The activation that changes nothing.
+
+    >>> identity(2.0)
+    2.0
+    """
+    return x
+
+
+class CellBase:
+    """Base of the frozen dataclasses that are cells: sizes are checked, dtypes settled, repr short.
+
+    A subclass has the field ``dtype``, and integer fields that end in ``_size``.
+    """
+
+    dtype: DType | Policy
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    @property
+    def policy(self) -> Policy:
+        """Which dtype is used for what."""
+        return self.dtype if isinstance(self.dtype, Policy) else Policy(self.dtype)
+
+    def in_compute_dtype(self, params: Tree) -> Tree:
+        """Parameters as a step multiplies with them.
+
+        Cast in the step, not before the loop: then the gradients of the steps add up in the
+        parameters' own dtype, which is often the wider one.
+        """
+        return jax.tree.map(lambda leaf: leaf.astype(self.policy.compute), params)
+
+
+@dataclass(frozen=True, repr=False)
+class KernelCell(CellBase):
+    """Base of cells that weigh the input by one kernel and the state by another, and add a bias.
+
+    Args:
+      input_size: number of input features ``I``.
+      hidden_size: number of hidden units ``H``.
+      kernel_init: initializer of the input kernel ``[I, kH]`` for ``k`` gates.
+      recurrent_kernel_init: initializer of the recurrent kernel ``[H, kH]``.
+      bias_init: initializer of the bias ``[kH]``.
+      dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
+    """
+
+    input_size: int
+    hidden_size: int
+    kernel_init: Initializer = initializers.lecun_normal
+    recurrent_kernel_init: Initializer = initializers.orthogonal_per_gate
+    bias_init: Initializer = initializers.zeros
+    dtype: DType | Policy = jnp.float32
+
+    def init_kernels(self, key: PRNGKey, gates: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Kernel ``[I, kH]``, recurrent kernel ``[H, kH]`` and bias ``[kH]`` of ``k`` gates."""
+        k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
+        width, dtype = gates * self.hidden_size, self.policy.param
+        return (
+            self.kernel_init(k_kernel, (self.input_size, width), dtype),
+            self.recurrent_kernel_init(k_recurrent, (self.hidden_size, width), dtype),
+            self.bias_init(k_bias, (width,), dtype),
+        )
+
+
+class LSTMCellBase(KernelCell):
+    """Base of the cells whose state is ``(h, c)``, both ``[..., H]``."""
+
+    def initial_state(self, batch_shape: Sequence[int] = ()) -> LSTMState:
+        """Zeros for h and c.
+
+        Args:
+          batch_shape: the batch axes.
+
+        Returns:
+          `LSTMState`, each ``[*batch_shape, H]``, c in float32 at least unless the policy says so.
+        """
+        shape = (*batch_shape, self.hidden_size)
+        return LSTMState(
+            h=jnp.zeros(shape, self.policy.output), c=jnp.zeros(shape, self.policy.cell_state)
+        )
+
+
+def project(
+    x: Float[Array, "... n"], kernel: Float[Array, "n m"], dtype: DType
+) -> Float[Array, "... m"]:
+    """``x @ kernel``: multiplied in the kernel's dtype, accumulated in `dtype`.
+
+    >>> project(jnp.ones(2, jnp.bfloat16), jnp.ones((2, 3), jnp.bfloat16), jnp.float32).dtype
+    dtype('float32')
+    """
+    return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
 
 
 def settle_fields(cell: Any) -> None:
@@ -21,14 +128,19 @@ def settle_fields(cell: Any) -> None:
       TypeError: when a size is not an integer.
       ValueError: when a size is below 1.
 
-    >>> from lstm_jax import LSTM
-    >>> LSTM(3, 5, dtype="float32") == LSTM(3, 5)
+    >>> from lstm_jax import LSTM, Policy
+    >>> LSTM(3, 5, dtype="float32") == LSTM(3, 5) == LSTM(3, 5, dtype=Policy("float32"))
     True
     """
     for field in dataclasses.fields(cell):
         if field.name.endswith("_size"):
             check_size(type(cell).__name__, field.name, getattr(cell, field.name))
-    object.__setattr__(cell, "dtype", jnp.dtype(cell.dtype))
+    dtype = cell.dtype
+    if isinstance(dtype, Policy) and dtype == Policy(dtype.param):
+        dtype = dtype.param
+    if not isinstance(dtype, Policy):
+        dtype = jnp.dtype(dtype)
+    object.__setattr__(cell, "dtype", dtype)
 
 
 def check_size(function: str, name: str, size: Any) -> None:
@@ -81,8 +193,6 @@ def as_state(function: str, kind: type[N], state: Any) -> N:
 def check_shapes(function: str, params: Any, state: Any, x: jax.Array, *, gates: int) -> None:
     """Raise unless parameters, state and input of one step fit together.
 
-    The batch axes must be equal: a state that broadcasts would not keep its shape in a scan.
-
     Args:
       function: the public function to name in errors.
       params: kernel ``[I, k*H]``, recurrent_kernel ``[H, k*H]`` and bias ``[k*H]``.
@@ -104,23 +214,78 @@ def check_shapes(function: str, params: Any, state: Any, x: jax.Array, *, gates:
         next(iter(kernel.shape), 0) for kernel in (params.kernel, params.recurrent_kernel)
     )
     width, letters = gates * hidden_size, f"{gates if gates > 1 else ''}H"
-    for name, shape, axes in (
-        ("kernel", (input_size, width), f"[I, {letters}]"),
-        ("recurrent_kernel", (hidden_size, width), f"[H, {letters}]"),
-        ("bias", (width,), f"[{letters}]"),
-    ):
+    shapes = {
+        "kernel": ((input_size, width), f"[I, {letters}]"),
+        "recurrent_kernel": ((hidden_size, width), f"[H, {letters}]"),
+        "bias": ((width,), f"[{letters}]"),
+    }
+    check_params(function, params, shapes, f"H = {hidden_size}")
+    sizes = dict.fromkeys(state._asdict(), (hidden_size, "H"))
+    check_axes(function, state, x, input_size, sizes)
+
+
+def check_params(
+    function: str, params: Any, shapes: Mapping[str, tuple[tuple[int, ...], str]], sizes: str
+) -> None:
+    """Raise unless the fields of `params` have the shapes wanted.
+
+    Args:
+      function: the public function to name in errors.
+      params: a NamedTuple of arrays.
+      shapes: for each field its shape, and how it is written, such as ``"[I, 4H]"``.
+      sizes: what the letters stand for, such as ``"H = 5"``.
+
+    Raises:
+      ValueError: when they do not.
+
+    >>> from lstm_jax import LSTM
+    >>> params = LSTM(3, 5).init(jax.random.key(0))
+    >>> check_params("step", params, {"bias": ((24,), "[4H]")}, "H = 6")
+    Traceback (most recent call last):
+    ValueError: step: params.bias must have shape [4H] with H = 6; got (20,)
+    """
+    for name, (shape, axes) in shapes.items():
         if (got := getattr(params, name).shape) != shape:
             raise ValueError(
-                f"{function}: params.{name} must have shape {axes} with H = {hidden_size};"
-                f" got {got}"
+                f"{function}: params.{name} must have shape {axes} with {sizes}; got {got}"
             )
+
+
+def check_axes(
+    function: str,
+    state: Any,
+    x: jax.Array,
+    input_size: int,
+    sizes: Mapping[str, tuple[int, str]],
+) -> None:
+    """Raise unless input and state have the last axes wanted, and the same batch axes.
+
+    The batch axes must be equal: a state that broadcasts would not keep its shape in a scan.
+
+    Args:
+      function: the public function to name in errors.
+      state: a NamedTuple of arrays.
+      x: input ``[..., I]``.
+      input_size: ``I``.
+      sizes: for each field of the state its last axis, and the letter of it.
+
+    Raises:
+      ValueError: when they do not.
+
+    >>> from lstm_jax import LSTMState
+    >>> state = LSTMState(jnp.zeros(4), jnp.zeros(5))
+    >>> check_axes("step", state, jnp.zeros(3), 3, {"h": (4, "P"), "c": (6, "H")})
+    Traceback (most recent call last):
+    ValueError: step: c must have shape [..., H] with H = 6 to fit params; got (5,)
+    """
     _check_features(function, "x", x.shape, input_size, "I")
-    for name, array in state._asdict().items():
-        _check_features(function, name, array.shape, hidden_size, "H")
+    for name, (size, axis) in sizes.items():
+        array = getattr(state, name)
+        _check_features(function, name, array.shape, size, axis)
         if array.shape[:-1] != x.shape[:-1]:
             raise ValueError(
-                f"{function}: {name} must have shape {(*x.shape[:-1], hidden_size)}, the batch"
-                f" axes of x and H; got {array.shape}"
+                f"{function}: {name} must have shape {(*x.shape[:-1], size)}, the batch"
+                f" axes of x and {axis}; got {array.shape}"
             )
 
 
@@ -143,6 +308,13 @@ def short_repr(cell: Any) -> str:
     for field in dataclasses.fields(cell):
         value = getattr(cell, field.name)
         if field.default is dataclasses.MISSING or value != field.default:
-            written = value.name if isinstance(value, np.dtype) else value
-            shown.append(f"{field.name}={written!r}")
+            shown.append(f"{field.name}={_written(value)}")
     return f"{type(cell).__name__}({', '.join(shown)})"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, np.dtype):
+        return repr(value.name)
+    if dataclasses.is_dataclass(value) or not callable(value):
+        return repr(value)
+    return getattr(value, "__name__", repr(value))

@@ -11,7 +11,7 @@ Reference: Hochreiter & Schmidhuber (1997), *Long short-term memory*, with the f
 Gers, Schmidhuber & Cummins (2000), *Learning to forget*.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +20,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import as_state, check_shapes, check_size, settle_fields, short_repr
+from lstm_jax.cells.cell import (
+    Activation,
+    LSTMCellBase,
+    as_state,
+    check_shapes,
+    check_size,
+    identity,
+    project,
+)
 from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey, wider
 
 
@@ -77,12 +85,8 @@ def lstm_init(
     """
     check_size("lstm_init", "input_size", input_size)
     check_size("lstm_init", "hidden_size", hidden_size)
-    k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
-    width = initializers.GATES * hidden_size
-    return LSTMParams(
-        kernel=kernel_init(k_kernel, (input_size, width), dtype),
-        recurrent_kernel=recurrent_kernel_init(k_recurrent, (hidden_size, width), dtype),
-        bias=bias_init(k_bias, (width,), dtype),
+    return LSTM(input_size, hidden_size, kernel_init, recurrent_kernel_init, bias_init, dtype).init(
+        key
     )
 
 
@@ -90,6 +94,9 @@ def lstm_gates(
     params: LSTMParams,
     state: LSTMState | tuple[Float[Array, "... H"], Float[Array, "... H"]],
     x: Float[Array, "... I"],
+    *,
+    gate_activation: Activation = jax.nn.sigmoid,
+    activation: Activation = jnp.tanh,
 ) -> LSTMGates:
     """The gates and the candidate of one step: ``i, f, o = sigmoid(.)`` and ``g = tanh(.)``.
 
@@ -97,6 +104,8 @@ def lstm_gates(
       params: `LSTMParams`.
       state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
       x: input ``x_t`` ``[..., I]``.
+      gate_activation: squashes the gates.
+      activation: squashes the candidate.
 
     Returns:
       `LSTMGates`, each ``[..., H]``, in the wider dtype of the parameters and ``c``.
@@ -114,15 +123,17 @@ def lstm_gates(
     >>> [round(float(gate[0]), 3) for gate in gates]  # the bias alone: f starts at sigmoid(1)
     [0.5, 0.731, 0.0, 0.5]
     """
-    state, x = as_state("lstm_gates", LSTMState, state), jnp.asarray(x)
-    check_shapes("lstm_gates", params, state, x, gates=initializers.GATES)
-    return _gates(params, state, x)
+    return _checked_gates("lstm_gates", params, state, x, gate_activation, activation)[1]
 
 
 def lstm_step(
     params: LSTMParams,
     state: LSTMState | tuple[Float[Array, "... H"], Float[Array, "... H"]],
     x: Float[Array, "... I"],
+    *,
+    gate_activation: Activation = jax.nn.sigmoid,
+    activation: Activation = jnp.tanh,
+    on_candidate: Callable[[jax.Array], jax.Array] = identity,
 ) -> LSTMState:
     """Advance an LSTM one time step: ``c_t = f * c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``.
 
@@ -133,6 +144,9 @@ def lstm_step(
       params: `LSTMParams`.
       state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
       x: input ``x_t`` ``[..., I]``.
+      gate_activation: squashes the gates.
+      activation: squashes the candidate, and the cell state on its way out.
+      on_candidate: applied to ``g`` before it enters the cell state.
 
     Returns:
       `LSTMState` ``(h_t, c_t)``, each ``[..., H]``.
@@ -152,17 +166,15 @@ def lstm_step(
     >>> h.shape, c.shape
     ((2, 5), (2, 5))
     """
-    state, x = as_state("lstm_step", LSTMState, state), jnp.asarray(x)
-    check_shapes("lstm_step", params, state, x, gates=initializers.GATES)
+    state, (i, f, g, o) = _checked_gates("lstm_step", params, state, x, gate_activation, activation)
     h_tm1, c_tm1 = state
-    i, f, g, o = _gates(params, state, x)
-    c_t = f * c_tm1.astype(f.dtype) + i * g
-    h_t = o * jnp.tanh(c_t)
+    c_t = f * c_tm1.astype(f.dtype) + i * on_candidate(g)
+    h_t = o * activation(c_t)
     return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
 
 
 @dataclass(frozen=True, repr=False)
-class LSTM:
+class LSTM(LSTMCellBase):
     """The LSTM as a cell: the sizes and initializers, and three pure functions.
 
     Args:
@@ -171,7 +183,9 @@ class LSTM:
       kernel_init: initializer of the input kernel ``[I, 4H]``.
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, 4H]``.
       bias_init: initializer of the bias ``[4H]``.
-      dtype: dtype of the parameters and of ``h``; ``c`` is at least float32.
+      dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
+      gate_activation: squashes the gates.
+      activation: squashes the candidate, and the cell state on its way out.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -188,21 +202,12 @@ class LSTM:
     (2, 5)
     """
 
-    input_size: int
-    hidden_size: int
-    kernel_init: Initializer = initializers.lecun_normal
-    recurrent_kernel_init: Initializer = initializers.orthogonal_per_gate
     bias_init: Initializer = initializers.ForgetBias(1.0)
-    dtype: DType = jnp.float32
-
-    def __post_init__(self) -> None:
-        settle_fields(self)
-
-    def __repr__(self) -> str:
-        return short_repr(self)
+    gate_activation: Activation = jax.nn.sigmoid
+    activation: Activation = jnp.tanh
 
     def init(self, key: PRNGKey) -> LSTMParams:
-        """Draw parameters as `lstm_init` does.
+        """Draw parameters.
 
         Args:
           key: typed random key.
@@ -210,28 +215,7 @@ class LSTM:
         Returns:
           `LSTMParams`.
         """
-        return lstm_init(
-            key,
-            self.input_size,
-            self.hidden_size,
-            kernel_init=self.kernel_init,
-            recurrent_kernel_init=self.recurrent_kernel_init,
-            bias_init=self.bias_init,
-            dtype=self.dtype,
-        )
-
-    def initial_state(self, batch_shape: Sequence[int] = ()) -> LSTMState:
-        """Zeros for h and c.
-
-        Args:
-          batch_shape: the batch axes.
-
-        Returns:
-          `LSTMState`, each ``[*batch_shape, H]``, c in float32 at least.
-        """
-        shape = (*batch_shape, self.hidden_size)
-        c_dtype = wider(self.dtype, jnp.float32)
-        return LSTMState(h=jnp.zeros(shape, self.dtype), c=jnp.zeros(shape, c_dtype))
+        return LSTMParams(*self.init_kernels(key, initializers.GATES))
 
     def gates(self, params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMGates:
         """The gates of one step: `lstm_gates`.
@@ -247,15 +231,29 @@ class LSTM:
         Raises:
           TypeError, ValueError: as `lstm_gates`.
         """
-        return lstm_gates(params, state, x)
+        return lstm_gates(
+            self.in_compute_dtype(params),
+            state,
+            x,
+            gate_activation=self.gate_activation,
+            activation=self.activation,
+        )
 
-    def step(self, params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMState:
+    def step(
+        self,
+        params: LSTMParams,
+        state: LSTMState,
+        x: Float[Array, "... I"],
+        *,
+        on_candidate: Callable[[jax.Array], jax.Array] = identity,
+    ) -> LSTMState:
         """Advance one time step: `lstm_step`.
 
         Args:
           params: `LSTMParams`.
           state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
+          on_candidate: applied to ``g`` before it enters the cell state.
 
         Returns:
           `LSTMState`, each ``[..., H]``.
@@ -263,26 +261,38 @@ class LSTM:
         Raises:
           TypeError, ValueError: as `lstm_step`.
         """
-        return lstm_step(params, state, x)
+        return lstm_step(
+            self.in_compute_dtype(params),
+            state,
+            x,
+            gate_activation=self.gate_activation,
+            activation=self.activation,
+            on_candidate=on_candidate,
+        )
 
 
-def _gates(params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMGates:
+def _checked_gates(
+    function: str,
+    params: LSTMParams,
+    state: LSTMState | tuple[jax.Array, jax.Array],
+    x: Float[Array, "... I"],
+    gate_activation: Activation,
+    activation: Activation,
+) -> tuple[LSTMState, LSTMGates]:
+    """The state as arrays and the gates of a step, once everything fits together."""
+    state, x = as_state(function, LSTMState, state), jnp.asarray(x)
+    check_shapes(function, params, state, x, gates=initializers.GATES)
     h_tm1, c_tm1 = state
     # Products run in the parameters' dtype and accumulate in the wider dtype of the two, in which
     # the nonlinearities run as well: bfloat16 products, float32 cell state.
     dtype = wider(params.kernel.dtype, c_tm1.dtype)
     z = (
-        _project(x, params.kernel, dtype)
-        + _project(h_tm1, params.recurrent_kernel, dtype)
+        project(x, params.kernel, dtype)
+        + project(h_tm1, params.recurrent_kernel, dtype)
         + params.bias.astype(dtype)
     )
     z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
-    return LSTMGates(
-        i=jax.nn.sigmoid(z_i), f=jax.nn.sigmoid(z_f), g=jnp.tanh(z_g), o=jax.nn.sigmoid(z_o)
+    gates = LSTMGates(
+        i=gate_activation(z_i), f=gate_activation(z_f), g=activation(z_g), o=gate_activation(z_o)
     )
-
-
-def _project(
-    x: Float[Array, "... n"], kernel: Float[Array, "n 4*H"], dtype: DType
-) -> Float[Array, "... 4*H"]:
-    return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+    return state, gates

@@ -5,7 +5,7 @@
 Reference: Elman (1990), *Finding structure in time*.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,9 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax import initializers
-from lstm_jax.cells.cell import as_state, check_shapes, settle_fields, short_repr
-from lstm_jax.types import DType, Initializer, PRNGKey
+from lstm_jax.cells.cell import (
+    Activation,
+    KernelCell,
+    as_state,
+    check_shapes,
+    identity,
+    project,
+)
+from lstm_jax.types import PRNGKey, wider
 
 
 class TanhRNNParams(NamedTuple):
@@ -39,7 +45,7 @@ class TanhRNNState(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class TanhRNN:
+class TanhRNN(KernelCell):
     """The tanh RNN as a cell: ``h_t = tanh(W [h_{t-1}, x_t] + b)``.
 
     Args:
@@ -48,7 +54,8 @@ class TanhRNN:
       kernel_init: initializer of the input kernel ``[I, H]``.
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, H]``.
       bias_init: initializer of the bias ``[H]``.
-      dtype: dtype of the parameters and the state.
+      dtype: dtype of the parameters and the state; or a `Policy`.
+      activation: squashes the state.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -63,18 +70,7 @@ class TanhRNN:
     (2, 5)
     """
 
-    input_size: int
-    hidden_size: int
-    kernel_init: Initializer = initializers.lecun_normal
-    recurrent_kernel_init: Initializer = initializers.orthogonal_per_gate
-    bias_init: Initializer = initializers.zeros
-    dtype: DType = jnp.float32
-
-    def __post_init__(self) -> None:
-        settle_fields(self)
-
-    def __repr__(self) -> str:
-        return short_repr(self)
+    activation: Activation = jnp.tanh
 
     def init(self, key: PRNGKey) -> TanhRNNParams:
         """Draw parameters.
@@ -85,13 +81,7 @@ class TanhRNN:
         Returns:
           `TanhRNNParams`.
         """
-        k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
-        n, h = self.input_size, self.hidden_size
-        return TanhRNNParams(
-            kernel=self.kernel_init(k_kernel, (n, h), self.dtype),
-            recurrent_kernel=self.recurrent_kernel_init(k_recurrent, (h, h), self.dtype),
-            bias=self.bias_init(k_bias, (h,), self.dtype),
-        )
+        return TanhRNNParams(*self.init_kernels(key, gates=1))
 
     def initial_state(self, batch_shape: Sequence[int] = ()) -> TanhRNNState:
         """Zeros for h.
@@ -102,10 +92,15 @@ class TanhRNN:
         Returns:
           `TanhRNNState`, ``[*batch_shape, H]``.
         """
-        return TanhRNNState(jnp.zeros((*batch_shape, self.hidden_size), self.dtype))
+        return TanhRNNState(jnp.zeros((*batch_shape, self.hidden_size), self.policy.output))
 
     def step(
-        self, params: TanhRNNParams, state: TanhRNNState, x: Float[Array, "... I"]
+        self,
+        params: TanhRNNParams,
+        state: TanhRNNState,
+        x: Float[Array, "... I"],
+        *,
+        on_candidate: Callable[[jax.Array], jax.Array] = identity,
     ) -> TanhRNNState:
         """Advance one time step: ``h_t = tanh(W [h_{t-1}, x_t] + b)``.
 
@@ -113,6 +108,7 @@ class TanhRNN:
           params: `TanhRNNParams`.
           state: ``(h_{t-1},)``, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
+          on_candidate: applied to ``tanh(.)`` before it becomes the state.
 
         Returns:
           `TanhRNNState`, ``[..., H]``, with the dtype of `state`.
@@ -124,11 +120,12 @@ class TanhRNN:
         """
         state, x = as_state("TanhRNN.step", TanhRNNState, state), jnp.asarray(x)
         check_shapes("TanhRNN.step", params, state, x, gates=1)
+        params = self.in_compute_dtype(params)
         (h_tm1,) = state
-        dtype = params.kernel.dtype
+        dtype = wider(params.kernel.dtype, h_tm1.dtype)
         z = (
-            jnp.matmul(x.astype(dtype), params.kernel)
-            + jnp.matmul(h_tm1.astype(dtype), params.recurrent_kernel)
-            + params.bias
+            project(x, params.kernel, dtype)
+            + project(h_tm1, params.recurrent_kernel, dtype)
+            + params.bias.astype(dtype)
         )
-        return TanhRNNState(jnp.tanh(z).astype(h_tm1.dtype))
+        return TanhRNNState(on_candidate(self.activation(z)).astype(h_tm1.dtype))
