@@ -2,20 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.types import Cell, P, PyTree, S, Step
-from lstm_jax.unroll import first_field, prepare
+from lstm_jax.engine import prepare
+from lstm_jax.transforms.noise import Noise
+from lstm_jax.transforms.transform import (
+    Transform,
+    apply,
+    gates,
+    has_gates,
+    needs_sequence,
+    rest,
+)
+from lstm_jax.types import Cell, P, PRNGKey, PyTree, S
 
 G_co = TypeVar("G_co", covariant=True)
 G = TypeVar("G")
 
 
-@runtime_checkable
 class GatedCell(Cell[P, S], Protocol[P, S, G_co]):
     """A cell that can say what its gates do."""
 
@@ -36,20 +44,40 @@ class Trace(NamedTuple, Generic[S, G]):
     gates: G
 
 
-def trace(cell: GatedCell[P, S, G], params: P, xs: PyTree, state: S | None = None) -> Trace[S, G]:
+def trace(
+    cell: GatedCell[P, S, G],
+    params: P,
+    xs: PyTree,
+    state: S | None = None,
+    *,
+    lengths: Int[Array, "..."] | None = None,
+    mask: Bool[Array, "T ..."] | None = None,
+    reset: Bool[Array, "T ..."] | None = None,
+    reverse: bool = False,
+    key: PRNGKey | None = None,
+    start: int | Int[Array, ""] = 0,
+) -> Trace[S, G]:
     """Run a cell over a sequence and keep every state and gate.
 
     Args:
-      cell: a cell with a `gates` function, such as `LSTM`.
+      cell: a cell with a `gates` function, such as `LSTM`, or one made of such cells: a stack gives
+        a tuple of gates, one for each layer.
       params: the cell's parameters.
       xs: inputs ``[T, ..., I]``.
       state: state before the first step; the cell's own initial state when not given.
+      lengths: as in `unroll`. At masked steps the state is held, and gates are zero.
+      mask: as in `unroll`.
+      reset: as in `unroll`.
+      reverse: as in `unroll`; everything stays in the order of the inputs.
+      key: as in `unroll`.
+      start: as in `unroll`.
 
     Returns:
       `Trace` with leaves ``[T, ..., H]``.
 
     Raises:
-      TypeError: when `cell` has no gates to show; otherwise as `unroll`.
+      TypeError: when `cell` has no gates to show, or needs its whole sequence; otherwise as
+        `unroll`.
       ValueError: as `unroll`.
 
     Reference:
@@ -61,23 +89,39 @@ def trace(cell: GatedCell[P, S, G], params: P, xs: PyTree, state: S | None = Non
     >>> seen.gates.f.shape, seen.states.c.shape
     ((7, 5), (7, 5))
     """
-    if not isinstance(cell, GatedCell):
+    if not has_gates(cell):
         raise TypeError(
             f"trace: cell must have init, initial_state, step and gates; got {type(cell).__name__}"
         )
-    step, state, scan = prepare(cell, params, xs, state, name="trace")
-    _, seen = scan(step, params, xs, state, emit=_EmitAll(cell))
-    return seen
+    if needs_sequence(cell):
+        raise TypeError(f"trace: cell must go step by step; got {cell}, which needs its sequence")
+    run, _, params, state = prepare(
+        "trace",
+        cell,
+        params,
+        xs,
+        state,
+        lengths=lengths,
+        mask=mask,
+        reset=reset,
+        key=key,
+        start_time=start,
+        reverse=reverse,
+    )
+    _, _, (seen, states) = run.scan(cell, params, xs, state, key, _EmitGates(cell))
+    return Trace(states, seen)
 
 
 @dataclass(frozen=True)
-class _EmitAll(Generic[P, S, G]):
+class _EmitGates:
     """What `trace` keeps of a step; a value as the cell is one, so that a scan is compiled once."""
 
-    cell: GatedCell[P, S, G]
+    cell: Any
 
-    def __call__(self, params: P, state_tm1: S, x_t: Any, state_t: S) -> Trace[S, G]:
-        return Trace(states=state_t, gates=self.cell.gates(params, state_tm1, x_t))
+    def __call__(
+        self, params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Noise | None
+    ) -> tuple[Any, Any]:
+        return gates(self.cell, params, state_tm1, x_t, noise), state_t
 
 
 def gradient_flow(
@@ -120,26 +164,36 @@ def gradient_flow(
     >>> flow.c.shape
     (7, 2)
     """
-    step, state, scan = prepare(cell, params, xs, state, name="gradient_flow")
-    length = jax.tree.leaves(xs)[0].shape[0]
+    run, cell, params, state = prepare("gradient_flow", cell, params, xs, state)
+    if needs_sequence(cell):
+        raise TypeError(
+            f"gradient_flow: cell must go step by step; got {cell}, which needs its sequence"
+        )
+    length = run.times.shape[0]
     nudges = jax.tree.map(lambda s: jnp.zeros((length, *s.shape), s.dtype), state)
 
     def loss_of(nudges: S) -> Float[Array, ""]:
-        _, outputs = scan(_Nudged(step), params, (xs, nudges), state, emit=first_field)
+        _, outputs, _ = run(_Nudged(cell), params, (xs, nudges), state, None)
         return loss(outputs)
 
     return jax.tree.map(_norm, jax.grad(loss_of)(nudges))
 
 
-@dataclass(frozen=True)
-class _Nudged(Generic[P, S]):
-    """A step that adds to the state what comes with the input; a value as the step is one."""
+@dataclass(frozen=True, repr=False)
+class _Nudged(Transform):
+    """A cell that adds to its state what comes with its input, and shows the sum."""
 
-    step: Step[P, S]
+    cell: Any
 
-    def __call__(self, params: P, state_tm1: S, x_and_nudge: tuple[Any, S], /) -> S:
-        x_t, nudge = x_and_nudge
-        return jax.tree.map(jnp.add, self.step(params, state_tm1, x_t), nudge)
+    def apply(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """Advance one time step, and nudge the state and what is shown of it."""
+        x_t, nudge = x
+        new, y_t = apply(self.cell, params, state, x_t, noise)
+        nudged = jax.tree.map(jnp.add, new, nudge)
+        # Nudges are zero: what is shown stays, and varies as the nudge makes it.
+        return nudged, y_t + rest(self.cell, nudged, x_t) - rest(self.cell, new, x_t)
 
 
 def _norm(vectors: Float[Array, "... H"]) -> Float[Array, "..."]:

@@ -15,12 +15,14 @@ MOST_LINES = 400
 # Each floor may import those before it. Rooms on one floor do not know of each other.
 FLOORS = [
     {"types"},
-    {"initializers"},
+    {"initializers", "ragged"},
     {"cells"},
     {"transforms"},
     {"kernels"},
+    {"engine"},
     {"unroll"},
-    {"bidirectional", "diagnostics", "convert", "linen", "nnx"},
+    {"bidirectional", "convert", "diagnostics", "linen", "nnx", "tbptt"},
+    {"testing"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

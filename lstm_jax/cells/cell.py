@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey
+from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey, wider
 
 N = TypeVar("N", bound=NamedTuple)
 Tree = TypeVar("Tree")
@@ -50,11 +50,13 @@ class CellBase:
         return self.dtype if isinstance(self.dtype, Policy) else Policy(self.dtype)
 
     def in_compute_dtype(self, params: Tree) -> Tree:
-        """Parameters as a step multiplies with them.
+        """Parameters as a step multiplies with them: as they are, unless a policy says otherwise.
 
         Cast in the step, not before the loop: then the gradients of the steps add up in the
         parameters' own dtype, which is often the wider one.
         """
+        if not isinstance(self.dtype, Policy):
+            return params
         return jax.tree.map(lambda leaf: leaf.astype(self.policy.compute), params)
 
 
@@ -78,13 +80,20 @@ class KernelCell(CellBase):
     bias_init: Initializer = initializers.zeros
     dtype: DType | Policy = jnp.float32
 
-    def init_kernels(self, key: PRNGKey, gates: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Kernel ``[I, kH]``, recurrent kernel ``[H, kH]`` and bias ``[kH]`` of ``k`` gates."""
+    def init_kernels(
+        self, key: PRNGKey, gates: int, recurrent_size: int | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Kernel ``[I, kH]``, recurrent kernel ``[H, kH]`` and bias ``[kH]`` of ``k`` gates.
+
+        `recurrent_size` is given where another number of units than ``H`` feeds back.
+        """
         k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
         width, dtype = gates * self.hidden_size, self.policy.param
         return (
             self.kernel_init(k_kernel, (self.input_size, width), dtype),
-            self.recurrent_kernel_init(k_recurrent, (self.hidden_size, width), dtype),
+            self.recurrent_kernel_init(
+                k_recurrent, (recurrent_size or self.hidden_size, width), dtype
+            ),
             self.bias_init(k_bias, (width,), dtype),
         )
 
@@ -106,6 +115,31 @@ class LSTMCellBase(KernelCell):
             h=jnp.zeros(shape, self.policy.output), c=jnp.zeros(shape, self.policy.cell_state)
         )
 
+    def before_squashing(
+        self, function: str, params: Tree, state: Any, x: Any, *, gates: int
+    ) -> tuple[Tree, LSTMState, list[jax.Array]]:
+        """What the gates squash, once everything fits together: ``W x + R h_{t-1} + b``.
+
+        Args:
+          function: the public function to name in errors.
+          params: kernel ``[I, kH]``, recurrent_kernel ``[H, kH]``, bias ``[kH]``, and others.
+          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+          gates: the number ``k`` of gate blocks.
+
+        Returns:
+          The parameters as a step multiplies with them, the state as arrays, and ``k`` blocks
+          ``[..., H]`` in the wider dtype of the kernel and ``c``.
+
+        Raises:
+          TypeError, ValueError: as `as_state` and `check_shapes`.
+        """
+        state, x = as_state(function, LSTMState, state), jnp.asarray(x)
+        check_shapes(function, params, state, x, gates=gates)
+        params = self.in_compute_dtype(params)
+        z = affine(params, state.h, x, state.c.dtype)
+        return params, state, jnp.split(z, gates, axis=-1)
+
 
 def project(
     x: Float[Array, "... n"], kernel: Float[Array, "n m"], dtype: DType
@@ -116,6 +150,27 @@ def project(
     dtype('float32')
     """
     return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+
+
+def affine(
+    params: Any, h_tm1: Float[Array, "... H"], x: Float[Array, "... I"], dtype: DType
+) -> Float[Array, "... k*H"]:
+    """What is squashed: ``W x_t + R h_{t-1} + b``.
+
+    Products run in the kernel's dtype and accumulate in the wider dtype of the two, in which the
+    nonlinearities run as well: bfloat16 products, float32 cell state.
+
+    >>> from lstm_jax import LSTM
+    >>> params = LSTM(3, 5, dtype=jnp.bfloat16).init(jax.random.key(0))
+    >>> affine(params, jnp.zeros(5), jnp.zeros(3), jnp.float32).dtype
+    dtype('float32')
+    """
+    dtype = wider(params.kernel.dtype, dtype)
+    return (
+        project(x, params.kernel, dtype)
+        + project(h_tm1, params.recurrent_kernel, dtype)
+        + params.bias.astype(dtype)
+    )
 
 
 def settle_fields(cell: Any) -> None:
@@ -225,14 +280,15 @@ def check_shapes(function: str, params: Any, state: Any, x: jax.Array, *, gates:
 
 
 def check_params(
-    function: str, params: Any, shapes: Mapping[str, tuple[tuple[int, ...], str]], sizes: str
+    function: str, params: Any, shapes: Mapping[str, tuple[tuple[int, ...] | None, str]], sizes: str
 ) -> None:
     """Raise unless the fields of `params` have the shapes wanted.
 
     Args:
       function: the public function to name in errors.
       params: a NamedTuple of arrays.
-      shapes: for each field its shape, and how it is written, such as ``"[I, 4H]"``.
+      shapes: for each field its shape, and how it is written, such as ``"[I, 4H]"``; the shape is
+        None for a field that must be None.
       sizes: what the letters stand for, such as ``"H = 5"``.
 
     Raises:
@@ -245,10 +301,9 @@ def check_params(
     ValueError: step: params.bias must have shape [4H] with H = 6; got (20,)
     """
     for name, (shape, axes) in shapes.items():
-        if (got := getattr(params, name).shape) != shape:
-            raise ValueError(
-                f"{function}: params.{name} must have shape {axes} with {sizes}; got {got}"
-            )
+        if (got := getattr(getattr(params, name), "shape", None)) != shape:
+            wanted = "be None" if shape is None else f"have shape {axes}"
+            raise ValueError(f"{function}: params.{name} must {wanted} with {sizes}; got {got}")
 
 
 def check_axes(

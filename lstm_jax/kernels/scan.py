@@ -1,59 +1,111 @@
 """The plain scan over time: what every other way of running a cell is tested against."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
-from lstm_jax.types import P, PyTree, S, Step
+from lstm_jax.types import PyTree
 
+Carry = TypeVar("Carry")
 Out = TypeVar("Out")
+
+Remat = Literal["step"] | int | None
+"""What a gradient keeps of a run: all (None), the state of every step, or of every k-th step."""
 
 
 def scan(
-    step: Step[P, S],
-    params: P,
+    body: Callable[[PyTree, Carry, Any], tuple[Carry, Out]],
+    operands: PyTree,
     xs: PyTree,
-    state: S,
+    carry: Carry,
     *,
-    emit: Callable[[P, S, Any, S], Out],
     reverse: bool = False,
     unroll: int = 1,
-) -> tuple[S, Out]:
-    """Run `step` over the leading axis of `xs`: ``s_t = step(params, s_{t-1}, x_t)``.
+    remat: Remat = None,
+) -> tuple[Carry, Out]:
+    """Run `body` over the leading axis of `xs`: ``s_t, y_t = body(operands, s_{t-1}, x_t)``.
 
     Args:
-      step: one time step, ``(params, state, x) -> state``.
-      params: parameters of the step.
+      body: one time step, ``(operands, carry, x) -> (carry, y)``.
+      operands: what is the same at every step, such as parameters.
       xs: inputs, a pytree with leaves ``[T, ...]``.
-      state: state before the first step.
-      emit: ``(params, s_{t-1}, x_t, s_t) -> y_t``, what to keep of every step.
+      carry: what goes into the first step.
       reverse: run from the last step to the first; ``y_t`` stays in the order of the inputs.
       unroll: steps per iteration of the compiled loop.
+      remat: what a gradient keeps, and what it computes again. ``"step"`` keeps the carry of every
+        step; ``k`` keeps that of every k-th step, and while it works on a chunk of k steps, all of
+        that chunk. Memory is least, and grows as sqrt(T), near ``k = sqrt(T)``.
 
     Returns:
-      ``(final state, ys)``, ys with leaves ``[T, ...]``.
+      ``(final carry, ys)``, ys with leaves ``[T, ...]``.
 
     Reference:
       Werbos (1990), *Backpropagation through time: what it does and how to do it*, which is what
-      the gradient of this loop is.
+      the gradient of this loop is; Chen et al. (2016), *Training deep nets with sublinear memory
+      cost* (chunks of sqrt(T)).
 
-    >>> import jax.numpy as jnp
-    >>> add = lambda params, state, x: state + x
-    >>> final, ys = scan(add, None, jnp.arange(4), 0, emit=lambda params, s_tm1, x, s_t: s_t)
+    >>> add = lambda _, state, x: (state + x, state + x)
+    >>> final, ys = scan(add, None, jnp.arange(4), 0)
     >>> ys.tolist()
     [0, 1, 3, 6]
     """
 
-    def body(state_tm1: S, x_t: Any) -> tuple[S, Out]:
-        state_t = step(params, state_tm1, x_t)
-        return state_t, emit(params, state_tm1, x_t, state_t)
+    def step(carry: Carry, x: Any) -> tuple[Carry, Out]:
+        return body(operands, carry, x)
 
-    return lax.scan(body, state, xs, reverse=reverse, unroll=unroll)
+    loop = functools.partial(lax.scan, reverse=reverse, unroll=unroll)
+    match remat:
+        case None:
+            return loop(step, carry, xs)
+        case "step":
+            # Inside of a loop there is nothing to be merged with: no need to prevent it.
+            return loop(jax.checkpoint(step, prevent_cse=False), carry, xs)
+    return _in_chunks(functools.partial(loop, step), carry, xs, remat, reverse=reverse)
+
+
+def _in_chunks(
+    run: Callable[[Carry, PyTree], tuple[Carry, Out]],
+    carry: Carry,
+    xs: PyTree,
+    size: int,
+    *,
+    reverse: bool,
+) -> tuple[Carry, Out]:
+    """`run` chunk after chunk, keeping for a gradient only what goes into each.
+
+    What is left over when T is no multiple of the chunk is a shorter chunk at the end of time.
+    """
+    length = jax.tree.leaves(xs)[0].shape[0]
+    whole = length // size
+
+    def run_whole(carry: Carry) -> tuple[Carry, Out]:
+        chunks = jax.tree.map(lambda a: a[: whole * size].reshape(whole, size, *a.shape[1:]), xs)
+        chunk = jax.checkpoint(run, prevent_cse=False)
+        carry, ys = lax.scan(chunk, carry, chunks, reverse=reverse)
+        return carry, jax.tree.map(lambda a: a.reshape(whole * size, *a.shape[2:]), ys)
+
+    def run_rest(carry: Carry) -> tuple[Carry, Out]:
+        rest = jax.tree.map(lambda a: a[whole * size :], xs)
+        return jax.checkpoint(run)(carry, rest)
+
+    if whole * size == length:
+        return run_whole(carry)
+    if whole == 0:
+        return run_rest(carry)
+    if reverse:
+        carry, rest = run_rest(carry)
+        carry, ys = run_whole(carry)
+    else:
+        carry, ys = run_whole(carry)
+        carry, rest = run_rest(carry)
+    return carry, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, rest)
 
 
 # `scan` outside of `jit` is traced and compiled anew at every call; this is compiled once for equal
-# `step` and `emit`, so both must be values: a function is not, as what it closes over may change.
+# bodies, so a body must be a value: a function is not, as what it closes over may change.
 # Not inlined: JAX 0.10 would then compile the backward pass anew. XLA makes the same program of it.
-compiled_scan = jax.jit(scan, static_argnames=("step", "emit", "reverse", "unroll"))
+compiled_scan = jax.jit(scan, static_argnames=("body", "reverse", "unroll", "remat"))

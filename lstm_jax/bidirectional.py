@@ -1,0 +1,178 @@
+"""Two cells over one sequence, one in each direction of time."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.transforms.noise import Noise, child_key
+from lstm_jax.transforms.transform import (
+    AnyCell,
+    RunSequence,
+    Transform,
+    bind,
+    check_cell,
+    output_size,
+    start,
+)
+from lstm_jax.types import PRNGKey, PyTree, wider
+
+Merge = Literal["concat", "sum", "mean", "multiply", "none"]
+
+_MERGES: dict[str, Callable[[jax.Array, jax.Array], Any]] = {
+    "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
+    "sum": jnp.add,
+    "mean": lambda a, b: (a + b) / 2,
+    "multiply": jnp.multiply,
+    "none": lambda a, b: (a, b),
+}
+
+
+class Directions(NamedTuple):
+    """Something for each direction of time: parameters, or a state.
+
+    Attributes:
+      forward: of the cell that runs from the first step to the last.
+      backward: of the cell that runs from the last step to the first.
+    """
+
+    forward: Any
+    backward: Any
+
+
+def bidirectional(
+    forward: AnyCell, backward: AnyCell | None = None, *, merge: Merge = "concat"
+) -> "Bidirectional":
+    """Two cells over one sequence, one in each direction: ``y_t = merge(h_t, h'_t)``.
+
+    The backward direction of a short row starts at the row's own end, and a sequence that is cut by
+    resets is cut at the same places for both.
+
+    Args:
+      forward: cell that runs from the first step to the last.
+      backward: cell that runs from the last step to the first; like `forward` when not given, with
+        parameters of its own.
+      merge: ``"concat"``, ``"sum"``, ``"mean"``, ``"multiply"``, or ``"none"`` for the pair.
+
+    Returns:
+      A cell that `unroll` runs over whole sequences, with `Directions` of parameters and of states.
+      It has no step, as the backward direction starts at the end.
+
+    Raises:
+      TypeError: when a cell is none.
+      ValueError: when `merge` has no such value, or the sizes of what they show cannot be merged.
+
+    Reference:
+      Schuster & Paliwal (1997), *Bidirectional recurrent neural networks*; Graves & Schmidhuber
+      (2005), *Framewise phoneme classification with bidirectional LSTM*.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.bidirectional(lj.LSTM(3, 5))
+    >>> params, xs = cell.init(jax.random.key(0)), jnp.ones((7, 2, 3))
+    >>> final, outputs = lj.unroll(cell, params, xs, lengths=jnp.array([7, 4]))
+    >>> outputs.shape, final.backward.h.shape
+    ((7, 2, 10), (2, 5))
+    """
+    backward = forward if backward is None else backward
+    for cell in (forward, backward):
+        check_cell("bidirectional", cell)
+    if merge not in _MERGES:
+        raise ValueError(f"bidirectional: merge must be one of {(*_MERGES,)}; got {merge!r}")
+    sizes = output_size(forward), output_size(backward)
+    if merge not in ("concat", "none") and sizes[0] != sizes[1]:
+        raise ValueError(
+            f"bidirectional: merge={merge!r} needs cells that show as many features; got {sizes}"
+        )
+    return Bidirectional(forward, backward, merge)
+
+
+@dataclass(frozen=True, repr=False)
+class Bidirectional(Transform):
+    """What `bidirectional` gives."""
+
+    has_steps: ClassVar[bool] = False
+
+    forward: AnyCell
+    backward: AnyCell
+    merge: Merge = "concat"
+
+    def children(self) -> tuple[AnyCell, AnyCell]:
+        """The cells of the two directions."""
+        return self.forward, self.backward
+
+    def with_children(self, cells: Sequence[AnyCell]) -> Self:
+        """The same made of other cells."""
+        forward, backward = cells
+        return dataclasses.replace(self, forward=forward, backward=backward)
+
+    def init(self, key: PRNGKey) -> Directions:
+        """Draw parameters, for each direction its own.
+
+        Args:
+          key: typed random key.
+
+        Returns:
+          `Directions` of parameters.
+        """
+        k_forward, k_backward = jax.random.split(key)
+        return Directions(self.forward.init(k_forward), self.backward.init(k_backward))
+
+    def initial_state(
+        self, batch_shape: Sequence[int] = (), params: Directions | None = None
+    ) -> Directions:
+        """The states that the two directions start from, each at its own end."""
+        p_forward, p_backward = (None, None) if params is None else params
+        return Directions(
+            start(self.forward, p_forward, batch_shape),
+            start(self.backward, p_backward, batch_shape),
+        )
+
+    def apply(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """There is no step: the backward direction starts at the end of the sequence.
+
+        Raises:
+          TypeError: always.
+        """
+        raise TypeError(
+            "bidirectional: there is no single step, as one direction starts at the end; use unroll"
+        )
+
+    def bind(self, params: Directions, key: PRNGKey) -> Directions:
+        """The parameters for one sequence, where they depend on random numbers."""
+        return Directions(
+            bind(self.forward, params.forward, child_key(key, 0)),
+            bind(self.backward, params.backward, child_key(key, 1)),
+        )
+
+    def run(
+        self,
+        run: RunSequence,
+        params: Directions,
+        xs: PyTree,
+        state: Directions,
+        key: PRNGKey | None,
+    ) -> tuple[Directions, PyTree, Directions]:
+        """Run both cells over the whole sequence, and merge what they show."""
+        s_forward, s_backward = state
+        final, ys, states = run(self.forward, params.forward, xs, s_forward, child_key(key, 0))
+        back_final, back_ys, back_states = run(
+            self.backward, params.backward, xs, s_backward, child_key(key, 1), opposite=True
+        )
+        if self.merge != "none":
+            dtype = wider(ys.dtype, back_ys.dtype)
+            ys, back_ys = ys.astype(dtype), back_ys.astype(dtype)
+        merged = _MERGES[self.merge](ys, back_ys)
+        return Directions(final, back_final), merged, Directions(states, back_states)
+
+    @property
+    def output_size(self) -> int | None:
+        """Features of what is shown, where they are known."""
+        sizes = [output_size(cell) for cell in self.children()]
+        if self.merge == "none" or None in sizes:
+            return None
+        return sum(filter(None, sizes)) if self.merge == "concat" else sizes[0]

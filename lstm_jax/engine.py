@@ -1,0 +1,326 @@
+"""From a cell, a sequence, and what is asked of them, to a kernel and its operands."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax import kernels
+from lstm_jax.kernels import Apply, Body, Carry, Emit, Inputs, Operands, Padding, Remat
+from lstm_jax.kernels.carry import as_carry, check_rows, first_input, split_like
+from lstm_jax.ragged import check_reset, opposite_resets, valid_steps, zero_elsewhere
+from lstm_jax.transforms.noise import Noise
+from lstm_jax.transforms.transform import (
+    AnyCell,
+    Transform,
+    apply,
+    batch_shape,
+    bind,
+    check_cell,
+    needs_sequence,
+    rest,
+    start,
+    takes_sequence,
+)
+from lstm_jax.types import Cell, PRNGKey, PyTree
+
+Implementation = Literal["scan", "parallel"]
+"""A way to run a cell over a sequence."""
+
+IMPLEMENTATIONS: tuple[Implementation, ...] = ("scan", "parallel")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run over a sequence: which steps, in which direction, how. Called for each cell in it.
+
+    Attributes:
+      function: the public function to name in errors.
+      times: index of every step, ``[T]``.
+      valid: which steps are there ``[T, ...]``, or None for all.
+      reset: where rows start anew ``[T, ...]``, or None for nowhere.
+      reverse: run from the last step to the first.
+      padding: what to show at masked steps.
+      remat: what a gradient keeps.
+      unroll: steps per iteration of the compiled loop.
+      implementation: the kernel asked for, or None for the best that applies.
+      with_states: whether to keep every state.
+    """
+
+    function: str
+    times: jax.Array
+    valid: jax.Array | None = None
+    reset: jax.Array | None = None
+    reverse: bool = False
+    padding: Padding = "zero"
+    remat: Remat = None
+    unroll: int = 1
+    implementation: Implementation | None = None
+    with_states: bool = False
+
+    def __call__(
+        self,
+        cell: Any,
+        params: PyTree,
+        xs: PyTree,
+        state: PyTree,
+        key: PRNGKey | None,
+        *,
+        opposite: bool = False,
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """Run a cell, by the kernel that suits it.
+
+        Args:
+          cell: any cell.
+          params: its parameters, bound to the sequence.
+          xs: inputs, leaves ``[T, ...]``.
+          state: state before the first step.
+          key: what random numbers are drawn from, or None.
+          opposite: run in the opposite direction of time.
+
+        Returns:
+          ``(final, outputs, states)``, the last with leaves ``[T + 1, ...]``, or None.
+        """
+        run = self._opposite() if opposite else self
+        may_be_parallel = run.implementation != "scan" and run.remat is None
+        if needs_sequence(cell) or (may_be_parallel and takes_sequence(cell)):
+            if isinstance(cell, Transform):
+                return cell.run(run, params, xs, state, key)
+            return run._in_parallel(cell, params, xs, state)
+        emit = _shown_and_state if run.with_states else _shown
+        initial, final, (outputs, states) = run.scan(cell, params, xs, state, key, emit)
+        return final, outputs, _with_initial(initial, states) if run.with_states else None
+
+    def scan(
+        self, cell: Any, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None, emit: Emit
+    ) -> tuple[PyTree, PyTree, tuple[PyTree, PyTree]]:
+        """Run a cell by the plain scan: ``(initial, final, what emit keeps)``."""
+        step = _StepOf(cell)
+        operands, inputs, carry = self._operands(cell, step, params, xs, state, key)
+        if self.valid is not None and self.padding == "hold":
+            carry = Carry(carry.state, _first_shown(cell, step, operands, inputs, carry))
+        is_value = _is_value(cell)
+        final, kept = (kernels.compiled_scan if is_value else kernels.scan)(
+            # JAX caches traces by body: one that is no value must not equal that of another call.
+            Body(step if is_value else step.anew(), emit, self.padding),
+            operands,
+            inputs,
+            carry,
+            reverse=self.reverse,
+            unroll=self.unroll,
+            remat=self.remat,
+        )
+        return carry.state, final.state, kept
+
+    def safe(self, xs: PyTree) -> PyTree:
+        """The inputs with zeros at masked steps."""
+        return xs if self.valid is None else zero_elsewhere(self.valid, xs)
+
+    def _in_parallel(
+        self, cell: Any, params: PyTree, xs: PyTree, state: PyTree
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        operands, inputs, carry = self._operands(cell, _StepOf(cell), params, xs, state, None)
+        final, outputs, states = kernels.parallel(
+            cell, operands, inputs, carry, padding=self.padding, reverse=self.reverse
+        )
+        return final, outputs, _with_initial(carry.state, states) if self.with_states else None
+
+    def _operands(
+        self, cell: Any, step: Apply, params: PyTree, xs: PyTree, state: PyTree, key: Any
+    ) -> tuple[Operands, Inputs, Carry]:
+        """Operands, inputs and carry of a loop over one cell."""
+        x_1 = first_input(self.function, xs)
+        noise = None if key is None else Noise(key, self.times[:1].sum())
+        state = as_carry(self.function, step, params, state, x_1, noise)
+        initial = None
+        if self.valid is not None or self.reset is not None:
+            rows = (self.reset if self.valid is None else self.valid).shape[1:]  # pyright: ignore[reportOptionalMemberAccess]
+            check_rows(self.function, rows, xs=x_1, state=state)
+            if self.reset is not None:
+                # A bare step function has no initial state but the one that it is given.
+                own = state if isinstance(cell, BareStep) else start(cell, params, rows)
+                initial = jax.tree.unflatten(
+                    jax.tree.structure(state),
+                    [
+                        split_like(jnp.asarray(a, b.dtype), jax.typeof(b))
+                        for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(state), strict=True)
+                    ],
+                )
+        times = None if key is None else self.times
+        return (
+            Operands(params, initial, key),
+            Inputs(xs, self.valid, self.reset, times),
+            Carry(state),
+        )
+
+    def _opposite(self) -> "Run":
+        reset = self.reset
+        if reset is not None:
+            reset = opposite_resets(reset, self.valid, reverse=self.reverse)
+        return dataclasses.replace(self, reset=reset, reverse=not self.reverse)
+
+
+def prepare(
+    function: str,
+    cell: Any,
+    params: PyTree,
+    xs: PyTree,
+    state: PyTree = None,
+    *,
+    lengths: Any = None,
+    mask: Any = None,
+    reset: Any = None,
+    key: PRNGKey | None = None,
+    start_time: Any = 0,
+    **settings: Any,
+) -> tuple[Run, Any, PyTree, PyTree]:
+    """Check a cell against its inputs, and give what it takes to run it over them.
+
+    Args:
+      function: the public function to name in errors.
+      cell: a cell or a bare step function.
+      params: the cell's parameters.
+      xs: inputs, leaves ``[T, ...]``.
+      state: state before the first step, or None for the cell's own.
+      lengths: steps of every row, or None.
+      mask: which steps are there, or None.
+      reset: where rows start anew, or None.
+      key: what random numbers are drawn from, or None.
+      start_time: index of the first step.
+      **settings: further fields of `Run`.
+
+    Returns:
+      ``(run, cell, params, state)`` to be called as ``run(cell, params, xs, state, key)``: the
+      parameters are bound to the sequence.
+
+    Raises:
+      TypeError, ValueError: as `unroll`.
+
+    >>> from lstm_jax import lstm_init, lstm_step
+    >>> params = lstm_init(jax.random.key(0), 3, 5)
+    >>> xs, state = jnp.ones((7, 3)), (jnp.zeros(5), jnp.zeros(5))
+    >>> run, cell, params, state = prepare("unroll", lstm_step, params, xs, state)
+    >>> run(cell, params, xs, state, None)[1].shape
+    (7, 5)
+    """
+    x_1 = first_input(function, xs)
+    T = jax.tree.leaves(xs)[0].shape[0]
+    cell = _as_cell(function, cell)
+    rows = None if isinstance(cell, BareStep) else batch_shape(cell, x_1)
+    if rows is None and state is None:
+        raise TypeError(f"{function}: a bare step function needs `state`; got None")
+    if key is not None and not (
+        hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    ):
+        raise TypeError(f"{function}: key must be made by jax.random.key; got {key!r}")
+    valid = valid_steps(function, T, rows, lengths, mask)
+    reset = check_reset(function, T, rows, reset)
+    if valid is not None and reset is not None and valid.shape != reset.shape:
+        raise ValueError(
+            f"{function}: reset must have the shape of the mask, {valid.shape}; got {reset.shape}"
+        )
+    times = jnp.asarray(start_time, jnp.int32) + jnp.arange(T, dtype=jnp.int32)
+    run = Run(function, times, valid, reset, **settings)
+    bound = bind(cell, params, key)
+    if state is None and rows is not None:
+        state = start(cell, bound, rows)
+    return run, cell, bound, state
+
+
+def _as_cell(function: str, cell: Any) -> AnyCell:
+    """The cell as it is, or a bare step function as one."""
+    if isinstance(cell, type):
+        check_cell(function, cell)
+    if isinstance(cell, Cell):
+        return cell
+    if callable(cell):
+        return BareStep(cell)
+    raise TypeError(
+        f"{function}: cell must be a cell or a step function (params, state, x) -> state;"
+        f" got {type(cell).__name__}"
+    )
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class BareStep(Transform):
+    """A bare step function as a cell; never equal to another, as what it closes over may change."""
+
+    function: Callable[..., Any]
+
+    def children(self) -> tuple[()]:
+        """No cells."""
+        return ()
+
+    def apply(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """Advance one time step, and show the first field of the state."""
+        new = self.function(params, state, x)
+        return new, new[0]
+
+    def rest(self, state: PyTree, x: PyTree) -> PyTree:
+        """The first field of the state."""
+        return state[0]
+
+
+@dataclass(frozen=True)
+class _StepOf:
+    """`apply` of a cell as a value: a closure would equal only itself."""
+
+    cell: Any
+
+    def __call__(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None
+    ) -> tuple[PyTree, PyTree]:
+        return apply(self.cell, params, state, x, noise)
+
+    def anew(self) -> Apply:
+        """The same, equal to nothing else."""
+        return lambda params, state, x, noise: apply(self.cell, params, state, x, noise)
+
+
+def _is_value(cell: Any) -> bool:
+    """Whether a cell is a frozen dataclass and hashable, so that an equal one does the same."""
+    # Not by `getattr`: a subclass that is no dataclass itself can be given further attributes.
+    if not getattr(vars(type(cell)).get("__dataclass_params__"), "frozen", False):
+        return False
+    if isinstance(cell, BareStep):
+        return False
+    if isinstance(cell, Transform) and not all(map(_is_value, cell.children())):
+        return False
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
+
+
+def _first_shown(
+    cell: Any, step: Apply, operands: Operands, inputs: Inputs, carry: Carry
+) -> PyTree:
+    """What is shown before the first step that is there, where padding holds what was shown."""
+    x_1 = first_input("unroll", inputs.x)
+    noise = None if operands.key is None else Noise(operands.key, jnp.asarray(0, jnp.int32))
+    _, like = jax.eval_shape(step, operands.params, carry.state, x_1, noise)
+    shown = rest(cell, carry.state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), x_1))
+    return jax.tree.map(split_like, shown, like)
+
+
+def _with_initial(initial: PyTree, states: PyTree) -> PyTree:
+    """All states with the initial one at the front."""
+    return jax.tree.map(lambda s, ss: jnp.concatenate([s[None], ss]), initial, states)
+
+
+def _shown(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any) -> Any:
+    del params, state_tm1, x_t, state_t, noise
+    return y_t, None
+
+
+def _shown_and_state(
+    params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any
+) -> Any:
+    del params, state_tm1, x_t, noise
+    return y_t, state_t

@@ -1,0 +1,88 @@
+"""Inputs and a state as a loop wants them: checked, and split over devices as they will go on."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+
+from lstm_jax.kernels.body import Apply
+from lstm_jax.transforms.noise import Noise
+from lstm_jax.types import PyTree
+
+
+def first_input(function: str, xs: PyTree) -> PyTree:
+    """Types of one time step of `xs`: shape, dtype, and how it is split over devices."""
+    leaves = jax.tree.leaves(xs)
+    if not leaves:
+        raise ValueError(f"{function}: xs must hold at least one array [T, ...]; got {xs!r}")
+    shapes = [jnp.shape(leaf) for leaf in leaves]
+    if any(len(shape) == 0 for shape in shapes):
+        raise ValueError(f"{function}: xs must have time as axis 0, [T, ...]; got shapes {shapes}")
+    if len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(f"{function}: the arrays in xs differ in length T; got shapes {shapes}")
+    if shapes[0][0] == 0:
+        # There is no step to take the types from; nothing runs that could be split.
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf)), xs
+        )
+    return jax.eval_shape(lambda xs: jax.tree.map(lambda leaf: leaf[0], xs), xs)
+
+
+def as_carry(
+    function: str, step: Apply, params: PyTree, state: PyTree, x_1: PyTree, noise: Noise | None
+) -> PyTree:
+    """The given state in the structure that the step returns, so that it can be a scan's carry."""
+    state = jax.tree.map(jnp.asarray, state)
+    new, _ = jax.eval_shape(step, params, state, x_1, noise)
+    old_leaves, new_leaves = jax.tree.leaves(state), jax.tree.leaves(new)
+    if len(old_leaves) != len(new_leaves):
+        raise TypeError(
+            f"{function}: the step must return a state like the one it was given,"
+            f" with {len(old_leaves)} arrays; got {len(new_leaves)}"
+        )
+    for old, after in zip(old_leaves, new_leaves, strict=True):
+        if old.shape != after.shape:
+            raise ValueError(
+                f"{function}: state must have the batch axes of xs; a state of shape {old.shape}"
+                f" came out of the step with shape {after.shape}"
+            )
+        if old.dtype != after.dtype:
+            raise TypeError(
+                f"{function}: the step must keep the dtypes of the state; {old.dtype} became"
+                f" {after.dtype}"
+            )
+    leaves = map(split_like, old_leaves, new_leaves)
+    return jax.tree.unflatten(jax.tree.structure(new), leaves)
+
+
+def split_like(array: jax.Array, after: Any) -> jax.Array:
+    """The array split over devices as the step's result is, where JAX makes that part of its type.
+
+    A state of zeros is whole on every device, and a batch that is split makes it split too; a
+    scan wants its carry to start as it goes on.
+    """
+    before = jax.typeof(array)
+    # Inside of `shard_map`, an array varies over axes of the mesh, or is the same along them.
+    varying, had = (
+        getattr(getattr(each, "manual_axis_type", None), "varying", frozenset())
+        for each in (after, before)
+    )
+    if varying - had:
+        return jax.lax.pcast(array, tuple(varying - had), to="varying")
+    # On a mesh with explicit axes, the partition is part of the type.
+    wanted = after.sharding
+    if isinstance(wanted, NamedSharding) and wanted.mesh.are_all_axes_explicit:
+        return jax.sharding.reshard(array, wanted) if wanted != before.sharding else array
+    return array
+
+
+def check_rows(function: str, rows: tuple[int, ...], **trees: PyTree) -> None:
+    """Raise unless every array starts with the batch axes that masks and resets have."""
+    for name, tree in trees.items():
+        for leaf in jax.tree.leaves(tree):
+            if leaf.shape[: len(rows)] != rows:
+                raise ValueError(
+                    f"{function}: the arrays in {name} must have the batch axes {rows} of lengths,"
+                    f" mask and reset; got {leaf.shape}"
+                )

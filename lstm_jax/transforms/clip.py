@@ -1,0 +1,69 @@
+"""States kept within bounds."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.transforms.noise import Noise, child_noise
+from lstm_jax.transforms.transform import (
+    AnyCell,
+    StateTransform,
+    check_cell,
+    over_single_cells,
+    step,
+)
+from lstm_jax.types import PyTree
+
+
+def clip(cell: AnyCell, *, h: float | None = None, c: float | None = None) -> AnyCell:
+    """Keep a state within bounds after every step: ``c_t <- min(max(c_t, -c), c)``; so for ``h``.
+
+    Args:
+      cell: any cell; around one that is made of several, each is clipped.
+      h: bound of the first field of the state; none when not given.
+      c: bound of the second field; none when not given.
+
+    Returns:
+      A cell with the parameters and the state of `cell`.
+
+    Raises:
+      TypeError: when `cell` is no cell.
+      ValueError: when a bound is not positive, or none is given.
+
+    Reference:
+      Sak, Senior & Beaufays (2014), *Long short-term memory recurrent neural network architectures
+      for large scale acoustic modeling*.
+
+    >>> import lstm_jax as lj
+    >>> clip(lj.LSTM(3, 5), c=10.0)
+    Clip(cell=LSTM(input_size=3, hidden_size=5), c=10.0)
+    """
+    check_cell("clip", cell)
+    for name, bound in (("h", h), ("c", c)):
+        if bound is not None and not bound > 0:
+            raise ValueError(f"clip: {name} must be above 0; got {bound}")
+    if h is None and c is None:
+        raise ValueError("clip: a bound for h or c is needed; got none")
+    return over_single_cells(cell, lambda single: Clip(single, h, c))
+
+
+@dataclass(frozen=True, repr=False)
+class Clip(StateTransform):
+    """What `clip` gives, for a single cell."""
+
+    cell: AnyCell
+    h: float | None = None
+    c: float | None = None
+
+    def step(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+        """Advance one time step, then clip."""
+        new = step(self.cell, params, state, x, child_noise(noise))
+        fields, structure = jax.tree.flatten(new)
+        for k, bound in enumerate((self.h, self.c)[: len(fields)]):
+            fields[k] = _clipped(fields[k], bound)
+        return jax.tree.unflatten(structure, fields)
+
+
+def _clipped(field: jax.Array, bound: float | None) -> jax.Array:
+    return field if bound is None else jnp.clip(field, -bound, bound)

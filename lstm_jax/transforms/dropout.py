@@ -1,0 +1,213 @@
+"""Dropout of what a cell reads, of what it carries, and of what it writes."""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from lstm_jax.cells.cell import Activation, identity
+from lstm_jax.transforms.noise import Noise, check_rate, child_key, child_noise, drop
+from lstm_jax.transforms.transform import (
+    AnyCell,
+    RunSequence,
+    StateTransform,
+    Transform,
+    apply,
+    check_cell,
+    gates,
+    over_single_cells,
+    step,
+)
+from lstm_jax.types import PRNGKey, PyTree
+
+
+def dropout(cell: AnyCell, rate: float, *, variational: bool = False) -> AnyCell:
+    """Dropout of the inputs: ``x_t <- m_t * x_t / (1 - rate)``.
+
+    Random numbers are drawn only where `unroll` is given a key; without one, nothing is dropped.
+
+    Args:
+      cell: any cell.
+      rate: probability of a zero.
+      variational: whether one mask serves for all steps of a sequence.
+
+    Returns:
+      A cell with the parameters and the state of `cell`.
+
+    Raises:
+      TypeError: when `cell` is no cell.
+      ValueError: when `rate` is no probability.
+
+    Reference:
+      Zaremba, Sutskever & Vinyals (2014), *Recurrent neural network regularization* (anew at every
+      step); Gal & Ghahramani (2016), *A theoretically grounded application of dropout in recurrent
+      neural networks* (variational).
+
+    >>> import jax.numpy as jnp
+    >>> import lstm_jax as lj
+    >>> cell = lj.dropout(lj.LSTM(3, 5), 0.5)
+    >>> params, xs = cell.init(jax.random.key(0)), jnp.ones((7, 3))
+    >>> _, dropped = lj.unroll(cell, params, xs, key=jax.random.key(1))
+    >>> _, whole = lj.unroll(cell, params, xs)
+    >>> bool(jnp.array_equal(dropped, whole))
+    False
+    """
+    check_cell("dropout", cell)
+    check_rate("dropout", "rate", rate)
+    return Dropout(cell, float(rate), variational)
+
+
+def recurrent_dropout(cell: AnyCell, rate: float, *, variational: bool = True) -> AnyCell:
+    """Dropout of the hidden state on its way back in: ``h_{t-1} <- m * h_{t-1} / (1 - rate)``.
+
+    The cell state is left alone. Around a cell that is made of several, each gets its own mask.
+
+    Args:
+      cell: any cell whose state has ``h`` first.
+      rate: probability of a zero.
+      variational: whether one mask serves for all steps of a sequence, as in the paper.
+
+    Returns:
+      A cell with the parameters and the state of `cell`.
+
+    Raises:
+      TypeError: when `cell` is no cell.
+      ValueError: when `rate` is no probability.
+
+    Reference:
+      Gal & Ghahramani (2016), *A theoretically grounded application of dropout in recurrent neural
+      networks*.
+
+    >>> import lstm_jax as lj
+    >>> recurrent_dropout(lj.LSTM(3, 5), 0.25)
+    RecurrentDropout(cell=LSTM(input_size=3, hidden_size=5), rate=0.25)
+    """
+    check_cell("recurrent_dropout", cell)
+    check_rate("recurrent_dropout", "rate", rate)
+    return over_single_cells(cell, lambda c: RecurrentDropout(c, float(rate), variational))
+
+
+def candidate_dropout(cell: AnyCell, rate: float, *, variational: bool = False) -> AnyCell:
+    """Dropout of what is written to memory: ``c_t = f * c_{t-1} + i * (m_t * g) / (1 - rate)``.
+
+    What is in memory already is never dropped, so memory stays as long as the forget gate says.
+
+    Args:
+      cell: any cell with a candidate, or one that is made of such cells.
+      rate: probability of a zero.
+      variational: whether one mask serves for all steps of a sequence.
+
+    Returns:
+      A cell with the parameters and the state of `cell`.
+
+    Raises:
+      TypeError: when `cell` is no cell, or has no candidate.
+      ValueError: when `rate` is no probability.
+
+    Reference:
+      Semeniuta, Severyn & Barth (2016), *Recurrent dropout without memory loss*.
+
+    >>> import lstm_jax as lj
+    >>> candidate_dropout(lj.LSTM(3, 5), 0.25)
+    CandidateDropout(cell=LSTM(input_size=3, hidden_size=5), rate=0.25)
+    """
+    check_cell("candidate_dropout", cell)
+    check_rate("candidate_dropout", "rate", rate)
+
+    def wrap(single: AnyCell) -> AnyCell:
+        if "on_candidate" not in inspect.signature(single.step).parameters:
+            raise TypeError(
+                "candidate_dropout: cell must have a step with the keyword on_candidate;"
+                f" got {single}"
+            )
+        return CandidateDropout(single, float(rate), variational)
+
+    return over_single_cells(cell, wrap, inside=CandidateDropout)
+
+
+@dataclass(frozen=True, repr=False)
+class Dropout(Transform):
+    """What `dropout` gives."""
+
+    cell: AnyCell
+    rate: float
+    variational: bool = False
+
+    def apply(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """Advance one time step on a dropped input."""
+        return apply(self.cell, params, state, self._dropped(x, noise), child_noise(noise))
+
+    def gates(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+        """The activations inside one step on a dropped input."""
+        return gates(self.cell, params, state, self._dropped(x, noise), child_noise(noise))
+
+    def run(
+        self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """Run the cell over dropped inputs."""
+        if key is not None:
+            xs = jax.vmap(lambda x, t: self._dropped(x, Noise(key, t)))(xs, run.times)
+        return run(self.cell, params, xs, state, child_key(key, 0))
+
+    def _dropped(self, x: PyTree, noise: Noise | None) -> PyTree:
+        return _drop(self, noise, x)
+
+
+@dataclass(frozen=True, repr=False)
+class RecurrentDropout(StateTransform):
+    """What `recurrent_dropout` gives, for a single cell."""
+
+    cell: AnyCell
+    rate: float
+    variational: bool = True
+
+    def step(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+        """Advance one time step from a dropped hidden state."""
+        return step(self.cell, params, self._dropped(state, noise), x, child_noise(noise))
+
+    def gates(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+        """The activations inside one step from a dropped hidden state."""
+        return gates(self.cell, params, self._dropped(state, noise), x, child_noise(noise))
+
+    def _dropped(self, state: PyTree, noise: Noise | None) -> PyTree:
+        (h, *memory), structure = jax.tree.flatten(state)
+        return jax.tree.unflatten(structure, [_drop(self, noise, h), *memory])
+
+
+@dataclass(frozen=True, repr=False)
+class CandidateDropout(StateTransform):
+    """What `candidate_dropout` gives, for a single cell."""
+
+    cell: AnyCell
+    rate: float
+    variational: bool = False
+
+    def step(
+        self,
+        params: PyTree,
+        state: PyTree,
+        x: PyTree,
+        noise: Noise | None = None,
+        *,
+        on_candidate: Activation = identity,
+    ) -> PyTree:
+        """Advance one time step with a dropped candidate."""
+
+        def dropped(g: jax.Array) -> jax.Array:
+            return _drop(self, noise, on_candidate(g))
+
+        inner = (child_noise(noise),) if isinstance(self.cell, CandidateDropout) else ()
+        stepped: Any = self.cell.step
+        return stepped(params, state, x, *inner, on_candidate=dropped)
+
+
+def _drop(
+    transform: Dropout | RecurrentDropout | CandidateDropout, noise: Noise | None, x: PyTree
+) -> PyTree:
+    if noise is None:
+        return x
+    key = noise.sequence_key if transform.variational else noise.step_key
+    return drop(key, transform.rate, x)

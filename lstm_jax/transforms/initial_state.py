@@ -1,0 +1,119 @@
+"""An initial state that is learned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.transforms.noise import Noise, child_key, child_noise
+from lstm_jax.transforms.transform import (
+    AnyCell,
+    RunSequence,
+    Transform,
+    apply,
+    bind,
+    check_cell,
+    gates,
+    start,
+)
+from lstm_jax.types import PRNGKey, PyTree
+
+
+class LearnedParams(NamedTuple):
+    """Parameters of a cell, and the state that each of its sequences starts from.
+
+    Attributes:
+      cell: the cell's parameters.
+      state: a state without batch axes.
+    """
+
+    cell: Any
+    state: Any
+
+
+def learned_initial_state(cell: AnyCell) -> AnyCell:
+    """Make the initial state a parameter, shared by all rows; it starts where the cell's own does.
+
+    Resets return to it as well, so every reset sends it a gradient.
+
+    Args:
+      cell: any cell.
+
+    Returns:
+      A cell with the state of `cell`, and `LearnedParams`.
+
+    Raises:
+      TypeError: when `cell` is no cell.
+
+    Reference:
+      Forcada & Carrasco (1995), *Learning the initial state of a second-order recurrent neural
+      network during regular-language inference*.
+
+    >>> import lstm_jax as lj
+    >>> cell = learned_initial_state(lj.LSTM(3, 5))
+    >>> params = cell.init(jax.random.key(0))
+    >>> grads = jax.grad(lambda p: lj.unroll(cell, p, jnp.ones((7, 2, 3)))[1].sum())(params)
+    >>> grads.state.c.shape, bool((grads.state.c != 0).all())
+    ((5,), True)
+    """
+    check_cell("learned_initial_state", cell)
+    return LearnedInitialState(cell)
+
+
+@dataclass(frozen=True, repr=False)
+class LearnedInitialState(Transform):
+    """What `learned_initial_state` gives."""
+
+    cell: AnyCell
+
+    def init(self, key: PRNGKey) -> LearnedParams:
+        """Draw the parameters of the cell, and take its own initial state.
+
+        Args:
+          key: typed random key.
+
+        Returns:
+          `LearnedParams`.
+        """
+        params = self.cell.init(key)
+        return LearnedParams(params, start(self.cell, params, ()))
+
+    def initial_state(
+        self, batch_shape: Sequence[int] = (), params: LearnedParams | None = None
+    ) -> PyTree:
+        """The learned state for every row; the cell's own where no parameters are given."""
+        if params is None:
+            return start(self.cell, None, batch_shape)
+        return jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)), params.state
+        )
+
+    def apply(
+        self, params: LearnedParams, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """Advance one time step."""
+        return apply(self.cell, params.cell, state, x, child_noise(noise))
+
+    def gates(
+        self, params: LearnedParams, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> PyTree:
+        """The activations inside one step."""
+        return gates(self.cell, params.cell, state, x, child_noise(noise))
+
+    def bind(self, params: LearnedParams, key: PRNGKey) -> LearnedParams:
+        """The parameters for one sequence, where they depend on random numbers."""
+        bound = bind(self.cell, params.cell, child_key(key, 0))
+        return LearnedParams(bound, params.state)
+
+    def run(
+        self,
+        run: RunSequence,
+        params: LearnedParams,
+        xs: PyTree,
+        state: PyTree,
+        key: PRNGKey | None,
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """Run the cell over the whole sequence."""
+        return run(self.cell, params.cell, xs, state, child_key(key, 0))

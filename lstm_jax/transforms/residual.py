@@ -1,0 +1,119 @@
+"""Connections around a cell: its input is part of what it shows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.transforms.noise import Noise, child_key, child_noise
+from lstm_jax.transforms.transform import (
+    AnyCell,
+    RunSequence,
+    Transform,
+    apply,
+    check_cell,
+    input_size,
+    output_size,
+    rest,
+)
+from lstm_jax.types import PRNGKey, PyTree, wider
+
+
+def residual(cell: AnyCell) -> AnyCell:
+    """A residual connection: ``y_t = x_t + h_t``.
+
+    Args:
+      cell: any cell that shows as many features as it reads.
+
+    Returns:
+      A cell with the parameters and the state of `cell`.
+
+    Raises:
+      TypeError: when `cell` is no cell.
+      ValueError: when the sizes differ.
+
+    Reference:
+      He et al. (2016), *Deep residual learning for image recognition*; Wu et al. (2016), *Google's
+      neural machine translation system* (between LSTM layers).
+
+    >>> import jax.numpy as jnp
+    >>> import lstm_jax as lj
+    >>> cell = lj.stack(lj.LSTM(3, 5), lj.residual(lj.LSTM(5, 5)))
+    >>> lj.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((7, 3)))[1].shape
+    (7, 5)
+    """
+    check_cell("residual", cell)
+    read, shown = input_size(cell), output_size(cell)
+    if read is not None and shown is not None and read != shown:
+        raise ValueError(
+            f"residual: cell must show as many features as it reads; got {read} in and {shown}"
+            " out (`skip` joins them instead of adding)"
+        )
+    return Residual(cell, "add")
+
+
+def skip(cell: AnyCell) -> AnyCell:
+    """A skip connection: ``y_t = [x_t, h_t]``, so that the next layer reads both.
+
+    Args:
+      cell: any cell.
+
+    Returns:
+      A cell with the parameters and the state of `cell`.
+
+    Raises:
+      TypeError: when `cell` is no cell.
+
+    Reference:
+      Graves (2013), *Generating sequences with recurrent neural networks*; Huang et al. (2017),
+      *Densely connected convolutional networks*.
+
+    >>> import jax.numpy as jnp
+    >>> import lstm_jax as lj
+    >>> cell = lj.stack(lj.skip(lj.LSTM(3, 5)), lj.LSTM(8, 4))
+    >>> lj.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((7, 3)))[1].shape
+    (7, 4)
+    """
+    check_cell("skip", cell)
+    return Residual(cell, "concat")
+
+
+@dataclass(frozen=True, repr=False)
+class Residual(Transform):
+    """What `residual` ("add") and `skip` ("concat") give."""
+
+    cell: AnyCell
+    merge: Literal["add", "concat"] = "add"
+
+    def apply(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """Advance one time step, and show its input as well."""
+        new, y = apply(self.cell, params, state, x, child_noise(noise))
+        return new, self._merged(x, y)
+
+    def rest(self, state: PyTree, x: PyTree) -> PyTree:
+        """What the cell shows of a state that no step led to, and no input."""
+        return self._merged(x, rest(self.cell, state, x))
+
+    def run(
+        self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """Run the cell over the whole sequence, and show its inputs as well."""
+        final, ys, states = run(self.cell, params, xs, state, child_key(key, 0))
+        return final, self._merged(run.safe(xs), ys), states
+
+    def _merged(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        dtype = wider(x.dtype, y.dtype)
+        if self.merge == "add":
+            return x.astype(dtype) + y.astype(dtype)
+        return jnp.concatenate([x.astype(dtype), y.astype(dtype)], axis=-1)
+
+    @property
+    def output_size(self) -> int | None:
+        """Features of what is shown, where they are known."""
+        read, shown = input_size(self.cell), output_size(self.cell)
+        if self.merge == "add" or shown is None:
+            return shown
+        return None if read is None else read + shown

@@ -1,0 +1,156 @@
+"""Layers on top of each other: what one shows is what the next reads."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import jax
+
+from lstm_jax.transforms.dropout import dropout as drop_inputs
+from lstm_jax.transforms.noise import Noise, child_key, child_noise
+from lstm_jax.transforms.transform import (
+    AnyCell,
+    RunSequence,
+    Transform,
+    apply,
+    bind,
+    check_cell,
+    gates,
+    input_size,
+    output_size,
+    rest,
+    start,
+)
+from lstm_jax.types import PRNGKey, PyTree
+
+
+def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
+    """Layers on top of each other: ``x^{l+1}_t = y^l_t``.
+
+    Layers have their own sizes and may be different cells. The same cell given twice is two layers
+    with parameters of their own.
+
+    Args:
+      cells: the layers from the input up, or one sequence of them.
+      dropout: rate of dropout between layers, drawn anew at every step.
+
+    Returns:
+      A cell with a tuple of parameters and a tuple of states, one for each layer, that shows what
+      its last layer shows.
+
+    Raises:
+      TypeError: when a layer is no cell.
+      ValueError: when there is none, or a layer does not read what the one below it shows.
+
+    Reference:
+      Graves, Mohamed & Hinton (2013), *Speech recognition with deep recurrent neural networks*.
+
+    >>> import jax.numpy as jnp
+    >>> import lstm_jax as lj
+    >>> cell = lj.stack(lj.LSTM(3, 5), lj.LSTM(5, 4))
+    >>> final, outputs = lj.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((7, 2, 3)))
+    >>> final[0].h.shape, final[1].h.shape, outputs.shape
+    ((2, 5), (2, 4), (7, 2, 4))
+    """
+    if len(cells) == 1 and isinstance(cells[0], list | tuple):
+        cells = tuple(cells[0])
+    if not cells:
+        raise ValueError("stack: at least one layer is needed; got none")
+    for cell in cells:
+        check_cell("stack", cell)
+    first, *others = cells
+    if dropout:
+        others = [drop_inputs(cell, dropout) for cell in others]
+    return Stack((first, *others))
+
+
+@dataclass(frozen=True, repr=False)
+class Stack(Transform):
+    """What `stack` gives.
+
+    Args:
+      cells: the layers from the input up.
+    """
+
+    cells: tuple[AnyCell, ...]
+
+    def __post_init__(self) -> None:
+        for k, (below, above) in enumerate(zip(self.cells, self.cells[1:], strict=False), start=1):
+            shown, read = output_size(below), input_size(above)
+            if shown is not None and read is not None and shown != read:
+                raise ValueError(
+                    f"stack: layer {k + 1} must read the {shown} features that layer {k} shows;"
+                    f" got {above} with input_size {read}"
+                )
+
+    def children(self) -> tuple[AnyCell, ...]:
+        """The layers."""
+        return self.cells
+
+    def with_children(self, cells: Sequence[AnyCell]) -> Self:
+        """The same made of other layers."""
+        return dataclasses.replace(self, cells=tuple(cells))
+
+    def init(self, key: PRNGKey) -> tuple[PyTree, ...]:
+        """Draw parameters, for each layer its own.
+
+        Args:
+          key: typed random key.
+
+        Returns:
+          A tuple, one for each layer.
+        """
+        keys = jax.random.split(key, len(self.cells))
+        return tuple(cell.init(k) for cell, k in zip(self.cells, keys, strict=True))
+
+    def initial_state(
+        self, batch_shape: Sequence[int] = (), params: PyTree = None
+    ) -> tuple[PyTree, ...]:
+        """The state of every layer before the first step."""
+        every = (None,) * len(self.cells) if params is None else params
+        return tuple(start(cell, p, batch_shape) for cell, p in zip(self.cells, every, strict=True))
+
+    def apply(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> tuple[tuple[PyTree, ...], PyTree]:
+        """Advance every layer one time step, and show what the last one shows."""
+        new = []
+        for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
+            s_t, x = apply(cell, p, s, x, child_noise(noise, k))
+            new.append(s_t)
+        return tuple(new), x
+
+    def gates(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> tuple[PyTree, ...]:
+        """The activations inside one step of every layer."""
+        seen = []
+        for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
+            seen.append(gates(cell, p, s, x, child_noise(noise, k)))
+            _, x = apply(cell, p, s, x, child_noise(noise, k))
+        return tuple(seen)
+
+    def rest(self, state: PyTree, x: PyTree) -> PyTree:
+        """What the last layer shows of a state that no step led to."""
+        for cell, s in zip(self.cells, state, strict=True):
+            x = rest(cell, s, x)
+        return x
+
+    def bind(self, params: PyTree, key: PRNGKey) -> tuple[PyTree, ...]:
+        """The parameters for one sequence, where they depend on random numbers."""
+        return tuple(
+            bind(cell, p, child_key(key, k))
+            for k, (cell, p) in enumerate(zip(self.cells, params, strict=True))
+        )
+
+    def run(
+        self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """Run one layer after the other over the whole sequence."""
+        finals, states = [], []
+        for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
+            final, xs, seen = run(cell, p, xs, s, child_key(key, k))
+            finals.append(final)
+            states.append(seen)
+        return tuple(finals), xs, tuple(states)

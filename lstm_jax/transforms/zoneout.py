@@ -1,0 +1,97 @@
+"""Zoneout: now and then, a unit keeps its state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.transforms.noise import Noise, check_rate, child_noise, kept
+from lstm_jax.transforms.transform import (
+    AnyCell,
+    StateTransform,
+    check_cell,
+    over_single_cells,
+    step,
+)
+from lstm_jax.types import PyTree
+
+
+def zoneout(cell: AnyCell, *, h: float = 0.0, c: float = 0.0) -> AnyCell:
+    """Zoneout: ``h_t <- m * h_{t-1} + (1 - m) * h_t`` with ``m ~ Bernoulli(h)``; so for ``c``.
+
+    Without a key the masks are replaced by their means, as at test time in the paper. A state of
+    more fields than ``h`` and ``c`` is kept as one: the mask of ``c`` is drawn over the axes that
+    all fields after the first share, so that a memory and its normaliser stay together. (Their
+    means are those of the numbers as they are stored, that is, as scaled by the stabiliser.)
+
+    Args:
+      cell: any cell; around one that is made of several, each gets masks of its own.
+      h: probability that an element of the first field keeps its value.
+      c: probability that an element of the other fields does.
+
+    Returns:
+      A cell with the parameters and the state of `cell`.
+
+    Raises:
+      TypeError: when `cell` is no cell.
+      ValueError: when `h` or `c` is no probability.
+
+    Reference:
+      Krueger et al. (2017), *Zoneout: regularizing RNNs by randomly preserving hidden activations*.
+
+    >>> import lstm_jax as lj
+    >>> zoneout(lj.LSTM(3, 5), h=0.05, c=0.5)
+    Zoneout(cell=LSTM(input_size=3, hidden_size=5), h=0.05, c=0.5)
+    """
+    check_cell("zoneout", cell)
+    check_rate("zoneout", "h", h)
+    check_rate("zoneout", "c", c)
+    return over_single_cells(cell, lambda single: Zoneout(single, float(h), float(c)))
+
+
+@dataclass(frozen=True, repr=False)
+class Zoneout(StateTransform):
+    """What `zoneout` gives, for a single cell."""
+
+    cell: AnyCell
+    h: float = 0.0
+    c: float = 0.0
+
+    def step(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+        """Advance one time step; some elements stay."""
+        new = step(self.cell, params, state, x, child_noise(noise))
+        (h_tm1, *memory_tm1), (h_t, *memory_t) = jax.tree.leaves(state), jax.tree.leaves(new)
+        if noise is None:
+            h_t = _mean(self.h, h_tm1, h_t)
+            memory_t = [_mean(self.c, *pair) for pair in zip(memory_tm1, memory_t, strict=True)]
+        else:
+            k_h, k_c = jax.random.split(noise.step_key)
+            (h_t,) = _mixed(kept(k_h, self.h, h_t.shape), [h_tm1], [h_t])
+            if memory_t:
+                renewed = kept(k_c, self.c, _shared_axes(memory_t))
+                memory_t = _mixed(renewed, memory_tm1, memory_t)
+        return jax.tree.unflatten(jax.tree.structure(new), [h_t, *memory_t])
+
+
+def _mean(rate: float, old: jax.Array, new: jax.Array) -> jax.Array:
+    return rate * old + (1.0 - rate) * new
+
+
+def _mixed(
+    renewed: jax.Array, old: Sequence[jax.Array], new: Sequence[jax.Array]
+) -> list[jax.Array]:
+    return [
+        jnp.where(renewed.reshape(renewed.shape + (1,) * (b.ndim - renewed.ndim)), b, a)
+        for a, b in zip(old, new, strict=True)
+    ]
+
+
+def _shared_axes(fields: Sequence[jax.Array]) -> tuple[int, ...]:
+    """The leading axes that all fields have."""
+    shared = []
+    for sizes in zip(*(field.shape for field in fields), strict=False):
+        if len(set(sizes)) > 1:
+            break
+        shared.append(sizes[0])
+    return tuple(shared)
