@@ -25,10 +25,10 @@ types: $(READY)
 	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 pytest: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(READY)
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 environment: $(READY)
 

@@ -16,6 +16,7 @@ from lstm_jax.transforms.transform import (
     bind,
     check_cell,
     output_size,
+    rest,
     start,
 )
 from lstm_jax.types import PRNGKey, PyTree, wider
@@ -142,6 +143,11 @@ class Bidirectional(Transform):
             "bidirectional: there is no single step, as one direction starts at the end; use unroll"
         )
 
+    def rest(self, state: Directions, x: PyTree) -> PyTree:
+        """What is shown of states that no step led to, and of an input of zeros."""
+        shown = (rest(cell, s, x) for cell, s in zip(self.children(), state, strict=True))
+        return self._merged(*shown)
+
     def bind(self, params: Directions, key: PRNGKey) -> Directions:
         """The parameters for one sequence, where they depend on random numbers."""
         return Directions(
@@ -163,11 +169,14 @@ class Bidirectional(Transform):
         back_final, back_ys, back_states = run(
             self.backward, params.backward, xs, s_backward, child_key(key, 1), opposite=True
         )
-        if self.merge != "none":
-            dtype = wider(ys.dtype, back_ys.dtype)
-            ys, back_ys = ys.astype(dtype), back_ys.astype(dtype)
-        merged = _MERGES[self.merge](ys, back_ys)
+        merged = self._merged(ys, back_ys)
         return Directions(final, back_final), merged, Directions(states, back_states)
+
+    def _merged(self, y: PyTree, back_y: PyTree) -> PyTree:
+        if self.merge != "none":
+            dtype = wider(y.dtype, back_y.dtype)
+            y, back_y = y.astype(dtype), back_y.astype(dtype)
+        return _MERGES[self.merge](y, back_y)
 
     @property
     def output_size(self) -> int | None:

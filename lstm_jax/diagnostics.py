@@ -6,6 +6,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.engine import prepare
@@ -50,9 +51,9 @@ def trace(
     xs: PyTree,
     state: S | None = None,
     *,
-    lengths: Int[Array, "..."] | None = None,
-    mask: Bool[Array, "T ..."] | None = None,
-    reset: Bool[Array, "T ..."] | None = None,
+    lengths: Int[ArrayLike, "..."] | None = None,
+    mask: Bool[ArrayLike, "T ..."] | None = None,
+    reset: Bool[ArrayLike, "T ..."] | None = None,
     reverse: bool = False,
     key: PRNGKey | None = None,
     start: int | Int[Array, ""] = 0,

@@ -1,7 +1,7 @@
 """From a cell, a sequence, and what is asked of them, to a kernel and its operands."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax import kernels
-from lstm_jax.kernels import Apply, Body, Carry, Emit, Inputs, Operands, Padding, Remat
-from lstm_jax.kernels.carry import as_carry, check_rows, first_input, split_like
-from lstm_jax.ragged import check_reset, opposite_resets, valid_steps, zero_elsewhere
+from lstm_jax.kernels import PADDINGS, Apply, Body, Carry, Emit, Inputs, Operands, Padding, Remat
+from lstm_jax.kernels.carry import as_carry, check_rows, first_input
+from lstm_jax.ragged import check_reset, held, opposite_resets, valid_steps, zero_elsewhere
+from lstm_jax.split import split_like
 from lstm_jax.transforms.noise import Noise
 from lstm_jax.transforms.transform import (
     AnyCell,
@@ -48,6 +49,8 @@ class Run:
       unroll: steps per iteration of the compiled loop.
       implementation: the kernel asked for, or None for the best that applies.
       with_states: whether to keep every state.
+      safe_inputs: whether the inputs of masked steps are for the cell to see, as what a layer below
+        shows there.
     """
 
     function: str
@@ -60,6 +63,7 @@ class Run:
     unroll: int = 1
     implementation: Implementation | None = None
     with_states: bool = False
+    safe_inputs: bool = False
 
     def __call__(
         self,
@@ -88,7 +92,7 @@ class Run:
         may_be_parallel = run.implementation != "scan" and run.remat is None
         if needs_sequence(cell) or (may_be_parallel and takes_sequence(cell)):
             if isinstance(cell, Transform):
-                return cell.run(run, params, xs, state, key)
+                return run._through(cell, params, xs, state, key)
             return run._in_parallel(cell, params, xs, state)
         emit = _shown_and_state if run.with_states else _shown
         initial, final, (outputs, states) = run.scan(cell, params, xs, state, key, emit)
@@ -101,11 +105,14 @@ class Run:
         step = _StepOf(cell)
         operands, inputs, carry = self._operands(cell, step, params, xs, state, key)
         if self.valid is not None and self.padding == "hold":
-            carry = Carry(carry.state, _first_shown(cell, step, operands, inputs, carry))
+            x_1 = first_input(self.function, xs)
+            noise = None if key is None else Noise(key, jnp.asarray(0, jnp.int32))
+            _, like = jax.eval_shape(step, params, carry.state, x_1, noise)
+            carry = Carry(carry.state, at_rest(cell, carry.state, x_1, like))
         is_value = _is_value(cell)
         final, kept = (kernels.compiled_scan if is_value else kernels.scan)(
             # JAX caches traces by body: one that is no value must not equal that of another call.
-            Body(step if is_value else step.anew(), emit, self.padding),
+            Body(step if is_value else step.anew(), emit, self.padding, self.safe_inputs),
             operands,
             inputs,
             carry,
@@ -117,14 +124,34 @@ class Run:
 
     def safe(self, xs: PyTree) -> PyTree:
         """The inputs with zeros at masked steps."""
-        return xs if self.valid is None else zero_elsewhere(self.valid, xs)
+        seen_as_they_are = self.valid is None or self.safe_inputs
+        return xs if seen_as_they_are else zero_elsewhere(self.valid, xs)
+
+    def _through(
+        self, cell: Transform, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """Have a transform run its cells one after the other, with the padding of the whole."""
+        if self.valid is None or self.padding == "zero":
+            return cell.run(self, params, xs, state, key)
+        if self.padding == "raw":
+            as_they_are = dataclasses.replace(self, safe_inputs=True)
+            return cell.run(as_they_are, params, self.safe(xs), state, key)
+        zero = dataclasses.replace(self, padding="zero")
+        final, ys, states = cell.run(zero, params, xs, state, key)
+        first = at_rest(cell, state, first_input(self.function, xs), first_input("", ys))
+        return final, held(self.valid, ys, first, reverse=self.reverse), states
 
     def _in_parallel(
         self, cell: Any, params: PyTree, xs: PyTree, state: PyTree
     ) -> tuple[PyTree, PyTree, PyTree]:
         operands, inputs, carry = self._operands(cell, _StepOf(cell), params, xs, state, None)
         final, outputs, states = kernels.parallel(
-            cell, operands, inputs, carry, padding=self.padding, reverse=self.reverse
+            cell,
+            operands,
+            inputs._replace(x=self.safe(xs)),
+            carry,
+            padding=self.padding,
+            reverse=self.reverse,
         )
         return final, outputs, _with_initial(carry.state, states) if self.with_states else None
 
@@ -140,8 +167,7 @@ class Run:
             rows = (self.reset if self.valid is None else self.valid).shape[1:]  # pyright: ignore[reportOptionalMemberAccess]
             check_rows(self.function, rows, xs=x_1, state=state)
             if self.reset is not None:
-                # A bare step function has no initial state but the one that it is given.
-                own = state if isinstance(cell, BareStep) else start(cell, params, rows)
+                own = start(cell, params, rows)
                 initial = jax.tree.unflatten(
                     jax.tree.structure(state),
                     [
@@ -222,11 +248,20 @@ def prepare(
         raise ValueError(
             f"{function}: reset must have the shape of the mask, {valid.shape}; got {reset.shape}"
         )
+    if T:
+        like = jax.typeof(jax.tree.leaves(xs)[0])
+        valid, reset = (
+            None if given is None else split_like(given, like) for given in (valid, reset)
+        )
     times = jnp.asarray(start_time, jnp.int32) + jnp.arange(T, dtype=jnp.int32)
     run = Run(function, times, valid, reset, **settings)
+    _check_options(run)
     bound = bind(cell, params, key)
-    if state is None and rows is not None:
-        state = start(cell, bound, rows)
+    if isinstance(cell, BareStep):
+        cell = dataclasses.replace(cell, own=state)
+    elif state is None:
+        like, axes = jax.tree.leaves(x_1)[0], len(rows or ())
+        state = jax.tree.map(lambda leaf: split_like(leaf, like, axes), start(cell, bound, rows))
     return run, cell, bound, state
 
 
@@ -246,13 +281,21 @@ def _as_cell(function: str, cell: Any) -> AnyCell:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BareStep(Transform):
-    """A bare step function as a cell; never equal to another, as what it closes over may change."""
+    """A bare step function as a cell; never equal to another, as what it closes over may change.
+
+    It has no initial state but the one that it is given.
+    """
 
     function: Callable[..., Any]
+    own: Any = None
 
     def children(self) -> tuple[()]:
         """No cells."""
         return ()
+
+    def initial_state(self, batch_shape: Sequence[int] = (), params: PyTree = None) -> PyTree:
+        """The state that was given, of all rows."""
+        return self.own
 
     def apply(
         self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
@@ -298,15 +341,38 @@ def _is_value(cell: Any) -> bool:
     return True
 
 
-def _first_shown(
-    cell: Any, step: Apply, operands: Operands, inputs: Inputs, carry: Carry
-) -> PyTree:
-    """What is shown before the first step that is there, where padding holds what was shown."""
-    x_1 = first_input("unroll", inputs.x)
-    noise = None if operands.key is None else Noise(operands.key, jnp.asarray(0, jnp.int32))
-    _, like = jax.eval_shape(step, operands.params, carry.state, x_1, noise)
-    shown = rest(cell, carry.state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), x_1))
-    return jax.tree.map(split_like, shown, like)
+def at_rest(cell: Any, state: PyTree, x_1: PyTree, like: PyTree) -> PyTree:
+    """What is shown before the first step that is there, where padding holds what was shown.
+
+    Args:
+      cell: any cell.
+      state: state before the first step.
+      x_1: types of an input.
+      like: types of what is shown.
+
+    Returns:
+      What is shown of the state, split over devices as `like`.
+    """
+    shown = rest(cell, state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), x_1))
+    return jax.tree.map(lambda y, of: split_like(jnp.asarray(y, of.dtype), of), shown, like)
+
+
+def _check_options(run: Run) -> None:
+    if run.unroll < 1:
+        raise ValueError(f"{run.function}: unroll must be at least 1; got {run.unroll}")
+    if run.padding not in PADDINGS:
+        raise ValueError(f"{run.function}: padding must be one of {PADDINGS}; got {run.padding!r}")
+    if run.implementation is not None and run.implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"{run.function}: implementation must be None or one of {IMPLEMENTATIONS}; got"
+            f" {run.implementation!r}"
+        )
+    remat = run.remat
+    if not (remat is None or remat == "step" or (isinstance(remat, int) and remat >= 1)):
+        raise ValueError(
+            f'{run.function}: remat must be None, "step" or a number of steps of at least 1; got'
+            f" {remat!r}"
+        )
 
 
 def _with_initial(initial: PyTree, states: PyTree) -> PyTree:

@@ -163,6 +163,30 @@ def zero_elsewhere(rows: Bool[Array, "..."], tree: PyTree) -> PyTree:
     return where_rows(rows, tree, jax.tree.map(jnp.zeros_like, tree))
 
 
+def held(valid: Bool[Array, "T ..."], ys: PyTree, first: PyTree, *, reverse: bool) -> PyTree:
+    """`ys` where steps are there; elsewhere what was last shown.
+
+    Args:
+      valid: which steps are there.
+      ys: what is shown, leaves ``[T, ...]``.
+      first: what to show before the first step that is there.
+      reverse: whether steps run from the last to the first.
+
+    Returns:
+      Leaves ``[T, ...]``.
+
+    >>> there = jnp.array([False, True, False])
+    >>> held(there, jnp.array([1.0, 2.0, 3.0]), jnp.array(0.0), reverse=False).tolist()
+    [0.0, 2.0, 2.0]
+    """
+
+    def step(shown: PyTree, at: tuple[jax.Array, PyTree]) -> tuple[PyTree, PyTree]:
+        shown = where_rows(*at, shown)
+        return shown, shown
+
+    return lax.scan(step, first, (valid, ys), reverse=reverse)[1]
+
+
 def opposite_resets(
     reset: Bool[Array, "T ..."], valid: Bool[Array, "T ..."] | None, *, reverse: bool
 ) -> Bool[Array, "T ..."]:
@@ -188,9 +212,9 @@ def opposite_resets(
         here, there = step
         return jnp.where(there, here, pending), pending
 
+    if not reset.shape[0]:
+        return reset
     there = jnp.ones_like(reset) if valid is None else valid
+    none = reset[0] & there[0] & False  # split over devices as both of them are
     # Goes against the direction of `reset`: at each step, whether the one run after it starts anew.
-    _, resets = lax.scan(
-        to_next, jnp.zeros(reset.shape[1:], bool), (reset, there), reverse=not reverse
-    )
-    return resets
+    return lax.scan(to_next, none, (reset, there), reverse=not reverse)[1]

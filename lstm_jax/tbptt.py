@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.cells.cell import check_size
-from lstm_jax.engine import prepare
+from lstm_jax.engine import at_rest, prepare
 from lstm_jax.kernels import Padding, Remat
+from lstm_jax.kernels.carry import first_input
+from lstm_jax.ragged import held
 from lstm_jax.transforms.transform import needs_sequence
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step
 
@@ -24,9 +27,9 @@ def tbptt(
     *,
     k1: int,
     k2: int | None = None,
-    lengths: Int[Array, "..."] | None = None,
-    mask: Bool[Array, "T ..."] | None = None,
-    reset: Bool[Array, "T ..."] | None = None,
+    lengths: Int[ArrayLike, "..."] | None = None,
+    mask: Bool[ArrayLike, "T ..."] | None = None,
+    reset: Bool[ArrayLike, "T ..."] | None = None,
     padding: Padding = "zero",
     remat: Remat = None,
     unroll: int = 1,
@@ -106,7 +109,14 @@ def tbptt(
         return final, outputs
 
     # Every state as a constant: where the windows that start later than the sequence take off.
-    states = lax.stop_gradient(run(cell_, params, xs, state, key)[2])
+    _, shown, states = lax.stop_gradient(run(cell_, params, xs, state, key))
+    state = jax.tree.unflatten(jax.tree.structure(states), jax.tree.leaves(state))
+    holds = padding == "hold" and run.valid is not None
+    first_shown = (
+        at_rest(cell_, state, first_input("tbptt", xs), first_input("tbptt", shown))
+        if holds
+        else None
+    )
     ends = k1 * np.arange(1, -(-T // k1) + 1)
     steps = ends[:, None] - k2 + np.arange(k2)  # [windows, k2]; some are outside of the sequence
     inside = (steps >= 0) & (steps < T)
@@ -126,11 +136,16 @@ def tbptt(
             times=run.times[0] + steps.astype(jnp.int32),
             valid=valid,
             reset=again,
+            padding="zero" if holds else padding,
             with_states=False,
         )
         final, outputs, _ = windowed(
             cell_, params, jax.tree.map(lambda leaf: leaf[at], xs), begin, key
         )
+        if holds:
+            before = jax.tree.map(lambda leaf: leaf[jnp.maximum(first, 1) - 1], shown)
+            before = jax.tree.map(lambda a, b: jnp.where(first <= 0, a, b), first_shown, before)
+            outputs = held(valid, outputs, before, reverse=False)
         return final, jax.tree.map(lambda leaf: leaf[k2 - k1 :], outputs)
 
     all_inside = bool(inside.all())

@@ -1,15 +1,55 @@
 """The one door through which a cell is run over a sequence."""
 
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import jax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.engine import IMPLEMENTATIONS, Implementation, prepare
-from lstm_jax.kernels import PADDINGS, Padding, Remat
+from lstm_jax.engine import Implementation, prepare
+from lstm_jax.kernels import Padding, Remat
 from lstm_jax.transforms.noise import Noise
 from lstm_jax.transforms.transform import apply, bind
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step
+
+
+class Options(TypedDict, total=False):
+    """The options of `unroll`, for those who pass them on."""
+
+    lengths: Int[ArrayLike, "..."] | None
+    mask: Bool[ArrayLike, "T ..."] | None
+    reset: Bool[ArrayLike, "T ..."] | None
+    reverse: bool
+    padding: Padding
+    remat: Remat
+    unroll: int
+    implementation: Implementation | None
+    key: PRNGKey | None
+    start: int | Int[Array, ""]
+
+
+@overload
+def unroll(
+    cell: Cell[P, S] | Step[P, S],
+    params: P,
+    xs: PyTree,
+    state: S | None = None,
+    *,
+    return_states: Literal[False] = False,
+    **options: Unpack[Options],
+) -> tuple[S, Float[Array, "T ... H"]]: ...
+
+
+@overload
+def unroll(
+    cell: Cell[P, S] | Step[P, S],
+    params: P,
+    xs: PyTree,
+    state: S | None = None,
+    *,
+    return_states: Literal[True],
+    **options: Unpack[Options],
+) -> tuple[S, Float[Array, "T ... H"], S]: ...
 
 
 def unroll(
@@ -18,9 +58,9 @@ def unroll(
     xs: PyTree,
     state: S | None = None,
     *,
-    lengths: Int[Array, "..."] | None = None,
-    mask: Bool[Array, "T ..."] | None = None,
-    reset: Bool[Array, "T ..."] | None = None,
+    lengths: Int[ArrayLike, "..."] | None = None,
+    mask: Bool[ArrayLike, "T ..."] | None = None,
+    reset: Bool[ArrayLike, "T ..."] | None = None,
     reverse: bool = False,
     padding: Padding = "zero",
     remat: Remat = None,
@@ -29,7 +69,7 @@ def unroll(
     key: PRNGKey | None = None,
     start: int | Int[Array, ""] = 0,
     return_states: bool = False,
-) -> Any:
+) -> tuple[Any, ...]:
     """Run a cell over a sequence: ``s_t = step(params, s_{t-1}, x_t)`` for ``t = 1 .. T``.
 
     **Ragged sequences.** A masked step holds the state. What `xs` has there never matters, not even
@@ -95,7 +135,6 @@ def unroll(
     >>> outputs.shape, bool(jnp.array_equal(outputs[3, 1], final.h[1])), float(outputs[4, 1].sum())
     ((7, 2, 5), True, 0.0)
     """
-    _check_options(padding, remat, unroll, implementation)
     run, cell_, params, state = prepare(
         "unroll",
         cell,
@@ -156,19 +195,3 @@ def advance(
     """
     noise = None if key is None else Noise(key, jax.numpy.asarray(t, jax.numpy.int32))
     return apply(cell, bind(cell, params, key), state, x, noise)
-
-
-def _check_options(padding: Any, remat: Any, unroll: Any, implementation: Any) -> None:
-    if unroll < 1:
-        raise ValueError(f"unroll: unroll must be at least 1; got {unroll}")
-    if padding not in PADDINGS:
-        raise ValueError(f"unroll: padding must be one of {PADDINGS}; got {padding!r}")
-    if implementation is not None and implementation not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"unroll: implementation must be None or one of {IMPLEMENTATIONS}; got"
-            f" {implementation!r}"
-        )
-    if not (remat is None or remat == "step" or (isinstance(remat, int) and remat >= 1)):
-        raise ValueError(
-            f'unroll: remat must be None, "step" or a number of steps of at least 1; got {remat!r}'
-        )

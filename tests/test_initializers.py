@@ -5,7 +5,18 @@ import pytest
 import scipy.stats
 
 from lstm_jax import LSTM, TanhRNN
-from lstm_jax.initializers import Chrono, ForgetBias, lecun_normal, orthogonal_per_gate, zeros
+from lstm_jax.initializers import (
+    Chrono,
+    ForgetBias,
+    TruncatedNormal,
+    Uniform,
+    UniformGate,
+    glorot_uniform,
+    lecun_normal,
+    orthogonal,
+    orthogonal_per_gate,
+    zeros,
+)
 
 KEY = jax.random.key(0)
 H = 6
@@ -13,10 +24,17 @@ H = 6
 # Each with a shape it accepts.
 EVERY = [
     pytest.param(lecun_normal, (3, 4 * H), id="lecun_normal"),
+    pytest.param(glorot_uniform, (3, 4 * H), id="glorot_uniform"),
+    pytest.param(orthogonal, (H, 4 * H), id="orthogonal"),
     pytest.param(orthogonal_per_gate, (H, 4 * H), id="orthogonal_per_gate"),
+    pytest.param(Uniform(0.5), (3, 4 * H), id="Uniform"),
+    pytest.param(Uniform(0.5, terms=2), (4 * H,), id="Uniform_sum"),
+    pytest.param(TruncatedNormal(0.5), (3, 4 * H), id="TruncatedNormal"),
     pytest.param(zeros, (4 * H,), id="zeros"),
     pytest.param(ForgetBias(2.0), (4 * H,), id="ForgetBias"),
     pytest.param(Chrono(100), (4 * H,), id="Chrono"),
+    pytest.param(UniformGate(), (4 * H,), id="UniformGate"),
+    pytest.param(UniformGate(coupled=True), (3 * H,), id="UniformGate_coupled"),
 ]
 RANDOM = [p for p in EVERY if p.id not in ("zeros", "ForgetBias")]
 
@@ -67,6 +85,13 @@ def test_each_gate_is_orthogonal_and_its_own(dtype, tolerance):
         assert not np.allclose(blocks[0], blocks[k], atol=0.1)
 
 
+def test_the_gates_are_made_orthogonal_one_after_the_other():
+    # Side by side they can lock up on a CPU when they are batched.
+    draw = jax.vmap(lambda key: orthogonal_per_gate(key, (H, 4 * H)))
+    program = str(jax.make_jaxpr(draw)(jax.random.split(KEY, 3)))
+    assert program.count("= qr[") == 1
+
+
 @pytest.mark.parametrize("shape", [(5,), (5, 19), (0, 0), (5, 5, 5)])
 def test_orthogonal_per_gate_names_a_wrong_shape(shape):
     with pytest.raises(ValueError, match=r"orthogonal_per_gate: shape must be \(H, k \* H\)"):
@@ -93,9 +118,10 @@ def test_chrono_spreads_timescales_uniformly(t_max):
     np.testing.assert_allclose(1 / (1 - 1 / (1 + np.exp(-np.asarray(f)))), timescales, rtol=1e-3)
 
 
-def test_chrono_in_bfloat16_is_the_float32_draw_rounded():
-    expected = Chrono(100)(KEY, (40,)).astype(jnp.bfloat16)
-    assert jnp.array_equal(Chrono(100)(KEY, (40,), jnp.bfloat16), expected)
+@pytest.mark.parametrize(("init", "shape"), EVERY)
+def test_low_precision_is_the_float32_draw_rounded(init, shape):
+    expected = init(KEY, shape).astype(jnp.bfloat16)
+    assert jnp.array_equal(init(KEY, shape, jnp.bfloat16), expected)
 
 
 def test_the_shortest_chrono_has_every_gate_half_open():
@@ -108,13 +134,80 @@ def test_chrono_names_a_wrong_t_max(t_max):
         Chrono(t_max)
 
 
+@pytest.mark.parametrize("H", [2, 5, 2000])
+def test_uniform_gate_spreads_the_forget_gate_evenly(H):
+    bias = jax.vmap(lambda key: UniformGate()(key, (4 * H,)))(jax.random.split(KEY, 8000 // H))
+    i, f, g, o = np.split(np.asarray(bias, np.float64), 4, axis=1)
+    np.testing.assert_array_equal(i, -f)
+    assert not g.any()
+    assert not o.any()
+    gate = scipy.special.expit(f).ravel()
+    if H == 2:
+        np.testing.assert_array_equal(gate, 0.5)  # U(1/2, 1/2)
+    else:
+        between = scipy.stats.uniform(loc=1 / H, scale=1 - 2 / H)
+        assert scipy.stats.kstest(gate, between.cdf).pvalue > 0.01
+    # The input gate starts as it would be if it were coupled.
+    np.testing.assert_allclose(scipy.special.expit(i).ravel(), 1 - gate, rtol=1e-6)
+
+
+def test_uniform_gate_of_coupled_gates_has_no_input_gate():
+    f, g, o = jnp.split(UniformGate(coupled=True)(KEY, (3 * H,)), 3)
+    assert jnp.array_equal(f, UniformGate()(KEY, (4 * H,))[H : 2 * H])
+    assert not jnp.any(g)
+    assert not jnp.any(o)
+
+
+def test_uniform_gate_names_too_few_units():
+    with pytest.raises(ValueError, match=r"UniformGate: H must be at least 2.*got shape \(4,\)"):
+        UniformGate()(KEY, (4,))
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3])
+def test_uniform_is_the_sum_of_its_terms(terms):
+    draws = np.asarray(Uniform(0.25, terms)(KEY, (20_000,))) * 4
+    assert np.abs(draws).max() <= terms
+    assert draws.std() == pytest.approx(np.sqrt(terms / 3), rel=0.02)
+    # Irwin and Hall: the sum of uniforms on (0, 1).
+    sums = (draws + terms) / 2
+    by_formula = {1: lambda s: s, 2: lambda s: np.where(s < 1, s**2 / 2, 1 - (2 - s) ** 2 / 2)}
+    if terms in by_formula:
+        assert scipy.stats.kstest(sums, by_formula[terms]).pvalue > 0.01
+
+
+def test_truncated_normal_is_cut_at_two_deviations_and_not_widened():
+    draws = np.asarray(TruncatedNormal(0.1)(KEY, (20_000,)))
+    cut = scipy.stats.truncnorm(-2, 2, scale=0.1)
+    assert scipy.stats.kstest(draws, cut.cdf).pvalue > 0.01
+    assert draws.std() == pytest.approx(0.08796, rel=0.02)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize(("init", "name"), [(Uniform, "bound"), (TruncatedNormal, "stddev")])
+def test_a_wrong_scale_is_named(init, name, value):
+    with pytest.raises(ValueError, match=f"{init.__name__}: {name} must be positive.*got {value}"):
+        init(value)
+
+
+def test_uniform_names_a_wrong_number_of_terms():
+    with pytest.raises(ValueError, match="Uniform: terms must be at least 1; got 0"):
+        Uniform(1.0, terms=0)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 12), (5, 5), (12, 3)])
+def test_orthogonal_has_orthonormal_rows_over_all_gates(rows, columns):
+    kernel = np.asarray(orthogonal(KEY, (rows, columns)), np.float64)
+    short = kernel if rows <= columns else kernel.T
+    np.testing.assert_allclose(short @ short.T, np.eye(min(rows, columns)), atol=1e-6)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_forget_bias_names_a_wrong_value(value):
     with pytest.raises(ValueError, match=f"ForgetBias: value must be finite; got {value}"):
         ForgetBias(value)
 
 
-@pytest.mark.parametrize("init", [ForgetBias(), Chrono(100)])
+@pytest.mark.parametrize("init", [ForgetBias(), Chrono(100), UniformGate()])
 @pytest.mark.parametrize("shape", [(6,), (4, 4), ()])
 def test_bias_initializers_name_a_wrong_shape(init, shape):
     with pytest.raises(ValueError, match=rf"{type(init).__name__}: shape must be \(4 \* H,\)"):
@@ -124,6 +217,7 @@ def test_bias_initializers_name_a_wrong_shape(init, shape):
 def test_settings_print_compare_and_hash():
     assert repr(ForgetBias(2.0)) == "ForgetBias(value=2.0)"
     assert repr(Chrono(784)) == "Chrono(t_max=784)"
+    assert repr(Uniform(0.5)) == "Uniform(bound=0.5, terms=1)"
     assert len({ForgetBias(), ForgetBias(1.0), ForgetBias(2.0), Chrono(9), Chrono(9)}) == 3
 
 

@@ -23,13 +23,13 @@ from lstm_jax import initializers
 from lstm_jax.cells.cell import (
     Activation,
     LSTMCellBase,
+    affine,
     as_state,
     check_shapes,
     check_size,
     identity,
-    project,
 )
-from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey, wider
+from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey
 
 
 class LSTMGates(NamedTuple):
@@ -124,6 +124,28 @@ def lstm_gates(
     [0.5, 0.731, 0.0, 0.5]
     """
     return _checked_gates("lstm_gates", params, state, x, gate_activation, activation)[1]
+
+
+def squashed(
+    z: Float[Array, "... 4*H"], gate_activation: Activation, activation: Activation
+) -> LSTMGates:
+    """The gates and the candidate from their blocks i, f, g, o.
+
+    Args:
+      z: pre-activations ``[..., 4H]``.
+      gate_activation: squashes the gates.
+      activation: squashes the candidate.
+
+    Returns:
+      `LSTMGates`, each ``[..., H]``.
+
+    >>> squashed(jnp.zeros(8), jax.nn.sigmoid, jnp.tanh).f.tolist()
+    [0.5, 0.5]
+    """
+    z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
+    return LSTMGates(
+        i=gate_activation(z_i), f=gate_activation(z_f), g=activation(z_g), o=gate_activation(z_o)
+    )
 
 
 def lstm_step(
@@ -282,17 +304,5 @@ def _checked_gates(
     """The state as arrays and the gates of a step, once everything fits together."""
     state, x = as_state(function, LSTMState, state), jnp.asarray(x)
     check_shapes(function, params, state, x, gates=initializers.GATES)
-    h_tm1, c_tm1 = state
-    # Products run in the parameters' dtype and accumulate in the wider dtype of the two, in which
-    # the nonlinearities run as well: bfloat16 products, float32 cell state.
-    dtype = wider(params.kernel.dtype, c_tm1.dtype)
-    z = (
-        project(x, params.kernel, dtype)
-        + project(h_tm1, params.recurrent_kernel, dtype)
-        + params.bias.astype(dtype)
-    )
-    z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
-    gates = LSTMGates(
-        i=gate_activation(z_i), f=gate_activation(z_f), g=activation(z_g), o=gate_activation(z_o)
-    )
-    return state, gates
+    z = affine(params, state.h, x, state.c.dtype)
+    return state, squashed(z, gate_activation, activation)

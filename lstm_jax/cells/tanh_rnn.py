@@ -16,12 +16,12 @@ from jaxtyping import Array, Float
 from lstm_jax.cells.cell import (
     Activation,
     KernelCell,
+    affine,
     as_state,
     check_shapes,
     identity,
-    project,
 )
-from lstm_jax.types import PRNGKey, wider
+from lstm_jax.types import PRNGKey
 
 
 class TanhRNNParams(NamedTuple):
@@ -122,10 +122,5 @@ class TanhRNN(KernelCell):
         check_shapes("TanhRNN.step", params, state, x, gates=1)
         params = self.in_compute_dtype(params)
         (h_tm1,) = state
-        dtype = wider(params.kernel.dtype, h_tm1.dtype)
-        z = (
-            project(x, params.kernel, dtype)
-            + project(h_tm1, params.recurrent_kernel, dtype)
-            + params.bias.astype(dtype)
-        )
+        z = affine(params, h_tm1, x, h_tm1.dtype)
         return TanhRNNState(on_candidate(self.activation(z)).astype(h_tm1.dtype))

@@ -76,11 +76,13 @@ class Body:
       apply: the cell's step.
       emit: what to keep of it.
       padding: what to show at masked steps.
+      safe_inputs: whether inputs of masked steps are left for the cell to see.
     """
 
     apply: Apply
     emit: Emit
     padding: Padding
+    safe_inputs: bool = False
 
     def __call__(
         self, operands: Operands, carry: Carry, inputs: Inputs
@@ -101,7 +103,7 @@ class Body:
         if reset is not None:
             starts = reset if valid is None else reset & valid
             state_tm1 = where_rows(starts, initial, state_tm1)
-        if valid is not None:
+        if valid is not None and not self.safe_inputs:
             x_t = zero_elsewhere(valid, x_t)
         noise = None if key is None or t is None else Noise(key, t)
         state_t, y_t = self.apply(params, state_tm1, x_t, noise)

@@ -1,12 +1,10 @@
 """Inputs and a state as a loop wants them: checked, and split over devices as they will go on."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding
 
 from lstm_jax.kernels.body import Apply
+from lstm_jax.split import split_like
 from lstm_jax.transforms.noise import Noise
 from lstm_jax.types import PyTree
 
@@ -54,27 +52,6 @@ def as_carry(
             )
     leaves = map(split_like, old_leaves, new_leaves)
     return jax.tree.unflatten(jax.tree.structure(new), leaves)
-
-
-def split_like(array: jax.Array, after: Any) -> jax.Array:
-    """The array split over devices as the step's result is, where JAX makes that part of its type.
-
-    A state of zeros is whole on every device, and a batch that is split makes it split too; a
-    scan wants its carry to start as it goes on.
-    """
-    before = jax.typeof(array)
-    # Inside of `shard_map`, an array varies over axes of the mesh, or is the same along them.
-    varying, had = (
-        getattr(getattr(each, "manual_axis_type", None), "varying", frozenset())
-        for each in (after, before)
-    )
-    if varying - had:
-        return jax.lax.pcast(array, tuple(varying - had), to="varying")
-    # On a mesh with explicit axes, the partition is part of the type.
-    wanted = after.sharding
-    if isinstance(wanted, NamedSharding) and wanted.mesh.are_all_axes_explicit:
-        return jax.sharding.reshard(array, wanted) if wanted != before.sharding else array
-    return array
 
 
 def check_rows(function: str, rows: tuple[int, ...], **trees: PyTree) -> None:

@@ -29,7 +29,7 @@ def parallel(
     Args:
       cell: a cell with `coefficients`, and a state of one field ``h [..., H]``.
       operands: parameters, and the state that resets return to.
-      inputs: inputs, masks and resets, ``[T, ...]``.
+      inputs: inputs, masks and resets, ``[T, ...]``; no NaN at masked steps.
       carry: state before the first step.
       padding: what to show at masked steps.
       reverse: run from the last step to the first.
@@ -51,7 +51,6 @@ def parallel(
     """
     (h_0,), structure = jax.tree.flatten(carry.state)
     xs, valid, reset, _ = inputs
-    xs = xs if valid is None else zero_elsewhere(valid, xs)
     a, b = raw = cell.coefficients(operands.params, xs)
     if reset is not None:
         (initial,) = jax.tree.leaves(operands.initial)

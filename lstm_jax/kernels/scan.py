@@ -82,15 +82,22 @@ def _in_chunks(
     length = jax.tree.leaves(xs)[0].shape[0]
     whole = length // size
 
+    def at(start: Any, steps: int) -> PyTree:
+        # Cut out where it is needed: cutting all of xs into chunks first would copy all of it.
+        return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, steps), xs)
+
     def run_whole(carry: Carry) -> tuple[Carry, Out]:
-        chunks = jax.tree.map(lambda a: a[: whole * size].reshape(whole, size, *a.shape[1:]), xs)
-        chunk = jax.checkpoint(run, prevent_cse=False)
-        carry, ys = lax.scan(chunk, carry, chunks, reverse=reverse)
+        def chunk(carry: Carry, n: jax.Array) -> tuple[Carry, Out]:
+            return run(carry, at(n * size, size))
+
+        again = jax.checkpoint(chunk, prevent_cse=False)
+        carry, ys = lax.scan(again, carry, jnp.arange(whole), reverse=reverse)
         return carry, jax.tree.map(lambda a: a.reshape(whole * size, *a.shape[2:]), ys)
 
     def run_rest(carry: Carry) -> tuple[Carry, Out]:
-        rest = jax.tree.map(lambda a: a[whole * size :], xs)
-        return jax.checkpoint(run)(carry, rest)
+        return jax.checkpoint(lambda carry: run(carry, at(whole * size, length - whole * size)))(
+            carry
+        )
 
     if whole * size == length:
         return run_whole(carry)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from lstm_jax.split import split_like
 from lstm_jax.types import PRNGKey, PyTree
 
 
@@ -91,7 +92,9 @@ def _drop_array(key: PRNGKey, rate: float, x: jax.Array) -> jax.Array:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return x
     scale = 1.0 / (1.0 - rate) if rate < 1.0 else 0.0
-    return jnp.where(kept(key, rate, x.shape), x * scale, jnp.zeros_like(x))
+    return jnp.where(
+        split_like(kept(key, rate, x.shape), jax.typeof(x)), x * scale, jnp.zeros_like(x)
+    )
 
 
 def kept(key: PRNGKey, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:

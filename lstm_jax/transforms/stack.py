@@ -8,7 +8,7 @@ from typing import Any, Self
 import jax
 
 from lstm_jax.transforms.dropout import dropout as drop_inputs
-from lstm_jax.transforms.noise import Noise, child_key, child_noise
+from lstm_jax.transforms.noise import Noise, check_rate, child_key, child_noise
 from lstm_jax.transforms.transform import (
     AnyCell,
     RunSequence,
@@ -41,7 +41,8 @@ def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
 
     Raises:
       TypeError: when a layer is no cell.
-      ValueError: when there is none, or a layer does not read what the one below it shows.
+      ValueError: when there is none, a layer does not read what the one below it shows, or
+        `dropout` is no probability.
 
     Reference:
       Graves, Mohamed & Hinton (2013), *Speech recognition with deep recurrent neural networks*.
@@ -59,6 +60,7 @@ def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
         raise ValueError("stack: at least one layer is needed; got none")
     for cell in cells:
         check_cell("stack", cell)
+    check_rate("stack", "dropout", dropout)
     first, *others = cells
     if dropout:
         others = [drop_inputs(cell, dropout) for cell in others]

@@ -48,7 +48,8 @@ class RunSequence(Protocol):
 class Transform:
     """Base of cells that are made of cells; a frozen dataclass, with one in the field ``cell``.
 
-    As it stands it changes nothing. A subclass says what it changes: most often `apply` alone.
+    As it stands it changes nothing. A subclass says what it changes: most often `apply` alone, and
+    `run` as well if it is to go around cells that are given their whole sequence at once.
 
     Attributes:
       has_steps: false for one that only `run` can run.
@@ -148,7 +149,15 @@ class Transform:
 
         Returns:
           ``(final, outputs, states)``.
+
+        Raises:
+          TypeError: when a subclass changes `apply` and not this.
         """
+        if not _run_is_apply(self):
+            raise TypeError(
+                f"{type(self).__name__}: goes step by step, having no run, but its cell needs the"
+                f" whole sequence; got {self.children()}"
+            )
         return run(self.cell, params, xs, state, child_key(key, 0))
 
     def batch_shape(self, x: PyTree) -> tuple[int, ...]:
@@ -310,5 +319,14 @@ def needs_sequence(cell: Any) -> bool:
 def takes_sequence(cell: Any) -> bool:
     """Whether one of its cells gains from the whole sequence at once, and none is in the way."""
     if isinstance(cell, Transform):
-        return not isinstance(cell, StateTransform) and any(map(takes_sequence, cell.children()))
+        return _run_is_apply(cell) and any(map(takes_sequence, cell.children()))
     return isinstance(cell, LinearCell)
+
+
+def _run_is_apply(cell: Transform) -> bool:
+    """Whether `run` knows of what `apply` does: it is no older."""
+    with_run, with_apply = (
+        next(k for k, kind in enumerate(type(cell).__mro__) if name in vars(kind))
+        for name in ("run", "apply")
+    )
+    return with_run <= with_apply

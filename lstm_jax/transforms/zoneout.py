@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 
+from lstm_jax.ragged import where_rows
+from lstm_jax.split import split_like
 from lstm_jax.transforms.noise import Noise, check_rate, child_noise, kept
 from lstm_jax.transforms.transform import (
     AnyCell,
@@ -82,7 +83,7 @@ def _mixed(
     renewed: jax.Array, old: Sequence[jax.Array], new: Sequence[jax.Array]
 ) -> list[jax.Array]:
     return [
-        jnp.where(renewed.reshape(renewed.shape + (1,) * (b.ndim - renewed.ndim)), b, a)
+        where_rows(split_like(renewed, jax.typeof(b)), b, split_like(a, jax.typeof(b)))
         for a, b in zip(old, new, strict=True)
     ]
 

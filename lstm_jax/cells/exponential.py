@@ -1,0 +1,145 @@
+"""Exponential gates, as the sLSTM and the mLSTM share them: stabilised, and open at the start.
+
+Reference: Beck et al. (2024), *xLSTM: Extended long short-term memory*.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from lstm_jax import initializers
+from lstm_jax.types import DType, PRNGKey, wider
+
+ForgetGate = Literal["sigmoid", "exp"]
+"""What makes a forget gate of its pre-activation."""
+
+
+def stabilise(
+    log_i: Float[Array, "..."],
+    log_f: Float[Array, "..."],
+    m_tm1: Float[Array, "..."],
+    empty: Bool[Array, "..."],
+) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
+    """Gates that act on a memory stored divided by ``exp(m)``, so that none overflows.
+
+        m_t = max(log f_t + m_{t-1}, log i_t), or log i_t where the memory is empty
+        i'_t = exp(log i_t - m_t),    f'_t = exp(log f_t + m_{t-1} - m_t)
+
+    Args:
+      log_i: logarithm of the input gate ``[...]``.
+      log_f: logarithm of the forget gate ``[...]``.
+      m_tm1: stabiliser ``[...]``, as the state holds it.
+      empty: where the memory holds nothing, so that ``m_{t-1}`` says nothing.
+
+    Returns:
+      ``(i'_t, f'_t, m_t)``, each ``[...]``. One of the two gates is 1 and the other no larger, but
+      for an ``f'_t`` over an empty memory.
+
+    Reference:
+      Beck et al. (2024), *xLSTM: Extended long short-term memory*.
+
+    >>> i, f, m = stabilise(jnp.array(200.0), jnp.array(-1.0), jnp.array(3.0), jnp.array(False))
+    >>> i.item(), f.item(), m.item()
+    (1.0, 0.0, 200.0)
+    """
+    kept = log_f + m_tm1.astype(log_f.dtype)
+    m_t = jnp.where(empty, log_i, jnp.maximum(kept, log_i))
+    to_f = kept - m_t
+    # f' is above 1 only where the memory is empty. It scales nothing there, and must be finite; but
+    # it is a factor of the gradient by that memory, so it is right as far as it can be.
+    bound = largest_exponent(to_f.dtype)
+    return jnp.exp(log_i - m_t), jnp.exp(jnp.where(to_f > bound, bound, to_f)), m_t
+
+
+def log_forget(kind: ForgetGate, z: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The logarithm of a forget gate: ``log sigmoid(z)`` or ``log exp(z) = z``.
+
+    >>> float(log_forget("sigmoid", jnp.array(-200.0)))  # its sigmoid itself is zero
+    -200.0
+    """
+    return z if kind == "exp" else jax.nn.log_sigmoid(z)
+
+
+def check_forget_gate(function: str, kind: str) -> None:
+    """Raise unless `kind` is one of the forget gates.
+
+    >>> check_forget_gate("SLSTM", "relu")
+    Traceback (most recent call last):
+    ValueError: SLSTM: forget_gate must be 'sigmoid' or 'exp'; got 'relu'
+    """
+    if kind not in ("sigmoid", "exp"):
+        raise ValueError(f"{function}: forget_gate must be 'sigmoid' or 'exp'; got {kind!r}")
+
+
+def largest_exponent(dtype: DType) -> float:
+    """An exponent whose exponential is huge, and still leaves room to multiply it.
+
+    >>> round(largest_exponent(jnp.float32))
+    67
+    """
+    return 0.75 * math.log(float(jnp.finfo(dtype).max))
+
+
+@dataclass(frozen=True)
+class ForgetBiasRange:
+    """Bias of the forget gate spread evenly from `low` to `high`; zero elsewhere.
+
+    With a sigmoid the default makes timescales ``1 / (1 - f)`` of 21 to 404 steps.
+
+    Args:
+      low: the first unit's forget-gate bias.
+      high: the last unit's.
+      gate: which block is the forget gate, counted from 0.
+      gates: the number ``k`` of gate blocks.
+
+    Raises:
+      ValueError: when `low` or `high` is not finite.
+
+    Reference:
+      Beck et al. (2024), *xLSTM: Extended long short-term memory*.
+
+    >>> ForgetBiasRange(3.0, 6.0)(jax.random.key(0), (8,)).tolist()  # i, i, f, f, z, z, o, o
+    [0.0, 0.0, 3.0, 6.0, 0.0, 0.0, 0.0, 0.0]
+    """
+
+    low: float = 3.0
+    high: float = 6.0
+    gate: int = 1
+    gates: int = initializers.GATES
+
+    def __post_init__(self) -> None:
+        for name, value in (("low", self.low), ("high", self.high)):
+            if not math.isfinite(value):
+                raise ValueError(f"ForgetBiasRange: {name} must be finite; got {value}")
+
+    def __call__(
+        self, key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
+    ) -> Float[Array, " k*H"]:
+        """The bias of ``k`` gates.
+
+        Args:
+          key: not used.
+          shape: ``(kH,)``.
+          dtype: dtype of the result.
+
+        Returns:
+          The bias ``[kH]``.
+
+        Raises:
+          ValueError: when `shape` is not ``(kH,)``.
+        """
+        del key
+        if len(shape) != 1 or shape[0] % self.gates:
+            raise ValueError(
+                f"ForgetBiasRange: shape must be ({self.gates} * H,); got {tuple(shape)}"
+            )
+        hidden_size = shape[0] // self.gates
+        spread = jnp.linspace(self.low, self.high, hidden_size, dtype=wider(dtype, jnp.float32))
+        start = self.gate * hidden_size
+        bias = jnp.zeros(tuple(shape), dtype)
+        return bias.at[start : start + hidden_size].set(spread.astype(dtype))

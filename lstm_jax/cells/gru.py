@@ -1,0 +1,211 @@
+"""The GRU: two gates and no separate cell state.
+
+    r_t = sigmoid(W_r [h_{t-1}, x_t] + b_r)                        reset gate
+    z_t = sigmoid(W_z [h_{t-1}, x_t] + b_z)                        update gate
+    n_t = tanh(W_n x_t + b_n + r_t * (R_n h_{t-1} + b_rn))         candidate, reset after
+    n_t = tanh(W_n x_t + b_n + R_n (r_t * h_{t-1}))                candidate, reset before
+    h_t = (1 - z_t) * n_t + z_t * h_{t-1}                          hidden state
+
+The paper resets before the product. Resetting after it, with a bias of its own inside, is what
+cuDNN, PyTorch, Keras and Flax do: all products of a step are then one.
+
+Reference: Cho, van Merriënboer, Gulcehre, Bahdanau, Bougares, Schwenk & Bengio (2014), *Learning
+phrase representations using RNN encoder-decoder for statistical machine translation*.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstm_jax import initializers
+from lstm_jax.cells.cell import (
+    Activation,
+    KernelCell,
+    as_state,
+    check_params,
+    check_shapes,
+    identity,
+    project,
+)
+from lstm_jax.types import Initializer, PRNGKey, wider
+
+GATES = 3
+"""Gate blocks of a kernel: r, z, n."""
+
+
+class GRUParams(NamedTuple):
+    """Parameters of the GRU; blocks in the order r, z, n along the last axis.
+
+    Attributes:
+      kernel: input kernel ``[I, 3H]``.
+      recurrent_kernel: recurrent kernel ``[H, 3H]``.
+      bias: bias ``[3H]``.
+      recurrent_bias: bias ``[H]`` of the candidate that the reset gate reaches; None for a GRU
+        that resets before the product.
+    """
+
+    kernel: Float[Array, "I 3*H"]
+    recurrent_kernel: Float[Array, "H 3*H"]
+    bias: Float[Array, " 3*H"]
+    recurrent_bias: Float[Array, " H"] | None = None
+
+
+class GRUState(NamedTuple):
+    """What the GRU carries: its hidden state ``h`` ``[..., H]``, memory and output in one."""
+
+    h: Float[Array, "... H"]
+
+
+class GRUGates(NamedTuple):
+    """The activations inside one GRU step, each ``[..., H]``.
+
+    Attributes:
+      r: reset gate, in (0, 1): how much of the last state the candidate sees.
+      z: update gate, in (0, 1): how much of the last state is kept.
+      n: candidate, in (-1, 1).
+    """
+
+    r: Float[Array, "... H"]
+    z: Float[Array, "... H"]
+    n: Float[Array, "... H"]
+
+
+@dataclass(frozen=True, repr=False)
+class GRU(KernelCell):
+    """The GRU as a cell: ``h_t = (1 - z) * n + z * h_{t-1}``.
+
+    Args:
+      input_size: number of input features ``I``.
+      hidden_size: number of hidden units ``H``.
+      kernel_init: initializer of the input kernel ``[I, 3H]``.
+      recurrent_kernel_init: initializer of the recurrent kernel ``[H, 3H]``.
+      bias_init: initializer of the bias ``[3H]``.
+      dtype: dtype of the parameters and of ``h``; or a `Policy`. Gates are computed in float32 at
+        least. ``h`` is the memory too, and keeps counting in bfloat16 only as far as bfloat16
+        does: ``Policy(compute="bfloat16", output="float32")`` keeps it whole.
+      reset_after: reset the product, not what goes into it.
+      recurrent_bias_init: initializer of the bias ``[H]`` that the reset gate reaches.
+      gate_activation: squashes the gates.
+      activation: squashes the candidate.
+
+    Raises:
+      TypeError: when a size is not an integer.
+      ValueError: when a size is below 1.
+
+    Reference:
+      Cho et al. (2014), *Learning phrase representations using RNN encoder-decoder for
+      statistical machine translation*.
+
+    >>> cell = GRU(input_size=3, hidden_size=5)
+    >>> params = cell.init(jax.random.key(0))
+    >>> cell.step(params, cell.initial_state((2,)), jnp.ones((2, 3))).h.shape
+    (2, 5)
+    """
+
+    reset_after: bool = True
+    recurrent_bias_init: Initializer = initializers.zeros
+    gate_activation: Activation = jax.nn.sigmoid
+    activation: Activation = jnp.tanh
+
+    def init(self, key: PRNGKey) -> GRUParams:
+        """Draw parameters.
+
+        Args:
+          key: typed random key.
+
+        Returns:
+          `GRUParams`.
+        """
+        k_kernels, k_bias = jax.random.split(key)
+        kernels = self.init_kernels(k_kernels, GATES)
+        if not self.reset_after:
+            return GRUParams(*kernels)
+        bias = self.recurrent_bias_init(k_bias, (self.hidden_size,), self.policy.param)
+        return GRUParams(*kernels, recurrent_bias=bias)
+
+    def initial_state(self, batch_shape: Sequence[int] = ()) -> GRUState:
+        """Zeros for h.
+
+        Args:
+          batch_shape: the batch axes.
+
+        Returns:
+          `GRUState`, ``[*batch_shape, H]``.
+        """
+        return GRUState(jnp.zeros((*batch_shape, self.hidden_size), self.policy.output))
+
+    def gates(self, params: GRUParams, state: GRUState, x: Float[Array, "... I"]) -> GRUGates:
+        """The gates and the candidate of one step: ``r, z = sigmoid(.)`` and ``n = tanh(.)``.
+
+        Args:
+          params: `GRUParams`.
+          state: ``(h_{t-1},)``, ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+
+        Returns:
+          `GRUGates`, each ``[..., H]``.
+
+        Raises:
+          TypeError, ValueError: as `step`.
+        """
+        return self._checked_gates("GRU.gates", params, state, x)[1]
+
+    def step(
+        self,
+        params: GRUParams,
+        state: GRUState,
+        x: Float[Array, "... I"],
+        *,
+        on_candidate: Callable[[jax.Array], jax.Array] = identity,
+    ) -> GRUState:
+        """Advance one time step: ``h_t = (1 - z) * n + z * h_{t-1}``.
+
+        Args:
+          params: `GRUParams`.
+          state: ``(h_{t-1},)``, ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+          on_candidate: applied to ``n`` before it enters the state.
+
+        Returns:
+          `GRUState`, ``[..., H]``, with the dtype of `state`.
+
+        Raises:
+          TypeError: when `state` is not a tuple of one.
+          ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
+            batch axes are not equal, or `params` are those of the other `reset_after`.
+        """
+        (h_tm1,), (_, z, n) = self._checked_gates("GRU.step", params, state, x)
+        h_t = (1.0 - z) * on_candidate(n) + z * h_tm1.astype(z.dtype)
+        return GRUState(h_t.astype(h_tm1.dtype))
+
+    def _checked_gates(
+        self, function: str, params: GRUParams, state: GRUState, x: jax.Array
+    ) -> tuple[GRUState, GRUGates]:
+        state, x = as_state(function, GRUState, state), jnp.asarray(x)
+        check_shapes(function, params, state, x, gates=GATES)
+        (h_tm1,) = state
+        H = h_tm1.shape[-1]
+        recurrent_bias = ((H,) if self.reset_after else None, "[H]")
+        sizes = f"H = {H}, reset_after = {self.reset_after}"
+        check_params(function, params, {"recurrent_bias": recurrent_bias}, sizes)
+        params = self.in_compute_dtype(params)
+        # There is no c to say in which dtype to accumulate, so the policy does.
+        dtype = wider(wider(params.kernel.dtype, h_tm1.dtype), self.policy.cell_state)
+        from_x = project(x, params.kernel, dtype) + params.bias.astype(dtype)
+        x_r, x_z, x_n = jnp.split(from_x, GATES, axis=-1)
+        if params.recurrent_bias is None:
+            gate_kernel, candidate_kernel = jnp.split(params.recurrent_kernel, [2 * H], axis=-1)
+            h_r, h_z = jnp.split(project(h_tm1, gate_kernel, dtype), 2, axis=-1)
+            r = self.gate_activation(x_r + h_r)
+            h_n = project(r * h_tm1.astype(dtype), candidate_kernel, dtype)
+        else:
+            from_h = project(h_tm1, params.recurrent_kernel, dtype)
+            h_r, h_z, h_n = jnp.split(from_h, GATES, axis=-1)
+            r = self.gate_activation(x_r + h_r)
+            h_n = r * (h_n + params.recurrent_bias.astype(dtype))
+        z = self.gate_activation(x_z + h_z)
+        return state, GRUGates(r=r, z=z, n=self.activation(x_n + h_n))

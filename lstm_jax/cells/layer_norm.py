@@ -1,0 +1,311 @@
+"""The LSTM with layer normalisation, as four sources have it; the name of one chooses.
+
+With ``LN(z) = (z - mean(z)) / sqrt(var(z) + epsilon)`` over the last axis:
+
+    ba2016       z = LN(W x) * a_x + b_x + LN(R h) * a_h + b_h + b          LN over all 4H
+                 c_t = f * c_{t-1} + i * g,     h_t = o * tanh(LN(c_t) * a_c + b_c)
+    haste        as ba2016, without b_x and b_h
+    pytorch      z = LN(W x) * a_x + b_x + LN(R h) * a_h + b_h              LN over all 4H
+                 c_t = LN(f * c_{t-1} + i * g) * a_c + b_c,     h_t = o * tanh(c_t)
+    tensorflow   z = LN(W x + R h) * a + b                                  LN over each gate's H
+                 c_t = LN(f * c_{t-1} + i * g) * a_c + b_c,     h_t = o * tanh(c_t)
+
+The cell state is normalised on its way out in the first two, which leaves the conveyor belt
+alone; the last two store it normalised. Gate blocks are i, f, g, o here for all of them, whatever
+the order in the source.
+
+Reference: Ba, Kiros & Hinton (2016), *Layer normalization*. The other sources are Haste's
+``LayerNormLSTM``, the TorchScript ``LayerNormLSTMCell`` of PyTorch's benchmarks, and
+``tf.contrib.rnn.LayerNormBasicLSTMCell``.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstm_jax import initializers
+from lstm_jax.cells.cell import (
+    Activation,
+    LSTMCellBase,
+    as_state,
+    check_axes,
+    check_params,
+    identity,
+    project,
+)
+from lstm_jax.cells.lstm import LSTMGates, squashed
+from lstm_jax.initializers import GATES
+from lstm_jax.types import DType, Initializer, LSTMState, PRNGKey, wider
+
+Variant = Literal["ba2016", "haste", "pytorch", "tensorflow"]
+"""The sources by name."""
+
+
+class LayerNormLSTMParams(NamedTuple):
+    """Parameters of the LSTM with layer normalisation; gate blocks in the order i, f, g, o.
+
+    Attributes:
+      kernel: input kernel ``[I, 4H]``.
+      recurrent_kernel: recurrent kernel ``[H, 4H]``.
+      cell_gain: gain of the norm of the cell state ``[H]``.
+      cell_bias: bias of the norm of the cell state ``[H]``.
+      bias: bias of the gates ``[4H]``, the forget-gate bias included; None for ``pytorch``. It is
+        the bias of the gates' norms for ``tensorflow``.
+      gate_gain: gain of the norms of the gates ``[4H]``; for ``tensorflow`` alone.
+      input_gain: gain of the norm of ``W x`` ``[4H]``; None for ``tensorflow``.
+      recurrent_gain: gain of the norm of ``R h`` ``[4H]``; None for ``tensorflow``.
+      input_bias: bias of the norm of ``W x`` ``[4H]``; for ``ba2016`` and ``pytorch``.
+      recurrent_bias: bias of the norm of ``R h`` ``[4H]``; for ``ba2016`` and ``pytorch``.
+    """
+
+    kernel: Float[Array, "I 4*H"]
+    recurrent_kernel: Float[Array, "H 4*H"]
+    cell_gain: Float[Array, " H"]
+    cell_bias: Float[Array, " H"]
+    bias: Float[Array, " 4*H"] | None = None
+    gate_gain: Float[Array, " 4*H"] | None = None
+    input_gain: Float[Array, " 4*H"] | None = None
+    recurrent_gain: Float[Array, " 4*H"] | None = None
+    input_bias: Float[Array, " 4*H"] | None = None
+    recurrent_bias: Float[Array, " 4*H"] | None = None
+
+
+class _Source(NamedTuple):
+    """What sets a source apart: its parameters ``[4H]``, and which cell state it stores."""
+
+    fields: tuple[str, ...]
+    stores_normalized: bool
+    epsilon: float
+
+
+_TWO_NORMS = ("input_gain", "recurrent_gain")
+_SOURCES: dict[str, _Source] = {
+    "ba2016": _Source(("bias", *_TWO_NORMS, "input_bias", "recurrent_bias"), False, 1e-5),
+    "haste": _Source(("bias", *_TWO_NORMS), False, 1e-5),
+    "pytorch": _Source((*_TWO_NORMS, "input_bias", "recurrent_bias"), True, 1e-5),
+    "tensorflow": _Source(("bias", "gate_gain"), True, 1e-12),
+}
+
+
+def layer_norm(
+    z: Float[Array, "... n"],
+    gain: Float[Array, " n"] | None = None,
+    bias: Float[Array, " n"] | None = None,
+    *,
+    epsilon: float = 1e-5,
+) -> Float[Array, "... n"]:
+    """Normalise the last axis: ``(z - mean(z)) / sqrt(var(z) + epsilon) * gain + bias``.
+
+    Computed in float32 at least, as sums of squares leave the range of float16.
+
+    Args:
+      z: numbers ``[..., n]``.
+      gain: gain ``[n]``; one when not given.
+      bias: bias ``[n]``; zero when not given.
+      epsilon: added to the variance, which does not know Bessel's correction.
+
+    Returns:
+      ``[..., n]`` in the dtype of `z`.
+
+    Reference:
+      Ba, Kiros & Hinton (2016), *Layer normalization*.
+
+    >>> layer_norm(jnp.array([1.0, 3.0]), epsilon=1e-12).tolist()
+    [-1.0, 1.0]
+    """
+    dtype = wider(z.dtype, jnp.float32)
+    centered = z.astype(dtype) - jnp.mean(z.astype(dtype), axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centered), axis=-1, keepdims=True)
+    normal = centered * jax.lax.rsqrt(variance + epsilon)
+    if gain is not None:
+        normal = normal * gain.astype(dtype)
+    if bias is not None:
+        normal = normal + bias.astype(dtype)
+    return normal.astype(z.dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class LayerNormLSTM(LSTMCellBase):
+    """The LSTM with layer normalisation as a cell; its `variant` names the source it follows.
+
+    Args:
+      input_size: number of input features ``I``.
+      hidden_size: number of hidden units ``H``.
+      kernel_init: initializer of the input kernel ``[I, 4H]``.
+      recurrent_kernel_init: initializer of the recurrent kernel ``[H, 4H]``.
+      bias_init: initializer of the bias of the gates ``[4H]``; of ``input_bias`` for ``pytorch``,
+        which has none beside those of its norms.
+      dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
+      variant: ``"ba2016"``, ``"haste"``, ``"pytorch"`` or ``"tensorflow"``.
+      epsilon: added to a variance. When not given as in the source: 1e-12 for ``tensorflow``
+        (which takes 1e-3 in float16; norms here are computed in float32 at least), 1e-5 for the
+        others (the paper itself has none; its authors' code does).
+      gate_activation: squashes the gates.
+      activation: squashes the candidate, and the cell state on its way out.
+
+    Raises:
+      TypeError: when a size is not an integer.
+      ValueError: when a size is below 1, `variant` is none of the four, or `epsilon` is not
+        positive and finite.
+
+    Reference:
+      Ba, Kiros & Hinton (2016), *Layer normalization*.
+
+    >>> cell = LayerNormLSTM(input_size=3, hidden_size=5, variant="haste")
+    >>> params = cell.init(jax.random.key(0))
+    >>> params.input_bias is None
+    True
+    >>> cell.step(params, cell.initial_state((2,)), jnp.ones((2, 3))).h.shape
+    (2, 5)
+    """
+
+    bias_init: Initializer = initializers.ForgetBias(1.0)
+    variant: Variant = "ba2016"
+    epsilon: float | None = None
+    gate_activation: Activation = jax.nn.sigmoid
+    activation: Activation = jnp.tanh
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variant not in _SOURCES:
+            raise ValueError(
+                f"LayerNormLSTM: variant must be one of {', '.join(map(repr, _SOURCES))};"
+                f" got {self.variant!r}"
+            )
+        # Without it the first step, where h is zero, would divide zero by zero.
+        if self.epsilon is not None and not 0 < self.epsilon < math.inf:
+            raise ValueError(
+                f"LayerNormLSTM: epsilon must be above 0 and finite; got {self.epsilon}"
+            )
+        if self.epsilon == self._source.epsilon:  # one spelling, so that equal cells are equal
+            object.__setattr__(self, "epsilon", None)
+
+    @property
+    def _source(self) -> _Source:
+        return _SOURCES[self.variant]
+
+    def init(self, key: PRNGKey) -> LayerNormLSTMParams:
+        """Draw parameters; gains are one and the norms' own biases zero.
+
+        Args:
+          key: typed random key.
+
+        Returns:
+          `LayerNormLSTMParams`, with None for what the variant does not have.
+        """
+        kernel, recurrent_kernel, bias = self.init_kernels(key, GATES)
+        of_gates = {
+            name: jnp.ones_like(bias) if name.endswith("_gain") else jnp.zeros_like(bias)
+            for name in self._source.fields
+        }
+        of_gates["bias" if "bias" in of_gates else "input_bias"] = bias
+        dtype = self.policy.param
+        return LayerNormLSTMParams(
+            kernel,
+            recurrent_kernel,
+            cell_gain=jnp.ones(self.hidden_size, dtype),
+            cell_bias=jnp.zeros(self.hidden_size, dtype),
+            **of_gates,
+        )
+
+    def gates(
+        self, params: LayerNormLSTMParams, state: LSTMState, x: Float[Array, "... I"]
+    ) -> LSTMGates:
+        """The gates and the candidate of one step: ``i, f, o = sigmoid(.)`` and ``g = tanh(.)``.
+
+        Args:
+          params: `LayerNormLSTMParams`.
+          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+
+        Returns:
+          `LSTMGates`, each ``[..., H]``.
+
+        Raises:
+          TypeError, ValueError: as `step`.
+        """
+        return self._checked_gates("LayerNormLSTM.gates", params, state, x)[2]
+
+    def step(
+        self,
+        params: LayerNormLSTMParams,
+        state: LSTMState,
+        x: Float[Array, "... I"],
+        *,
+        on_candidate: Callable[[jax.Array], jax.Array] = identity,
+    ) -> LSTMState:
+        """Advance one time step: ``c_t = f * c_{t-1} + i * g`` and ``h_t = o * tanh(LN(c_t))``.
+
+        Args:
+          params: `LayerNormLSTMParams`.
+          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+          on_candidate: applied to ``g`` before it enters the cell state.
+
+        Returns:
+          `LSTMState`, each ``[..., H]``, with the dtypes of `state`.
+
+        Raises:
+          TypeError: when `state` is not a tuple of two.
+          ValueError: when the shapes of `params`, `state` and `x` do not fit the cell or each
+            other, their batch axes are not equal, or `params` are those of another variant.
+        """
+        params, state, (i, f, g, o) = self._checked_gates("LayerNormLSTM.step", params, state, x)
+        h_tm1, c_tm1 = state
+        c_t = f * c_tm1.astype(f.dtype) + i * on_candidate(g)
+        normal = self._norm(c_t, params.cell_gain, params.cell_bias)
+        h_t = o * self.activation(normal)
+        if self._source.stores_normalized:
+            c_t = normal
+        return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
+
+    def _norm(
+        self, z: jax.Array, gain: jax.Array | None, bias: jax.Array | None = None
+    ) -> jax.Array:
+        epsilon = self._source.epsilon if self.epsilon is None else self.epsilon
+        return layer_norm(z, gain, bias, epsilon=epsilon)
+
+    def _checked_gates(
+        self, function: str, params: LayerNormLSTMParams, state: LSTMState, x: jax.Array
+    ) -> tuple[LayerNormLSTMParams, LSTMState, LSTMGates]:
+        state, x = as_state(function, LSTMState, state), jnp.asarray(x)
+        self._check(function, params, state, x)
+        params = self.in_compute_dtype(params)
+        dtype = wider(params.kernel.dtype, state.c.dtype)
+        z = self._normalized(params, state.h, x, dtype)
+        return params, state, squashed(z, self.gate_activation, self.activation)
+
+    def _normalized(
+        self, params: LayerNormLSTMParams, h_tm1: jax.Array, x: jax.Array, dtype: DType
+    ) -> Float[Array, "... 4*H"]:
+        """The normalised pre-activations of the gates."""
+        from_x = project(x, params.kernel, dtype)
+        from_h = project(h_tm1, params.recurrent_kernel, dtype)
+        if params.gate_gain is not None:
+            by_gate = (jnp.split(z, GATES, axis=-1) for z in (from_x + from_h, params.gate_gain))
+            z = jnp.concatenate([self._norm(*block) for block in zip(*by_gate, strict=True)], -1)
+        else:
+            z = self._norm(from_x, params.input_gain, params.input_bias)
+            z = z + self._norm(from_h, params.recurrent_gain, params.recurrent_bias)
+        return z if params.bias is None else z + params.bias.astype(dtype)
+
+    def _check(
+        self, function: str, params: LayerNormLSTMParams, state: LSTMState, x: jax.Array
+    ) -> None:
+        H, width = self.hidden_size, GATES * self.hidden_size
+        shapes = {
+            "kernel": ((self.input_size, width), "[I, 4H]"),
+            "recurrent_kernel": ((H, width), "[H, 4H]"),
+            "cell_gain": ((H,), "[H]"),
+            "cell_bias": ((H,), "[H]"),
+        }
+        for name in LayerNormLSTMParams._field_defaults:
+            shapes[name] = ((width,) if name in self._source.fields else None, "[4H]")
+        sizes = f"I = {self.input_size}, H = {H}, variant = {self.variant!r}"
+        check_params(function, params, shapes, sizes)
+        check_axes(function, state, x, self.input_size, dict.fromkeys(state._fields, (H, "H")))

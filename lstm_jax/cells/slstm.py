@@ -1,0 +1,263 @@
+"""The sLSTM: exponential gates, a normaliser that counts what came in, and heads that mix memory.
+
+    i_t = exp(W_i x_t + R_i h_{t-1} + b_i)         input gate
+    f_t = sigmoid(.) or exp(.), of the same form   forget gate
+    z_t = tanh(.)                                  candidate
+    o_t = sigmoid(.)                               output gate
+    c_t = f_t * c_{t-1} + i_t * z_t                cell state
+    n_t = f_t * n_{t-1} + i_t                      normaliser
+    h_t = o_t * c_t / n_t                          hidden state
+
+The exponentials would overflow, so c and n are stored divided by ``exp(m)``, which h does not see:
+
+    m_t = max(log f_t + m_{t-1}, log i_t)          stabiliser
+
+Reference: Beck et al. (2024), *xLSTM: Extended long short-term memory*.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lstm_jax import initializers
+from lstm_jax.cells.axes import check_heads
+from lstm_jax.cells.cell import (
+    CellBase,
+    as_state,
+    check_axes,
+    check_params,
+    identity,
+    project,
+)
+from lstm_jax.cells.exponential import (
+    ForgetBiasRange,
+    ForgetGate,
+    check_forget_gate,
+    log_forget,
+    stabilise,
+)
+from lstm_jax.types import DType, Initializer, Policy, PRNGKey, wider
+
+
+class SLSTMParams(NamedTuple):
+    """Parameters of the sLSTM; gate blocks in the order i, f, z, o along the last axis.
+
+    Attributes:
+      kernel: input kernel ``[I, 4H]``.
+      recurrent_kernel: for each of ``N`` heads of ``D = H / N`` units its own ``[N, D, 4D]``.
+      bias: bias ``[4H]``, the forget-gate bias included.
+    """
+
+    kernel: Float[Array, "I 4*H"]
+    recurrent_kernel: Float[Array, "N D 4*D"]
+    bias: Float[Array, " 4*H"]
+
+
+class SLSTMState(NamedTuple):
+    """What the sLSTM carries, each ``[..., H]``.
+
+    Attributes:
+      h: hidden state, the one that layers show.
+      c: cell state, divided by ``exp(m)``.
+      n: normaliser, divided by ``exp(m)``. Zero where nothing has come in yet.
+      m: stabiliser.
+    """
+
+    h: Float[Array, "... H"]
+    c: Float[Array, "... H"]
+    n: Float[Array, "... H"]
+    m: Float[Array, "... H"]
+
+
+class SLSTMGates(NamedTuple):
+    """The activations inside one sLSTM step, each ``[..., H]``.
+
+    Attributes:
+      i: input gate as it acts on the stored c and n: ``exp(log i_t - m_t)``.
+      f: forget gate as it acts on the stored c and n: ``exp(log f_t + m_{t-1} - m_t)``.
+      z: candidate, in (-1, 1).
+      o: output gate, in (0, 1).
+    """
+
+    i: Float[Array, "... H"]
+    f: Float[Array, "... H"]
+    z: Float[Array, "... H"]
+    o: Float[Array, "... H"]
+
+
+@dataclass(frozen=True, repr=False)
+class SLSTM(CellBase):
+    """The sLSTM as a cell: ``c_t = f * c_{t-1} + i * z``, ``h_t = o * c_t / n_t``, gates ``exp``.
+
+    Args:
+      input_size: number of input features ``I``.
+      hidden_size: number of hidden units ``H``.
+      num_heads: number of heads ``N``; units of different heads do not see each other.
+      forget_gate: "sigmoid" or "exp".
+      kernel_init: initializer of the input kernel ``[I, 4H]``.
+      recurrent_kernel_init: initializer of each head's recurrent kernel ``[D, 4D]``.
+      bias_init: initializer of the bias ``[4H]``. When not given, the forget gate starts open:
+        `ForgetBiasRange` for a sigmoid; zeros for exp, with which the cell starts as the mean of
+        all that it has seen.
+      dtype: dtype of the parameters and of ``h``, with c, n and m in float32 at least; or a
+        `Policy`.
+
+    Raises:
+      TypeError: when a size is not an integer.
+      ValueError: when a size is below 1, `num_heads` does not divide `hidden_size`, or
+        `forget_gate` is neither.
+
+    Reference:
+      Beck et al. (2024), *xLSTM: Extended long short-term memory*.
+
+    >>> cell = SLSTM(input_size=3, hidden_size=8, num_heads=2)
+    >>> params = cell.init(jax.random.key(0))
+    >>> params.recurrent_kernel.shape
+    (2, 4, 16)
+    >>> cell.step(params, cell.initial_state((2,)), jnp.ones((2, 3))).h.shape
+    (2, 8)
+    """
+
+    input_size: int
+    hidden_size: int
+    num_heads: int = 1
+    forget_gate: ForgetGate = "sigmoid"
+    kernel_init: Initializer = initializers.lecun_normal
+    recurrent_kernel_init: Initializer = initializers.orthogonal_per_gate
+    bias_init: Initializer | None = None
+    dtype: DType | Policy = jnp.float32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_heads("SLSTM", self.num_heads, self.hidden_size)
+        check_forget_gate("SLSTM", self.forget_gate)
+
+    def init(self, key: PRNGKey) -> SLSTMParams:
+        """Draw parameters.
+
+        Args:
+          key: typed random key.
+
+        Returns:
+          `SLSTMParams`.
+        """
+        k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
+        H, D, dtype = self.hidden_size, self.hidden_size // self.num_heads, self.policy.param
+        open_gate = initializers.zeros if self.forget_gate == "exp" else ForgetBiasRange()
+        heads = [
+            self.recurrent_kernel_init(k_head, (D, 4 * D), dtype)
+            for k_head in jax.random.split(k_recurrent, self.num_heads)
+        ]
+        return SLSTMParams(
+            kernel=self.kernel_init(k_kernel, (self.input_size, 4 * H), dtype),
+            recurrent_kernel=jnp.stack(heads),
+            bias=(self.bias_init or open_gate)(k_bias, (4 * H,), dtype),
+        )
+
+    def initial_state(self, batch_shape: Sequence[int] = ()) -> SLSTMState:
+        """Zeros: nothing has come in.
+
+        Args:
+          batch_shape: the batch axes.
+
+        Returns:
+          `SLSTMState`, each ``[*batch_shape, H]``; c, n, m in float32 at least unless the policy
+          says so.
+        """
+        h, c, n, m = (jnp.zeros((*batch_shape, self.hidden_size), dtype) for dtype in self._dtypes)
+        return SLSTMState(h, c, n, m)
+
+    def gates(self, params: SLSTMParams, state: SLSTMState, x: Float[Array, "... I"]) -> SLSTMGates:
+        """The gates and the candidate of one step, i and f as they act on the stored state.
+
+        Args:
+          params: `SLSTMParams`.
+          state: ``(h_{t-1}, c_{t-1}, n_{t-1}, m_{t-1})``, each ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+
+        Returns:
+          `SLSTMGates`, each ``[..., H]``, in the wider dtype of the parameters and ``c``.
+
+        Raises:
+          TypeError, ValueError: as `step`.
+        """
+        return self._checked_gates("SLSTM.gates", params, state, x)[1]
+
+    def step(
+        self,
+        params: SLSTMParams,
+        state: SLSTMState,
+        x: Float[Array, "... I"],
+        *,
+        on_candidate: Callable[[jax.Array], jax.Array] = identity,
+    ) -> SLSTMState:
+        """Advance one time step: ``c_t = f * c_{t-1} + i * z`` and ``h_t = o * c_t / n_t``.
+
+        Args:
+          params: `SLSTMParams`.
+          state: ``(h_{t-1}, c_{t-1}, n_{t-1}, m_{t-1})``, each ``[..., H]``.
+          x: input ``x_t`` ``[..., I]``.
+          on_candidate: applied to ``z`` before it enters the cell state.
+
+        Returns:
+          `SLSTMState`, each ``[..., H]``, with the dtypes of `state`.
+
+        Raises:
+          TypeError: when `state` is not a tuple of four.
+          ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
+            batch axes are not equal.
+        """
+        state, (i, f, z, o), m_t = self._checked_gates("SLSTM.step", params, state, x)
+        c_t = f * state.c.astype(f.dtype) + i * on_candidate(z)
+        n_t = f * state.n.astype(f.dtype) + i
+        new = SLSTMState(o * (c_t / n_t), c_t, n_t, m_t)  # one of i, f is 1, so n is 1 at least
+        return SLSTMState(*(leaf.astype(old.dtype) for leaf, old in zip(new, state, strict=True)))
+
+    @property
+    def _dtypes(self) -> tuple[DType, DType, DType, DType]:
+        memory = self.policy.cell_state
+        return self.policy.output, memory, memory, memory
+
+    def _checked_gates(
+        self, function: str, params: SLSTMParams, state: SLSTMState, x: jax.Array
+    ) -> tuple[SLSTMState, SLSTMGates, jax.Array]:
+        """The state as arrays, the gates and ``m_t``, once everything fits together."""
+        state, x = as_state(function, SLSTMState, state), jnp.asarray(x)
+        n, H, N = self.input_size, self.hidden_size, self.num_heads
+        D = H // N
+        shapes = {
+            "kernel": ((n, 4 * H), "[I, 4H]"),
+            "recurrent_kernel": ((N, D, 4 * D), "[N, D, 4D]"),
+            "bias": ((4 * H,), "[4H]"),
+        }
+        check_params(function, params, shapes, f"I = {n}, H = {H}, N = {N}, D = {D}")
+        check_axes(function, state, x, n, dict.fromkeys(state._fields, (H, "H")))
+        params = self.in_compute_dtype(params)
+        dtype = wider(params.kernel.dtype, state.c.dtype)
+        z = (
+            project(x, params.kernel, dtype)
+            + _project_heads(state.h, params.recurrent_kernel, dtype)
+            + params.bias.astype(dtype)
+        )
+        z_i, z_f, z_z, z_o = jnp.split(z, initializers.GATES, axis=-1)
+        # Where nothing has come in yet, m_{t-1} stands for nothing and must not outweigh i_t. This
+        # is decided unit by unit: in a batch, some rows may have been reset.
+        log_f, empty = log_forget(self.forget_gate, z_f), state.n == 0
+        i, f, m_t = stabilise(z_i, log_f, state.m, empty)
+        gates = SLSTMGates(i=i, f=f, z=jnp.tanh(z_z), o=jax.nn.sigmoid(z_o))
+        return state, gates, m_t
+
+
+def _project_heads(
+    h: Float[Array, "... H"], kernel: Float[Array, "N D 4*D"], dtype: DType
+) -> Float[Array, "... 4*H"]:
+    """Each head's units by its own kernel; gate blocks of all heads together, as the bias has."""
+    N, D, _ = kernel.shape
+    heads = h.astype(kernel.dtype).reshape(*h.shape[:-1], N, D)
+    blocks = kernel.reshape(N, D, initializers.GATES, D)
+    z = jnp.einsum("...nd,ndge->...gne", heads, blocks, preferred_element_type=dtype)
+    return z.reshape(*h.shape[:-1], -1)

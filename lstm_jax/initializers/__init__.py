@@ -1,0 +1,35 @@
+"""How parameters start: kernels, biases, and presets that start a model as another library does.
+
+Every initializer is called as ``(key, shape, dtype) -> array``, the protocol of
+`jax.nn.initializers`, so theirs and ours are interchangeable. Those with a setting are frozen
+dataclasses: they print, compare and hash, and a cell that holds one stays a valid static
+argument of `jax.jit`. Low-precision dtypes are drawn in float32 and rounded.
+"""
+
+from lstm_jax.initializers.biases import GATES, Chrono, ForgetBias, UniformGate, zeros
+from lstm_jax.initializers.kernels import (
+    TruncatedNormal,
+    Uniform,
+    glorot_uniform,
+    lecun_normal,
+    orthogonal,
+    orthogonal_per_gate,
+)
+from lstm_jax.initializers.presets import PRESETS, Preset, preset
+
+__all__ = [
+    "GATES",
+    "PRESETS",
+    "Chrono",
+    "ForgetBias",
+    "Preset",
+    "TruncatedNormal",
+    "Uniform",
+    "UniformGate",
+    "glorot_uniform",
+    "lecun_normal",
+    "orthogonal",
+    "orthogonal_per_gate",
+    "preset",
+    "zeros",
+]

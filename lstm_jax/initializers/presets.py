@@ -1,0 +1,125 @@
+"""Presets: the three initializers of an LSTM together, named after where they come from."""
+
+import difflib
+import math
+from typing import SupportsIndex, TypedDict
+
+from lstm_jax.initializers.biases import Chrono, ForgetBias, UniformGate, zeros
+from lstm_jax.initializers.kernels import (
+    TruncatedNormal,
+    Uniform,
+    glorot_uniform,
+    lecun_normal,
+    orthogonal,
+    orthogonal_per_gate,
+)
+from lstm_jax.types import Initializer
+
+PRESETS = ("torch", "equinox", "keras", "haiku", "flax", "chrono", "uniform_gate")
+"""The names that `preset` knows."""
+
+
+class Preset(TypedDict):
+    """The initializers of an LSTM, as keywords of the cell.
+
+    Attributes:
+      kernel_init: initializer of the input kernel ``[I, 4H]``.
+      recurrent_kernel_init: initializer of the recurrent kernel ``[H, 4H]``.
+      bias_init: initializer of the bias ``[4H]``.
+    """
+
+    kernel_init: Initializer
+    recurrent_kernel_init: Initializer
+    bias_init: Initializer
+
+
+def preset(name: str, input_size: int, hidden_size: int, *, t_max: float | None = None) -> Preset:
+    """The initializers that start an LSTM as another library or a paper does.
+
+    ================ ================================= ============================ ==============
+    name             kernel                            recurrent kernel             bias
+    ================ ================================= ============================ ==============
+    ``torch``        U(-a, a), a = 1 / sqrt(H)         the same                     sum of two
+    ``equinox``      U(-a, a), a = 1 / sqrt(H)         the same                     the same
+    ``keras``        Glorot uniform, all gates as one  orthogonal, all gates as one 0, forget 1
+    ``haiku``        truncated normal, 1 / sqrt(I + H) the same                     0, forget 1
+    ``flax``         LeCun normal                      orthogonal, gate by gate     0
+    ``chrono``       LeCun normal                      orthogonal, gate by gate     `Chrono`
+    ``uniform_gate`` LeCun normal                      orthogonal, gate by gate     `UniformGate`
+    ================ ================================= ============================ ==============
+
+    The values are those that the library computes with: where it adds 1 to the forget gate at
+    call time (haiku), the 1 is stored here, where weight decay sees it; where it adds up two
+    biases (torch), ours is their sum. Torch trains both, so there the sum moves twice as far in a
+    step. ``flax`` is `linen` and `nnx.LSTMCell`; `nnx.OptimizedLSTMCell` has the recurrent kernel
+    of ``keras``. The last two are about the bias; their kernels are the defaults of `LSTM`.
+
+    Args:
+      name: a name of the table, one of `PRESETS`.
+      input_size: number of input features ``I`` of the cell.
+      hidden_size: number of hidden units ``H`` of the cell.
+      t_max: the longest dependency to expect, in time steps; for ``chrono``, which needs it.
+
+    Returns:
+      `Preset`, a dict of keywords for the cell.
+
+    Raises:
+      TypeError: when a size is not an integer.
+      ValueError: when `name` is no preset, a size is below 1, or `t_max` is missing, out of range
+        or for another preset than ``chrono``.
+
+    Reference:
+      PyTorch, Keras 3, Flax, Haiku and Equinox: the source code of their LSTM layers. Tallec &
+      Ollivier (2018), *Can recurrent neural networks warp time?* (``chrono``). Gu, Gulcehre, Paine,
+      Hoffman & Pascanu (2020), *Improving the gating mechanism of recurrent neural networks*
+      (``uniform_gate``).
+
+    >>> from lstm_jax import LSTM
+    >>> LSTM(3, 4, **preset("torch", 3, 4)).bias_init
+    Uniform(bound=0.5, terms=2)
+    >>> preset("pytorch", 3, 4)
+    Traceback (most recent call last):
+    ValueError: preset: no preset 'pytorch'; did you mean 'torch'? There are torch, equinox, keras,\
+ haiku, flax, chrono, uniform_gate
+    """
+    if name not in PRESETS:
+        close = difflib.get_close_matches(str(name), PRESETS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(f"preset: no preset {name!r}{hint} There are {', '.join(PRESETS)}")
+    for label, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+        if not isinstance(size, SupportsIndex):
+            raise TypeError(f"preset: {label} must be an integer; got {size!r}")
+        if size < 1:
+            raise ValueError(f"preset: {label} must be at least 1; got {size}")
+    if t_max is not None and name != "chrono":
+        raise ValueError(f"preset: t_max is for chrono; got t_max={t_max} with {name!r}")
+    bound = 1.0 / math.sqrt(hidden_size)
+    normal = TruncatedNormal(1.0 / math.sqrt(input_size + hidden_size))
+    match name:
+        case "torch":
+            return _preset(Uniform(bound), Uniform(bound), Uniform(bound, terms=2))
+        case "equinox":
+            return _preset(Uniform(bound), Uniform(bound), Uniform(bound))
+        case "keras":
+            return _preset(glorot_uniform, orthogonal, ForgetBias(1.0))
+        case "haiku":
+            return _preset(normal, normal, ForgetBias(1.0))
+        case "flax":
+            bias_init = zeros
+        case "uniform_gate":
+            bias_init = UniformGate()
+        case _:  # chrono
+            if t_max is None:
+                raise ValueError("preset: chrono needs t_max, the longest dependency in time steps")
+            bias_init = Chrono(t_max)
+    return _preset(lecun_normal, orthogonal_per_gate, bias_init)
+
+
+def _preset(
+    kernel_init: Initializer, recurrent_kernel_init: Initializer, bias_init: Initializer
+) -> Preset:
+    return {
+        "kernel_init": kernel_init,
+        "recurrent_kernel_init": recurrent_kernel_init,
+        "bias_init": bias_init,
+    }

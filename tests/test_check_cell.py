@@ -1,0 +1,122 @@
+"""Every cell is held to what the library promises; and that the check can fail."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import lstm_jax as lj
+from lstm_jax.testing import check_cell
+
+CELLS = [
+    lj.LSTM(2, 3),
+    lj.LSTM(2, 3, dtype=jnp.bfloat16),
+    lj.OriginalLSTM(2, 3),
+    lj.PeepholeLSTM(2, 3),
+    lj.CoupledLSTM(2, 3),
+    *(lj.LayerNormLSTM(2, 3, variant=v) for v in ("ba2016", "tensorflow", "pytorch", "haste")),
+    lj.ProjectedLSTM(2, 4, projection_size=3, cell_clip=1.0),
+    lj.SLSTM(2, 4, num_heads=2),
+    lj.SLSTM(2, 3, forget_gate="exp"),
+    lj.MLSTM(2, 4, num_heads=2),
+    lj.MLSTM(2, 3, forget_gate="exp"),
+    lj.MinLSTM(2, 3),
+    lj.GRU(2, 3),
+    lj.GRU(2, 3, reset_after=False),
+    lj.TanhRNN(2, 3),
+    lj.ConvLSTM((4, 2), 2, kernel_size=3),
+    lj.ConvLSTM((5, 4, 2), 2, kernel_size=3, strides=2, padding="VALID", peephole=True),
+    lj.ConvLSTM((3, 3, 2, 1), 1, kernel_size=2),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS, ids=repr)
+def test_every_cell_holds_what_the_library_promises(cell):
+    x = jnp.zeros(cell.input_shape) if isinstance(cell, lj.ConvLSTM) else None
+    check_cell(cell, x=x)
+
+
+class State(NamedTuple):
+    h: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaky:
+    """A cell that is right; each of those below is wrong in one way."""
+
+    input_size: int = 2
+
+    def init(self, key):
+        return {"w": jax.random.normal(key, (self.input_size,))}
+
+    def initial_state(self, batch_shape=()):
+        return State(jnp.zeros((*batch_shape, self.input_size)))
+
+    def step(self, params, state, x):
+        return State(state.h / 2 + jnp.tanh(params["w"] * x))
+
+
+@dataclasses.dataclass(frozen=True)
+class NarrowsItsState(Leaky):
+    def step(self, params, state, x):
+        return State(super().step(params, state, x).h.astype(jnp.bfloat16))
+
+
+@dataclasses.dataclass(frozen=True)
+class MixesRows(Leaky):
+    def step(self, params, state, x):
+        h = super().step(params, state, x).h
+        return State(h + jnp.mean(h)) if h.ndim > 1 else State(2 * h)
+
+
+@dataclasses.dataclass(frozen=True)
+class TakesARoot(Leaky):
+    """Finite values, but a gradient of NaN where the input is zero, as it is in padding."""
+
+    def step(self, params, state, x):
+        return State(state.h / 2 + jnp.sqrt(jnp.abs(params["w"] * x)))
+
+
+@dataclasses.dataclass(frozen=True)
+class RefusesForwardMode(Leaky):
+    def step(self, params, state, x):
+        @jax.custom_vjp
+        def product(w, x):
+            return w * x
+
+        product.defvjp(lambda w, x: (w * x, (w, x)), lambda kept, g: (kept[1] * g, kept[0] * g))
+        w = jnp.broadcast_to(params["w"], x.shape)
+        return State(state.h / 2 + product(w, x))
+
+
+@dataclasses.dataclass(frozen=True)
+class NotHashable(Leaky):
+    sizes: Any = dataclasses.field(default_factory=list)
+
+
+def test_a_right_cell_passes():
+    check_cell(Leaky())
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (NarrowsItsState(), "a step keeps shapes and dtypes of the state"),
+        (MixesRows(), "unroll with a batch and resets disagrees"),
+        (TakesARoot(), "disagrees"),
+        (NotHashable(), "a cell is hashable"),
+        (lj.LSTM, "check_cell: cell must be a cell, not its class"),
+        (lj.ConvLSTM((4, 2), 2, kernel_size=3), "pass an input as x="),
+    ],
+)
+def test_a_wrong_cell_is_found(cell, message):
+    with pytest.raises((AssertionError, TypeError), match=message):
+        check_cell(cell)
+
+
+def test_a_cell_without_forward_mode_is_found():
+    with pytest.raises(TypeError, match="forward-mode"):
+        check_cell(RefusesForwardMode())

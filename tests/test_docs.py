@@ -1,0 +1,49 @@
+"""The pages of the documentation do what they say."""
+
+import ast
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import lstm_jax as lj
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_blocks_run_one_after_the_other(page):
+    names = {"__name__": page.stem}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        exec(compile(code, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_and_links_exist(page):
+    text = page.read_text()
+    for link in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert (DOCS / link).exists(), link
+    for file in re.findall(r"`((?:lstm_jax|experiments|tests)/[\w/]+\.py)`", text):
+        assert (DOCS.parent / file).exists(), file
+
+
+def temporaries(T, remat):
+    """MiB that the gradient of the page's loss takes besides its inputs and results."""
+    cell = lj.LSTM(256, 256)
+    params = jax.eval_shape(cell.init, jax.random.key(0))
+    xs = jax.ShapeDtypeStruct((T, 32, 256), jnp.float32)
+    gradient = jax.grad(lambda p, xs: lj.unroll(cell, p, xs, remat=remat)[0].h.sum())
+    compiled = jax.jit(gradient).lower(params, xs).compile()
+    return compiled.memory_analysis().temp_size_in_bytes / 2**20
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the table was measured on a CPU")
+def test_the_memory_of_a_gradient_is_as_in_the_table():
+    rows = re.findall(r"^\| (\d+) \| (\S+) \| ([\d.]+) \|$", (DOCS / "memory.md").read_text(), re.M)
+    assert len(rows) == 10
+    for T, remat, mib in rows:
+        measured = temporaries(int(T), ast.literal_eval(remat))
+        assert measured == pytest.approx(float(mib), rel=0.2), (T, remat)

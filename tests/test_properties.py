@@ -1,0 +1,97 @@
+"""Anything drawn at random: cells, transforms, lengths, masks, resets, chunks, dtypes.
+
+All of it is held to one slow reference, a Python loop over single steps in float64: outputs, final
+states, and the gradients of parameters, inputs and state.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import lstm_jax as lj
+from lstm_jax.testing import weighed
+from tests import drawn
+
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+def fast(case, params, xs, state):
+    ragged = {"lengths": case.lengths} if case.lengths is not None else {"mask": case.mask}
+    return lj.unroll(
+        case.cell, params, xs, state, **ragged, reset=case.reset, key=case.key, **case.options
+    )
+
+
+def with_gradients(run):
+    def of(params, xs, state):
+        given = run(params, xs, state)
+        return weighed(given), given
+
+    def both(*arguments):
+        (_, given), grads = jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True)(*arguments)
+        return given, grads
+
+    return both
+
+
+def spoilt(case, xs):
+    """NaN wherever nothing should look."""
+    if case.mask is None:
+        return xs
+    here = jnp.asarray(case.mask)[..., None]
+    return jnp.where(here, xs, jnp.asarray(jnp.nan, xs.dtype))
+
+
+def assert_agree(case, got, wanted, tolerance):
+    assert jax.tree.structure(got) == jax.tree.structure(wanted)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(wanted), strict=True
+    ):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        assert a.shape == b.shape
+        scale = max(1.0, np.max(np.abs(b), initial=0.0))
+        error = np.max(np.abs(a - b), initial=0.0) / scale
+        assert error <= tolerance, f"{jax.tree_util.keystr(path)}: {error} in {case}"
+
+
+def agrees(case):
+    with jax.enable_x64(True):
+        params, xs, state = drawn.numbers(case)
+        run = jax.jit(
+            with_gradients(lambda *arguments: fast(case, *arguments)), compiler_options=QUICK
+        )
+        got = run(params, spoilt(case, xs), state)
+        wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, xs, state))
+        wanted = with_gradients(lambda *arguments: drawn.slow(case, *arguments))(*wide)
+        eps = float(jnp.finfo(case.dtype).eps)
+        assert_agree(case, got, wanted, 1e4 * eps if case.dtype == jnp.float64 else 60 * eps)
+        if case.mask is not None:
+            assert not np.any(np.asarray(got[1][1])[~case.mask]), "the gradient of padding is zero"
+
+
+@settings(max_examples=20)
+@given(case=drawn.cases())
+def test_unroll_is_a_loop_over_single_steps(case):
+    agrees(case)
+
+
+@settings(max_examples=8)
+@given(case=drawn.cases(dtypes=(jnp.float32, jnp.bfloat16, jnp.float16)))
+def test_in_lower_precision_too(case):
+    agrees(case)
+
+
+@pytest.mark.slow
+@settings(max_examples=200)
+@given(case=drawn.cases())
+def test_unroll_is_a_loop_over_single_steps_in_many_cases(case):
+    agrees(case)
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(case=drawn.cases(dtypes=(jnp.float32, jnp.bfloat16, jnp.float16)))
+def test_in_lower_precision_too_in_many_cases(case):
+    agrees(case)
