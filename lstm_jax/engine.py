@@ -89,8 +89,7 @@ class Run:
           ``(final, outputs, states)``, the last with leaves ``[T + 1, ...]``, or None.
         """
         run = self._opposite() if opposite else self
-        may_be_parallel = run.implementation != "scan" and run.remat is None
-        if needs_sequence(cell) or (may_be_parallel and takes_sequence(cell)):
+        if needs_sequence(cell) or (run._prefers_parallel() and takes_sequence(cell)):
             if isinstance(cell, Transform):
                 return run._through(cell, params, xs, state, key)
             return run._in_parallel(cell, params, xs, state)
@@ -124,8 +123,9 @@ class Run:
 
     def safe(self, xs: PyTree) -> PyTree:
         """The inputs with zeros at masked steps."""
-        seen_as_they_are = self.valid is None or self.safe_inputs
-        return xs if seen_as_they_are else zero_elsewhere(self.valid, xs)
+        if self.valid is None or self.safe_inputs:
+            return xs
+        return zero_elsewhere(self.valid, xs)
 
     def _through(
         self, cell: Transform, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
@@ -181,6 +181,12 @@ class Run:
             Inputs(xs, self.valid, self.reset, times),
             Carry(state),
         )
+
+    def _prefers_parallel(self) -> bool:
+        if self.implementation is None:
+            # About log T passes over memory: on a CPU, measured slower than the loop.
+            return self.remat is None and jax.default_backend() != "cpu"
+        return self.remat is None and self.implementation == "parallel"
 
     def _opposite(self) -> "Run":
         reset = self.reset
@@ -259,8 +265,8 @@ def prepare(
     bound = bind(cell, params, key)
     if isinstance(cell, BareStep):
         cell = dataclasses.replace(cell, own=state)
-    elif state is None:
-        like, axes = jax.tree.leaves(x_1)[0], len(rows or ())
+    elif state is None and rows is not None:
+        like, axes = jax.tree.leaves(x_1)[0], len(rows)
         state = jax.tree.map(lambda leaf: split_like(leaf, like, axes), start(cell, bound, rows))
     return run, cell, bound, state
 

@@ -103,7 +103,7 @@ def tbptt(
     )
     if needs_sequence(cell_):
         raise TypeError(f"tbptt: cell must go step by step; got {cell_}, which needs its sequence")
-    T = run.times.shape[0]
+    T, xs = run.times.shape[0], jax.tree.map(jnp.asarray, xs)
     if T == 0:
         final, outputs, _ = run(cell_, params, xs, state, key)
         return final, outputs
@@ -142,7 +142,7 @@ def tbptt(
         final, outputs, _ = windowed(
             cell_, params, jax.tree.map(lambda leaf: leaf[at], xs), begin, key
         )
-        if holds:
+        if holds and valid is not None:
             before = jax.tree.map(lambda leaf: leaf[jnp.maximum(first, 1) - 1], shown)
             before = jax.tree.map(lambda a, b: jnp.where(first <= 0, a, b), first_shown, before)
             outputs = held(valid, outputs, before, reverse=False)

@@ -106,7 +106,8 @@ def unroll(
         sqrt(T), memory grows as sqrt(T). Never changes values.
       unroll: steps per iteration of the compiled loop; changes speed, never values.
       implementation: ``"scan"`` runs one step after the other; ``"parallel"`` all at once, for
-        cells that are linear in their state. None takes the best that applies.
+        cells that are linear in their state and without `remat`, and falls back to the scan for
+        others. None takes the best that applies: in parallel where it can, except on a CPU.
       key: typed random key, for cells that draw random numbers; without one they draw none.
       start: index of the first step, which the random numbers of a step depend on.
       return_states: whether to give all states as well.

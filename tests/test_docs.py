@@ -30,6 +30,32 @@ def test_files_and_links_exist(page):
         assert (DOCS.parent / file).exists(), file
 
 
+FEATURES = (DOCS / "features.md").read_text()
+ROWS = re.findall(r"^\| ([^|]+?) \| `([^|]+?)` \|(.*)\|$", FEATURES, re.M)
+
+
+@pytest.fixture(scope="module")
+def prelude():
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", FEATURES, re.S)[1], names)
+    return names
+
+
+@pytest.mark.parametrize(("feature", "code"), [row[:2] for row in ROWS], ids=lambda part: part)
+def test_a_features_line_of_code_runs(feature, code, prelude):
+    exec(code, dict(prelude))
+
+
+def test_every_public_name_is_among_the_features():
+    code = " ".join(row[1] for row in ROWS) + FEATURES
+    types = re.compile(
+        r"(Params|State|Gates)$|^(Cell|Trace|Directions|Noise|Transform|StateTransform)$"
+    )
+    named = {name for name in lj.__all__ if not types.search(name)}
+    single = {"lstm_init", "lstm_step", "lstm_gates"}  # the LSTM as plain functions: the README
+    assert {name for name in named - single if f"lj.{name}" not in code} == set()
+
+
 def temporaries(T, remat):
     """MiB that the gradient of the page's loss takes besides its inputs and results."""
     cell = lj.LSTM(256, 256)

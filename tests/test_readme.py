@@ -31,15 +31,15 @@ QUICK = shlex.split(
 )
 
 
-@pytest.mark.parametrize("code", PYTHON)
-def test_python_blocks_run_and_print_what_they_say(code):
-    """A comment after a line, ``# -> value``, is what the expression on the line gives."""
-    if ">>>" in code:
-        test = doctest.DocTestParser().get_doctest(code, {}, "README", None, 0)
-        assert not doctest.DocTestRunner().run(test).failed
-        return
-    with contextlib.redirect_stdout(io.StringIO()):
-        exec(compile(code, "README.md", "exec"), {})
+def test_python_blocks_run_one_after_the_other_and_print_what_they_say():
+    names = {}
+    for code in PYTHON:
+        if ">>>" in code:
+            test = doctest.DocTestParser().get_doctest(code, names, "README", None, 0)
+            assert not doctest.DocTestRunner().run(test).failed
+        else:
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(code, "README.md", "exec"), names)
 
 
 def test_there_is_python_and_shell_to_test():
