@@ -1,5 +1,6 @@
 """Cells, sequences and options drawn at random, and the one slow reference they are held to."""
 
+import functools
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstm_jax as lj
+from lstm_jax.testing import loop, quick_jit
 from lstm_jax.transforms.noise import Noise
 from lstm_jax.transforms.transform import apply, bind, rest, start
 
@@ -129,9 +131,9 @@ def numbers(case: Case) -> tuple[Any, Any, Any]:
     params = case.cell.init(k_params)
     size = lj_input(case.cell)
     xs = jax.random.normal(k_xs, (case.T, *case.batch, size), jnp.float32).astype(case.dtype)
-    before = jax.random.normal(k_state, (2, *case.batch, size), jnp.float32).astype(case.dtype)
-    state, _ = lj.unroll(case.cell, params, before)
-    return params, xs, state
+    before = jax.random.normal(k_state, (*case.batch, size), jnp.float32).astype(case.dtype)
+    state = start(case.cell, params, case.batch)
+    return params, xs, quick_jit(functools.partial(apply, case.cell))(params, state, before)[0]
 
 
 def slow(case: Case, params: Any, xs: Any, state: Any) -> tuple[Any, Any]:
@@ -139,45 +141,28 @@ def slow(case: Case, params: Any, xs: Any, state: Any) -> tuple[Any, Any]:
     as the rows share a mask of dropout.
     """
     every = np.ones((case.T, *case.batch), bool) if case.mask is None else case.mask
-    params = bind(case.cell, params, case.key)
-    rows = [()] if case.key is not None else list(np.ndindex(*case.batch))
     if case.key is None:
-        results = [_by_row(case, every, params, xs, state, row) for row in rows]
-        finals, outputs = zip(*results, strict=True)
-        final = jax.tree.map(lambda *a: _batched(a, case.batch, 0), *finals)
-        return final, _batched(outputs, case.batch, 1)
-    return _all_rows(case, every, params, xs, state)
-
-
-def _batched(leaves: Any, batch: tuple[int, ...], axis: int) -> Any:
-    stacked = jnp.stack(leaves, axis)
-    return stacked.reshape(*stacked.shape[:axis], *batch, *stacked.shape[axis + 1 :])
+        reverse, padding = case.options["reverse"], case.options["padding"]
+        return loop(
+            case.cell,
+            params,
+            xs,
+            state,
+            mask=every,
+            reset=case.reset,
+            reverse=reverse,
+            padding=padding,
+        )
+    return _all_rows(case, every, bind(case.cell, params, case.key), xs, state)
 
 
 def _order(case: Case) -> Any:
     return range(case.T - 1, -1, -1) if case.options["reverse"] else range(case.T)
 
 
-def _by_row(case: Case, every: Any, params: Any, xs: Any, state: Any, row: Any) -> Any:
-    """Only the steps of this row that are there, one after the other."""
-    s = jax.tree.map(lambda leaf: leaf[row], state)
-    nothing = jnp.zeros_like(xs[(0, *row)])
-    held, shown = rest(case.cell, s, nothing), {}
-    for t in _order(case):
-        at = (t, *row)
-        if every[at]:
-            if case.reset is not None and case.reset[at]:
-                s = _like(start(case.cell, params, ()), s)
-            s, held = apply(case.cell, params, s, xs[at])
-            shown[t] = held
-        else:
-            shown[t] = _padded(case, held, lambda s=s: apply(case.cell, params, s, nothing)[1])
-    return s, jnp.stack([shown[t] for t in range(case.T)])
-
-
 def _all_rows(case: Case, every: Any, params: Any, xs: Any, state: Any) -> Any:
     """All rows of a step at once; each keeps of it what is its own."""
-    nothing = jnp.zeros_like(xs[0])
+    nothing, step = jnp.zeros_like(xs[0]), jax.jit(functools.partial(apply, case.cell))
     held, shown = rest(case.cell, state, nothing), {}
     for t in _order(case):
         here = jnp.asarray(every[t])
@@ -186,7 +171,7 @@ def _all_rows(case: Case, every: Any, params: Any, xs: Any, state: Any) -> Any:
             state = _rows(jnp.asarray(case.reset[t] & every[t]), own, state)
         noise = Noise(case.key, jnp.asarray(t, jnp.int32))
         x_t = _rows(here, xs[t], nothing)
-        new, y = apply(case.cell, params, state, x_t, noise)
+        new, y = step(params, state, x_t, noise)
         shown[t] = _rows(here, y, _padded(case, held, lambda y=y: y))
         held = _rows(here, y, held)
         state = _rows(here, new, state)

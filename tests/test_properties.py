@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 import lstm_jax as lj
-from lstm_jax.testing import weighed
+from lstm_jax.testing import quick_jit, weighed
 from tests import drawn
-
-QUICK = {"xla_backend_optimization_level": 0}
 
 
 def fast(case, params, xs, state):
@@ -59,9 +57,7 @@ def assert_agree(case, got, wanted, tolerance):
 def agrees(case):
     with jax.enable_x64(True):
         params, xs, state = drawn.numbers(case)
-        run = jax.jit(
-            with_gradients(lambda *arguments: fast(case, *arguments)), compiler_options=QUICK
-        )
+        run = quick_jit(with_gradients(lambda *arguments: fast(case, *arguments)))
         got = run(params, spoilt(case, xs), state)
         wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, xs, state))
         wanted = with_gradients(lambda *arguments: drawn.slow(case, *arguments))(*wide)
@@ -71,27 +67,27 @@ def agrees(case):
             assert not np.any(np.asarray(got[1][1])[~case.mask]), "the gradient of padding is zero"
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(case=drawn.cases())
 def test_unroll_is_a_loop_over_single_steps(case):
     agrees(case)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(case=drawn.cases(dtypes=(jnp.float32, jnp.bfloat16, jnp.float16)))
 def test_in_lower_precision_too(case):
     agrees(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@settings(max_examples=150)
 @given(case=drawn.cases())
 def test_unroll_is_a_loop_over_single_steps_in_many_cases(case):
     agrees(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(case=drawn.cases(dtypes=(jnp.float32, jnp.bfloat16, jnp.float16)))
 def test_in_lower_precision_too_in_many_cases(case):
     agrees(case)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax.nn import initializers as jax_initializers
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from lstm_jax.types import DType, Initializer, PRNGKey, wider
 
@@ -89,7 +89,7 @@ def orthogonal(
     >>> bool(jnp.allclose(kernel @ kernel.T, jnp.eye(5), atol=1e-5))
     True
     """
-    return _rounded(jax_initializers.orthogonal(), key, shape, dtype)
+    return _rounded(_orthogonal, key, shape, dtype)
 
 
 def orthogonal_per_gate(
@@ -127,21 +127,8 @@ def orthogonal_per_gate(
         )
     hidden_size, width = shape
     keys = jax.random.split(key, width // hidden_size)
-    blocks = _rounded(_orthogonal_squares, keys, (hidden_size, hidden_size), dtype)
+    blocks = jax.vmap(lambda key: orthogonal(key, (hidden_size, hidden_size), dtype))(keys)
     return jnp.moveaxis(blocks, 0, 1).reshape(shape)
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _orthogonal_squares(
-    keys: Key[Array, " k"], shape: Sequence[int], dtype: DType
-) -> Float[Array, "k H H"]:
-    """An orthogonal block for each key, one after the other.
-
-    On a CPU, XLA can lock up when it runs batched QRs side by side, as those of four gates would
-    in a `vmap` over seeds.
-    """
-    draw = jax_initializers.orthogonal()
-    return jax.lax.map(lambda key: draw(key, tuple(shape), dtype), keys)
 
 
 @dataclass(frozen=True)
@@ -233,6 +220,17 @@ class TruncatedNormal:
             return float(self.stddev) * normal
 
         return _rounded(draw, key, shape, dtype)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _orthogonal(key: PRNGKey, shape: Sequence[int], dtype: DType) -> Float[Array, "..."]:
+    """An orthogonal draw; a `vmap` of it draws one after the other.
+
+    On a CPU, XLA can lock up when it runs batched QRs side by side, as those of several gates or
+    layers would be in a `vmap` over seeds.
+    """
+    draw = jax_initializers.orthogonal()
+    return jax.custom_batching.sequential_vmap(lambda key: draw(key, shape, dtype))(key)
 
 
 def _rounded(

@@ -10,8 +10,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lstm_jax.tbptt import tbptt
-from lstm_jax.testing.loop import loop, weighed
-from lstm_jax.testing.problem import ROWS, Problem, T, jit
+from lstm_jax.testing.loop import loop, quick_jit, weighed
+from lstm_jax.testing.problem import ROWS, Problem, T
 from lstm_jax.transforms.transform import apply, needs_sequence, start
 from lstm_jax.transforms.transform import check_cell as check_is_cell
 from lstm_jax.types import PRNGKey, PyTree
@@ -41,7 +41,7 @@ def check_cell(cell: Any, *, x: PyTree = None, key: PRNGKey | None = None) -> No
       Hughes (2000), *QuickCheck* (say what holds, draw the cases).
 
     >>> import lstm_jax as lj
-    >>> check_cell(lj.LSTM(2, 3))
+    >>> check_cell(lj.TanhRNN(1, 2))
     """
     key = jax.random.key(0) if key is None else key
     check_is_cell("check_cell", cell)
@@ -125,7 +125,7 @@ def _check_loop(problem: Problem) -> None:
 
 def _check_padding(problem: Problem) -> None:
     for name, mask in _masks()[1:]:
-        run = jit(problem.with_gradients(problem.unrolled(mask=mask)))
+        run = quick_jit(problem.with_gradients(problem.unrolled(mask=mask)))
 
         def spoilt(leaf: jax.Array, mask: np.ndarray = mask) -> jax.Array:
             there = mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim))
@@ -166,7 +166,7 @@ def _check_chunks(problem: Problem) -> None:
 def _check_transformations(problem: Problem) -> None:
     run = problem.unrolled()
     both = problem.with_gradients(run)
-    plain = jit(both)
+    plain = quick_jit(both)
     params, xs, state = problem.params, problem.xs, problem.state
     wanted = plain(params, xs, state)
     problem.same("no jit", run(params, xs, state), wanted[0])
@@ -179,12 +179,12 @@ def _check_transformations(problem: Problem) -> None:
         return jax.tree.map(lambda leaf: leaf * (1 + k / 8), params)
 
     members = jax.tree.map(lambda *leaves: jnp.stack(leaves), scaled(0), scaled(1))
-    ensemble = jit(jax.vmap(both, in_axes=(0, None, None)))(members, xs, state)
+    ensemble = quick_jit(jax.vmap(both, in_axes=(0, None, None)))(members, xs, state)
     for k in range(2):
         problem.same("vmap over params", row(ensemble, k), plain(scaled(k), xs, state))
 
-    alone = jit(both)
-    each = jit(jax.vmap(both, in_axes=(None, 1, 0)))(params, xs, state)
+    alone = quick_jit(both)
+    each = quick_jit(jax.vmap(both, in_axes=(None, 1, 0)))(params, xs, state)
     for k in range(ROWS):
         single = alone(params, row(xs, k, 1), row(state, k))
         problem.same("per-example gradients", row(each, k), single)
@@ -211,7 +211,7 @@ def _check_transformations(problem: Problem) -> None:
         second = jax.grad(slope)(params)
         return (along(params), slope(params)), second
 
-    got, wanted = jit(forward)(params), jit(reverse)(params)
+    got, wanted = quick_jit(forward)(params), quick_jit(reverse)(params)
     problem.same("forward mode", got[0], wanted[0])
     problem.same("second derivatives, forward over reverse", got[1], wanted[1])
 
@@ -222,7 +222,7 @@ def _check_devices(problem: Problem) -> None:
         return
     mesh = jax.make_mesh((2,), ("batch",), (jax.sharding.AxisType.Auto,), devices=devices)
     two = jax.tree.map(lambda a: a[:, :2], problem.xs), jax.tree.map(lambda a: a[:2], problem.state)
-    run = jit(problem.unrolled())
+    run = quick_jit(problem.unrolled())
     on_one = run(problem.params, *two)
     split_xs = jax.device_put(two[0], NamedSharding(mesh, PartitionSpec(None, "batch")))
     split_state = jax.device_put(two[1], NamedSharding(mesh, PartitionSpec("batch")))

@@ -1,5 +1,6 @@
 """A cell with numbers to run it on, and what it takes to compare two ways of running it."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.testing.loop import weighed
+from lstm_jax.testing.loop import quick_jit, weighed
 from lstm_jax.transforms.transform import start
 from lstm_jax.types import PRNGKey, PyTree
 from lstm_jax.unroll import unroll
@@ -26,7 +27,7 @@ class Problem:
         # A state that the cell can be in: random ones may not be (a normaliser below zero, say).
         before = self._drawn(k_state, x, (2, ROWS))
         at_rest = wide(start(cell, self.params, (ROWS,)))
-        self.state, _ = unroll(cell, self.params, before, at_rest)
+        self.state, _ = quick_jit(functools.partial(unroll, cell))(self.params, before, at_rest)
         self.tolerance = max(
             1e3 * float(jnp.finfo(leaf.dtype).eps)
             for leaf in jax.tree.leaves((self.state, self.params))
@@ -51,7 +52,7 @@ class Problem:
 
     def results(self, run: Callable[..., Any]) -> PyTree:
         """What a run gives, and the gradients of that, `weighed`."""
-        return jit(self.with_gradients(run))(self.params, self.xs, self.state)
+        return quick_jit(self.with_gradients(run))(self.params, self.xs, self.state)
 
     def with_gradients(self, run: Callable[..., Any]) -> Callable[..., Any]:
         """A function that gives what a run gives, and the gradients of that, `weighed`."""
@@ -90,12 +91,6 @@ class Problem:
             assert close, (
                 f"{self.cell}: {what} disagrees at {jax.tree_util.keystr(path)}:\n{a}\nwanted:\n{b}"
             )
-
-
-def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`jax.jit` that compiles in a hurry, as every program here runs once or twice."""
-    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    return jax.jit(function, compiler_options=quick)
 
 
 def wide(tree: PyTree) -> PyTree:
