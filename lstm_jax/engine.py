@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from lstm_jax import kernels
 from lstm_jax.kernels import PADDINGS, Apply, Body, Carry, Emit, Inputs, Operands, Padding, Remat
-from lstm_jax.kernels.carry import as_carry, check_rows, first_input
+from lstm_jax.kernels.carry import as_carry, at_rest, check_rows, first_input
 from lstm_jax.ragged import check_reset, held, opposite_resets, valid_steps, zero_elsewhere
 from lstm_jax.split import split_like
 from lstm_jax.transforms.noise import Noise
@@ -22,7 +22,6 @@ from lstm_jax.transforms.transform import (
     bind,
     check_cell,
     needs_sequence,
-    rest,
     start,
     takes_sequence,
 )
@@ -167,12 +166,12 @@ class Run:
             rows = (self.reset if self.valid is None else self.valid).shape[1:]  # pyright: ignore[reportOptionalMemberAccess]
             check_rows(self.function, rows, xs=x_1, state=state)
             if self.reset is not None:
-                own = start(cell, params, rows)
+                own = jax.tree.leaves(start(cell, params, rows))
                 initial = jax.tree.unflatten(
                     jax.tree.structure(state),
                     [
                         split_like(jnp.asarray(a, b.dtype), jax.typeof(b))
-                        for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(state), strict=True)
+                        for a, b in zip(own, jax.tree.leaves(state), strict=True)
                     ],
                 )
         times = None if key is None else self.times
@@ -345,22 +344,6 @@ def _is_value(cell: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def at_rest(cell: Any, state: PyTree, x_1: PyTree, like: PyTree) -> PyTree:
-    """What is shown before the first step that is there, where padding holds what was shown.
-
-    Args:
-      cell: any cell.
-      state: state before the first step.
-      x_1: types of an input.
-      like: types of what is shown.
-
-    Returns:
-      What is shown of the state, split over devices as `like`.
-    """
-    shown = rest(cell, state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), x_1))
-    return jax.tree.map(lambda y, of: split_like(jnp.asarray(y, of.dtype), of), shown, like)
 
 
 def _check_options(run: Run) -> None:

@@ -1,11 +1,14 @@
 """Inputs and a state as a loop wants them: checked, and split over devices as they will go on."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from lstm_jax.kernels.body import Apply
 from lstm_jax.split import split_like
 from lstm_jax.transforms.noise import Noise
+from lstm_jax.transforms.transform import rest
 from lstm_jax.types import PyTree
 
 
@@ -52,6 +55,22 @@ def as_carry(
             )
     leaves = map(split_like, old_leaves, new_leaves)
     return jax.tree.unflatten(jax.tree.structure(new), leaves)
+
+
+def at_rest(cell: Any, state: PyTree, x_1: PyTree, like: PyTree) -> PyTree:
+    """What is shown before the first step that is there, where padding holds what was shown.
+
+    Args:
+      cell: any cell.
+      state: state before the first step.
+      x_1: types of an input.
+      like: types of what is shown.
+
+    Returns:
+      What is shown of the state, split over devices as `like`.
+    """
+    shown = rest(cell, state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), x_1))
+    return jax.tree.map(lambda y, of: split_like(jnp.asarray(y, of.dtype), of), shown, like)
 
 
 def check_rows(function: str, rows: tuple[int, ...], **trees: PyTree) -> None:

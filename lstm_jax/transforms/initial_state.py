@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from lstm_jax.transforms.noise import Noise, child_key, child_noise
 from lstm_jax.transforms.transform import (
     AnyCell,
-    RunSequence,
-    Transform,
-    apply,
+    StateTransform,
     bind,
     check_cell,
     gates,
+    over_single_cells,
     start,
+    step,
 )
 from lstm_jax.types import PRNGKey, PyTree
 
@@ -39,10 +39,10 @@ def learned_initial_state(cell: AnyCell) -> AnyCell:
     Resets return to it as well, so every reset sends it a gradient.
 
     Args:
-      cell: any cell.
+      cell: any cell; in one that is made of several, each learns its own.
 
     Returns:
-      A cell with the state of `cell`, and `LearnedParams`.
+      A cell with the state of `cell`, and `LearnedParams` for each single cell.
 
     Raises:
       TypeError: when `cell` is no cell.
@@ -59,12 +59,12 @@ def learned_initial_state(cell: AnyCell) -> AnyCell:
     ((5,), True)
     """
     check_cell("learned_initial_state", cell)
-    return LearnedInitialState(cell)
+    return over_single_cells(cell, LearnedInitialState)
 
 
 @dataclass(frozen=True, repr=False)
-class LearnedInitialState(Transform):
-    """What `learned_initial_state` gives."""
+class LearnedInitialState(StateTransform):
+    """What `learned_initial_state` gives, for a single cell."""
 
     cell: AnyCell
 
@@ -90,11 +90,11 @@ class LearnedInitialState(Transform):
             lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)), params.state
         )
 
-    def apply(
+    def step(
         self, params: LearnedParams, state: PyTree, x: PyTree, noise: Noise | None = None
-    ) -> tuple[PyTree, PyTree]:
+    ) -> PyTree:
         """Advance one time step."""
-        return apply(self.cell, params.cell, state, x, child_noise(noise))
+        return step(self.cell, params.cell, state, x, child_noise(noise))
 
     def gates(
         self, params: LearnedParams, state: PyTree, x: PyTree, noise: Noise | None = None
@@ -106,14 +106,3 @@ class LearnedInitialState(Transform):
         """The parameters for one sequence, where they depend on random numbers."""
         bound = bind(self.cell, params.cell, child_key(key, 0))
         return LearnedParams(bound, params.state)
-
-    def run(
-        self,
-        run: RunSequence,
-        params: LearnedParams,
-        xs: PyTree,
-        state: PyTree,
-        key: PRNGKey | None,
-    ) -> tuple[PyTree, PyTree, PyTree]:
-        """Run the cell over the whole sequence."""
-        return run(self.cell, params.cell, xs, state, child_key(key, 0))
