@@ -15,6 +15,7 @@ from lstm_jax.transforms.transform import (
     Transform,
     bind,
     check_cell,
+    input_size,
     output_size,
     rest,
     start,
@@ -82,6 +83,11 @@ def bidirectional(
         check_cell("bidirectional", cell)
     if merge not in _MERGES:
         raise ValueError(f"bidirectional: merge must be one of {(*_MERGES,)}; got {merge!r}")
+    reads = input_size(forward), input_size(backward)
+    if None not in reads and reads[0] != reads[1]:
+        raise ValueError(
+            f"bidirectional: both cells must read the same inputs; got input sizes {reads}"
+        )
     sizes = output_size(forward), output_size(backward)
     if merge not in ("concat", "none") and sizes[0] != sizes[1]:
         raise ValueError(

@@ -357,7 +357,8 @@ def _check_options(run: Run) -> None:
             f" {run.implementation!r}"
         )
     remat = run.remat
-    if not (remat is None or remat == "step" or (isinstance(remat, int) and remat >= 1)):
+    steps = isinstance(remat, int) and not isinstance(remat, bool) and remat >= 1
+    if not (remat is None or remat == "step" or steps):
         raise ValueError(
             f'{run.function}: remat must be None, "step" or a number of steps of at least 1; got'
             f" {remat!r}"

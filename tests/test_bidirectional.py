@@ -285,6 +285,19 @@ def test_is_a_value():
             "bidirectional: cell must have init, initial_state and step; got function",
         ),
         (
+            lambda: lj.bidirectional(lj.LSTM(3, 5), lj.LSTM(4, 5)),
+            ValueError,
+            "bidirectional: both cells must read the same inputs; got input sizes (3, 4)",
+        ),
+        (
+            lambda: lj.unroll(
+                lj.residual(lj.bidirectional(Sum(), merge="none")), lj.Directions((), ()), XS
+            ),
+            TypeError,
+            "residual: cell must show one array; Bidirectional(forward=Sum(begin=0.0, input_size=1)"
+            ", backward=Sum(begin=0.0, input_size=1), merge='none') shows PyTreeDef((*, *))",
+        ),
+        (
             lambda: lj.bidirectional(Sum()).step((), lj.Directions((0.0,), (0.0,)), 0.0),
             TypeError,
             "bidirectional: there is no single step, as one direction starts at the end; use"

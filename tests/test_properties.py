@@ -15,6 +15,10 @@ from lstm_jax.testing import quick_jit, weighed
 from tests import drawn
 
 
+# Layer norm of a single unit divides by sqrt(1e-5), and so makes rounding 316 times larger.
+LOOSE = 400
+
+
 def fast(case, params, xs, state):
     ragged = {"lengths": case.lengths} if case.lengths is not None else {"mask": case.mask}
     return lj.unroll(
@@ -62,7 +66,7 @@ def agrees(case):
         wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, xs, state))
         wanted = with_gradients(lambda *arguments: drawn.slow(case, *arguments))(*wide)
         eps = float(jnp.finfo(case.dtype).eps)
-        assert_agree(case, got, wanted, 1e4 * eps if case.dtype == jnp.float64 else 60 * eps)
+        assert_agree(case, got, wanted, 1e4 * eps if case.dtype == jnp.float64 else LOOSE * eps)
         if case.mask is not None:
             assert not np.any(np.asarray(got[1][1])[~case.mask]), "the gradient of padding is zero"
 

@@ -282,6 +282,11 @@ H5 = jnp.zeros((2, 5))
     ("arguments", "error", "message"),
     [
         ({"unroll": 0}, ValueError, "unroll: unroll must be at least 1; got 0"),
+        ({"remat": True}, ValueError, 'unroll: remat must be None, "step" or a number .*got True'),
+        ({"remat": 0}, ValueError, 'unroll: remat must be None, "step" or a number .*got 0'),
+        ({"padding": "none"}, ValueError, "unroll: padding must be one of .*got 'none'"),
+        ({"implementation": "gpu"}, ValueError, "unroll: implementation must be .*got 'gpu'"),
+        ({"key": 0}, TypeError, r"unroll: key must be made by jax\.random\.key; got 0"),
         ({"xs": ()}, ValueError, "unroll: xs must hold at least one array"),
         ({"xs": 1.0}, ValueError, r"unroll: xs must have time as axis 0.*\[\(\)\]"),
         ({"xs": (ZEROS, ZEROS[1:])}, ValueError, "unroll: the arrays in xs differ in length T"),
