@@ -14,7 +14,6 @@ import lstm_jax as lj
 from lstm_jax.testing import quick_jit, weighed
 from tests import drawn
 
-
 # Layer norm of a single unit divides by sqrt(1e-5), and so makes rounding 316 times larger.
 LOOSE = 400
 
