@@ -1,5 +1,6 @@
 """What a person wants to look at: the gates over time, and how far back a gradient reaches."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -10,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.engine import prepare
+from lstm_jax.kernels.carry import as_carry, first_input
 from lstm_jax.transforms.noise import Noise
 from lstm_jax.transforms.transform import (
     Transform,
@@ -170,6 +172,9 @@ def gradient_flow(
         raise TypeError(
             f"gradient_flow: cell must go step by step; got {cell}, which needs its sequence"
         )
+    step = functools.partial(apply, cell)
+    x_1 = first_input("gradient_flow", xs)
+    state = as_carry("gradient_flow", step, params, state, x_1, None)
     length = run.times.shape[0]
     nudges = jax.tree.map(lambda s: jnp.zeros((length, *s.shape), s.dtype), state)
 

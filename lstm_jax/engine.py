@@ -13,7 +13,7 @@ from lstm_jax.kernels import PADDINGS, Apply, Body, Carry, Emit, Inputs, Operand
 from lstm_jax.kernels.carry import as_carry, at_rest, check_rows, first_input
 from lstm_jax.ragged import check_reset, held, opposite_resets, valid_steps, zero_elsewhere
 from lstm_jax.split import split_like
-from lstm_jax.transforms.noise import Noise
+from lstm_jax.transforms.noise import Noise, check_key
 from lstm_jax.transforms.transform import (
     AnyCell,
     Transform,
@@ -243,10 +243,10 @@ def prepare(
     rows = None if isinstance(cell, BareStep) else batch_shape(cell, x_1)
     if rows is None and state is None:
         raise TypeError(f"{function}: a bare step function needs `state`; got None")
-    if key is not None and not (
-        hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    ):
-        raise TypeError(f"{function}: key must be made by jax.random.key; got {key!r}")
+    check_key(function, key)
+    first = jnp.asarray(start_time)
+    if first.ndim or not jnp.issubdtype(first.dtype, jnp.integer):
+        raise TypeError(f"{function}: start must be an integer; got {start_time!r}")
     valid = valid_steps(function, T, rows, lengths, mask)
     reset = check_reset(function, T, rows, reset)
     if valid is not None and reset is not None and valid.shape != reset.shape:
@@ -258,7 +258,7 @@ def prepare(
         valid, reset = (
             None if given is None else split_like(given, like) for given in (valid, reset)
         )
-    times = jnp.asarray(start_time, jnp.int32) + jnp.arange(T, dtype=jnp.int32)
+    times = first.astype(jnp.int32) + jnp.arange(T, dtype=jnp.int32)
     run = Run(function, times, valid, reset, **settings)
     _check_options(run)
     bound = bind(cell, params, key)
@@ -347,6 +347,8 @@ def _is_value(cell: Any) -> bool:
 
 
 def _check_options(run: Run) -> None:
+    if not isinstance(run.unroll, int):
+        raise TypeError(f"{run.function}: unroll must be an integer; got {run.unroll!r}")
     if run.unroll < 1:
         raise ValueError(f"{run.function}: unroll must be at least 1; got {run.unroll}")
     if run.padding not in PADDINGS:

@@ -1,5 +1,6 @@
 """Which steps of which rows are there, and where a row starts anew."""
 
+import functools
 from typing import Any
 
 import jax
@@ -163,6 +164,7 @@ def zero_elsewhere(rows: Bool[Array, "..."], tree: PyTree) -> PyTree:
     return where_rows(rows, tree, jax.tree.map(jnp.zeros_like, tree))
 
 
+@functools.partial(jax.jit, static_argnames="reverse")
 def held(valid: Bool[Array, "T ..."], ys: PyTree, first: PyTree, *, reverse: bool) -> PyTree:
     """`ys` where steps are there; elsewhere what was last shown.
 
@@ -187,6 +189,7 @@ def held(valid: Bool[Array, "T ..."], ys: PyTree, first: PyTree, *, reverse: boo
     return lax.scan(step, first, (valid, ys), reverse=reverse)[1]
 
 
+@functools.partial(jax.jit, static_argnames="reverse")
 def opposite_resets(
     reset: Bool[Array, "T ..."], valid: Bool[Array, "T ..."] | None, *, reverse: bool
 ) -> Bool[Array, "T ..."]:

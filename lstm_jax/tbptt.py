@@ -117,7 +117,9 @@ def tbptt(
         if holds
         else None
     )
+    k1 = min(k1, T)
     ends = k1 * np.arange(1, -(-T // k1) + 1)
+    k2 = min(k2, int(ends[-1]))
     steps = ends[:, None] - k2 + np.arange(k2)  # [windows, k2]; some are outside of the sequence
     inside = (steps >= 0) & (steps < T)
     at = np.clip(steps, 0, T - 1)
@@ -152,5 +154,5 @@ def tbptt(
     finals, outputs = jax.vmap(in_window)(*map(jnp.asarray, (at, inside, steps)))
     return (
         jax.tree.map(lambda leaf: leaf[-1], finals),
-        jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:T], outputs),
+        jax.tree.map(lambda leaf: leaf.reshape(ends[-1], *leaf.shape[2:])[:T], outputs),
     )

@@ -77,7 +77,8 @@ class Policy:
     field          what has it                                      when not given
     ============== ================================================ ===========================
     ``param``      parameters, and their gradients summed over time float32
-    ``compute``    both factors of every matrix product             ``param``
+    ``compute``    parameters as a step uses them, and what they    ``param``
+                   multiply
     ``cell_state`` the memory ``c`` (and what goes with it), in      ``compute``, float32 at least
                    which products accumulate and gates are computed
     ``output``     the hidden state ``h``, which layers show        ``compute``

@@ -8,8 +8,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.engine import Implementation, prepare
 from lstm_jax.kernels import Padding, Remat
-from lstm_jax.transforms.noise import Noise
-from lstm_jax.transforms.transform import apply, bind
+from lstm_jax.transforms.noise import Noise, check_key
+from lstm_jax.transforms.transform import apply, batch_shape, bind, check_cell
+from lstm_jax.transforms.transform import start as start_of
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step
 
 
@@ -84,8 +85,9 @@ def unroll(
     **Chunks.** A sequence in two chunks, the second with the final state of the first and with
     `start` at its first step, is the sequence as a whole, random numbers included.
 
-    Outside of `jit`, equal cells share one compilation, while a bare step function is compiled
-    anew at every call, as what it closes over may have changed: `jit` the call.
+    Outside of `jit`, equal cells share one compilation (so a function in a field of a cell must go
+    on doing what it did), while a bare step function is compiled anew at every call, as what it
+    closes over may have changed: `jit` the call.
 
     Args:
       cell: a cell, or a bare step function ``(params, state, x) -> state``.
@@ -161,7 +163,7 @@ def unroll(
 def advance(
     cell: Cell[P, S],
     params: P,
-    state: S,
+    state: S | None,
     x: PyTree,
     *,
     key: PRNGKey | None = None,
@@ -172,7 +174,7 @@ def advance(
     Args:
       cell: any cell that goes step by step.
       params: the cell's parameters.
-      state: ``s_{t-1}``.
+      state: ``s_{t-1}``, or None before the first step: the cell's own, learned or not.
       x: input ``x_t`` ``[..., I]``.
       key: typed random key, for cells that draw random numbers.
       t: index of the step.
@@ -181,7 +183,8 @@ def advance(
       ``(s_t, y_t)``.
 
     Raises:
-      TypeError, ValueError: as the cell's step.
+      TypeError: when `cell` is no cell or has no single step, or `key` is no typed key; otherwise,
+        and ValueError, as the cell's step.
 
     Reference:
       Hochreiter & Schmidhuber (1997), *Long short-term memory*.
@@ -190,9 +193,13 @@ def advance(
     >>> import lstm_jax as lj
     >>> cell = lj.stack(lj.LSTM(3, 5), lj.LSTM(5, 4))
     >>> params = cell.init(jax.random.key(0))
-    >>> state, y = advance(cell, params, cell.initial_state((2,)), jnp.ones((2, 3)))
+    >>> state, y = advance(cell, params, None, jnp.ones((2, 3)))
     >>> y.shape
     (2, 4)
     """
+    check_cell("advance", cell)
+    check_key("advance", key)
+    params = bind(cell, params, key)
+    state = start_of(cell, params, batch_shape(cell, x)) if state is None else state
     noise = None if key is None else Noise(key, jax.numpy.asarray(t, jax.numpy.int32))
-    return apply(cell, bind(cell, params, key), state, x, noise)
+    return apply(cell, params, state, x, noise)

@@ -161,6 +161,7 @@ class GRU(KernelCell):
         x: Float[Array, "... I"],
         *,
         on_candidate: Callable[[jax.Array], jax.Array] = identity,
+        on_recurrent: Callable[[jax.Array], jax.Array] = identity,
     ) -> GRUState:
         """Advance one time step: ``h_t = (1 - z) * n + z * h_{t-1}``.
 
@@ -169,6 +170,7 @@ class GRU(KernelCell):
           state: ``(h_{t-1},)``, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
           on_candidate: applied to ``n`` before it enters the state.
+          on_recurrent: applied to ``h_{t-1}`` where gates and candidate read it.
 
         Returns:
           `GRUState`, ``[..., H]``, with the dtype of `state`.
@@ -178,17 +180,22 @@ class GRU(KernelCell):
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal, or `params` are those of the other `reset_after`.
         """
-        (h_tm1,), (_, z, n) = self._checked_gates("GRU.step", params, state, x)
+        (h_tm1,), (_, z, n) = self._checked_gates("GRU.step", params, state, x, on_recurrent)
         h_t = (1.0 - z) * on_candidate(n) + z * h_tm1.astype(z.dtype)
         return GRUState(h_t.astype(h_tm1.dtype))
 
     def _checked_gates(
-        self, function: str, params: GRUParams, state: GRUState, x: jax.Array
+        self,
+        function: str,
+        params: GRUParams,
+        state: GRUState,
+        x: jax.Array,
+        on_recurrent: Callable[[jax.Array], jax.Array] = identity,
     ) -> tuple[GRUState, GRUGates]:
         state, x = as_state(function, GRUState, state), jnp.asarray(x)
         check_shapes(function, params, state, x, gates=GATES)
         (h_tm1,) = state
-        H = h_tm1.shape[-1]
+        H, h_tm1 = h_tm1.shape[-1], on_recurrent(h_tm1)
         recurrent_bias = ((H,) if self.reset_after else None, "[H]")
         sizes = f"H = {H}, reset_after = {self.reset_after}"
         check_params(function, params, {"recurrent_bias": recurrent_bias}, sizes)

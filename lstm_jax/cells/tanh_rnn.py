@@ -101,6 +101,7 @@ class TanhRNN(KernelCell):
         x: Float[Array, "... I"],
         *,
         on_candidate: Callable[[jax.Array], jax.Array] = identity,
+        on_recurrent: Callable[[jax.Array], jax.Array] = identity,
     ) -> TanhRNNState:
         """Advance one time step: ``h_t = tanh(W [h_{t-1}, x_t] + b)``.
 
@@ -109,6 +110,7 @@ class TanhRNN(KernelCell):
           state: ``(h_{t-1},)``, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
           on_candidate: applied to ``tanh(.)`` before it becomes the state.
+          on_recurrent: applied to ``h_{t-1}`` where it is read.
 
         Returns:
           `TanhRNNState`, ``[..., H]``, with the dtype of `state`.
@@ -122,5 +124,5 @@ class TanhRNN(KernelCell):
         check_shapes("TanhRNN.step", params, state, x, gates=1)
         params = self.in_compute_dtype(params)
         (h_tm1,) = state
-        z = affine(params, h_tm1, x, h_tm1.dtype)
+        z = affine(params, on_recurrent(h_tm1), x, h_tm1.dtype)
         return TanhRNNState(on_candidate(self.activation(z)).astype(h_tm1.dtype))

@@ -9,7 +9,7 @@ from jax import lax
 from lstm_jax.kernels.body import Carry, Inputs, Operands, Padding
 from lstm_jax.ragged import where_rows, zero_elsewhere
 from lstm_jax.transforms.transform import LinearCell
-from lstm_jax.types import PyTree
+from lstm_jax.types import PyTree, wider
 
 
 def parallel(
@@ -51,7 +51,9 @@ def parallel(
     """
     (h_0,), structure = jax.tree.flatten(carry.state)
     xs, valid, reset, _ = inputs
-    a, b = raw = cell.coefficients(operands.params, xs)
+    a, b = cell.coefficients(operands.params, xs)
+    dtype = wider(b.dtype, h_0.dtype)
+    a, b = raw = (a.astype(dtype), b.astype(dtype))
     if reset is not None:
         (initial,) = jax.tree.leaves(operands.initial)
         b = where_rows(reset, a * initial.astype(b.dtype) + b, b)

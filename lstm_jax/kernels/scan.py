@@ -58,13 +58,15 @@ def scan(
         return body(operands, carry, x)
 
     loop = functools.partial(lax.scan, reverse=reverse, unroll=unroll)
-    match remat:
+    length = jax.tree.leaves(xs)[0].shape[0]
+    match remat if length else None:
         case None:
             return loop(step, carry, xs)
         case "step":
             # Inside of a loop there is nothing to be merged with: no need to prevent it.
             return loop(jax.checkpoint(step, prevent_cse=False), carry, xs)
-    return _in_chunks(functools.partial(loop, step), carry, xs, remat, reverse=reverse)
+        case size:
+            return _in_chunks(functools.partial(loop, step), carry, xs, size, reverse=reverse)
 
 
 def _in_chunks(

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from lstm_jax.tbptt import tbptt
 from lstm_jax.testing.loop import loop, quick_jit, weighed
 from lstm_jax.testing.problem import ROWS, Problem, T
-from lstm_jax.transforms.transform import apply, needs_sequence, start
+from lstm_jax.transforms.transform import apply, needs_sequence, start, takes_sequence
 from lstm_jax.transforms.transform import check_cell as check_is_cell
 from lstm_jax.types import PRNGKey, PyTree
 from lstm_jax.unroll import unroll
@@ -121,6 +121,9 @@ def _check_loop(problem: Problem) -> None:
         fast = problem.unrolled(**options, implementation="scan")
         by_loop = problem.with_gradients(slow)(problem.params, problem.xs, problem.state)
         problem.same(f"unroll with {name} and resets", problem.results(fast), by_loop)
+        if takes_sequence(problem.cell):
+            at_once = problem.unrolled(**options, implementation="parallel")
+            problem.same(f"all steps at once with {name}", problem.results(at_once), by_loop)
 
 
 def _check_padding(problem: Problem) -> None:

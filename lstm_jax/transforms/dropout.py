@@ -17,7 +17,6 @@ from lstm_jax.transforms.transform import (
     check_cell,
     gates,
     over_single_cells,
-    step,
 )
 from lstm_jax.types import PRNGKey, PyTree
 
@@ -59,12 +58,14 @@ def dropout(cell: AnyCell, rate: float, *, variational: bool = False) -> AnyCell
 
 
 def recurrent_dropout(cell: AnyCell, rate: float, *, variational: bool = True) -> AnyCell:
-    """Dropout of the hidden state on its way back in: ``h_{t-1} <- m * h_{t-1} / (1 - rate)``.
+    """Dropout of the hidden state where the gates read it: ``h_{t-1} <- m * h_{t-1} / (1 - rate)``.
 
-    The cell state is left alone. Around a cell that is made of several, each gets its own mask.
+    Memory is left alone: the cell state, and in a GRU the ``h_{t-1}`` that is carried on. Around a
+    cell that is made of several, each gets its own mask.
 
     Args:
-      cell: any cell whose state has ``h`` first.
+      cell: a cell that has memory besides ``h``, the first field of its state, or a step with the
+        keyword ``on_recurrent``; or one that is made of such cells.
       rate: probability of a zero.
       variational: whether one mask serves for all steps of a sequence, as in the paper.
 
@@ -72,7 +73,7 @@ def recurrent_dropout(cell: AnyCell, rate: float, *, variational: bool = True) -
       A cell with the parameters and the state of `cell`.
 
     Raises:
-      TypeError: when `cell` is no cell.
+      TypeError: when `cell` is no cell, or its ``h`` is its memory as well.
       ValueError: when `rate` is no probability.
 
     Reference:
@@ -85,7 +86,17 @@ def recurrent_dropout(cell: AnyCell, rate: float, *, variational: bool = True) -
     """
     check_cell("recurrent_dropout", cell)
     check_rate("recurrent_dropout", "rate", rate)
-    return over_single_cells(cell, lambda c: RecurrentDropout(c, float(rate), variational))
+
+    def wrap(single: AnyCell) -> AnyCell:
+        fields = jax.tree.leaves(jax.eval_shape(single.initial_state))
+        if len(fields) == 1 and not _has_door(single, "on_recurrent"):
+            raise TypeError(
+                "recurrent_dropout: cell must have memory besides h, or a step with the keyword"
+                f" on_recurrent; got {single}"
+            )
+        return RecurrentDropout(single, float(rate), variational)
+
+    return over_single_cells(cell, wrap, inside=_Inside)
 
 
 def candidate_dropout(cell: AnyCell, rate: float, *, variational: bool = False) -> AnyCell:
@@ -116,14 +127,14 @@ def candidate_dropout(cell: AnyCell, rate: float, *, variational: bool = False) 
     check_rate("candidate_dropout", "rate", rate)
 
     def wrap(single: AnyCell) -> AnyCell:
-        if "on_candidate" not in inspect.signature(single.step).parameters:
+        if not _has_door(single, "on_candidate"):
             raise TypeError(
                 "candidate_dropout: cell must have a step with the keyword on_candidate;"
                 f" got {single}"
             )
         return CandidateDropout(single, float(rate), variational)
 
-    return over_single_cells(cell, wrap, inside=CandidateDropout)
+    return over_single_cells(cell, wrap, inside=_Inside)
 
 
 @dataclass(frozen=True, repr=False)
@@ -156,17 +167,51 @@ class Dropout(Transform):
         return _drop(self, noise, x)
 
 
+class _Inside(StateTransform):
+    """Base of what acts inside a step, by its doors ``on_...``: it goes around a bare cell."""
+
+    def _step(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None, **doors: Activation
+    ) -> PyTree:
+        """A step of the cell with something done at its doors."""
+        stepped: Any = self.cell.step
+        inner = (child_noise(noise),) if isinstance(self.cell, _Inside) else ()
+        return stepped(params, state, x, *inner, **doors)
+
+
+def _has_door(cell: AnyCell, name: str) -> bool:
+    """Whether the step of a bare cell, or of one in such transforms, has a keyword."""
+    while isinstance(cell, _Inside):
+        cell = cell.cell
+    return name in inspect.signature(cell.step).parameters
+
+
 @dataclass(frozen=True, repr=False)
-class RecurrentDropout(StateTransform):
+class RecurrentDropout(_Inside):
     """What `recurrent_dropout` gives, for a single cell."""
 
     cell: AnyCell
     rate: float
     variational: bool = True
 
-    def step(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
-        """Advance one time step from a dropped hidden state."""
-        return step(self.cell, params, self._dropped(state, noise), x, child_noise(noise))
+    def step(
+        self,
+        params: PyTree,
+        state: PyTree,
+        x: PyTree,
+        noise: Noise | None = None,
+        *,
+        on_recurrent: Activation = identity,
+        **doors: Activation,
+    ) -> PyTree:
+        """Advance one time step whose gates read a dropped hidden state."""
+        if not _has_door(self.cell, "on_recurrent"):
+            return self._step(params, self._dropped(state, noise), x, noise, **doors)
+
+        def dropped(h: jax.Array) -> jax.Array:
+            return _drop(self, noise, on_recurrent(h))
+
+        return self._step(params, state, x, noise, on_recurrent=dropped, **doors)
 
     def gates(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
         """The activations inside one step from a dropped hidden state."""
@@ -178,7 +223,7 @@ class RecurrentDropout(StateTransform):
 
 
 @dataclass(frozen=True, repr=False)
-class CandidateDropout(StateTransform):
+class CandidateDropout(_Inside):
     """What `candidate_dropout` gives, for a single cell."""
 
     cell: AnyCell
@@ -193,15 +238,14 @@ class CandidateDropout(StateTransform):
         noise: Noise | None = None,
         *,
         on_candidate: Activation = identity,
+        **doors: Activation,
     ) -> PyTree:
         """Advance one time step with a dropped candidate."""
 
         def dropped(g: jax.Array) -> jax.Array:
             return _drop(self, noise, on_candidate(g))
 
-        inner = (child_noise(noise),) if isinstance(self.cell, CandidateDropout) else ()
-        stepped: Any = self.cell.step
-        return stepped(params, state, x, *inner, on_candidate=dropped)
+        return self._step(params, state, x, noise, on_candidate=dropped, **doors)
 
 
 def _drop(

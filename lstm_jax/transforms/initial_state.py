@@ -36,7 +36,8 @@ class LearnedParams(NamedTuple):
 def learned_initial_state(cell: AnyCell) -> AnyCell:
     """Make the initial state a parameter, shared by all rows; it starts where the cell's own does.
 
-    Resets return to it as well, so every reset sends it a gradient.
+    Resets return to it as well, so every reset sends it a gradient. Nothing keeps it where the
+    cell's own states are: the normaliser of an `SLSTM` or `MLSTM` can be learned below zero.
 
     Args:
       cell: any cell; in one that is made of several, each learns its own.

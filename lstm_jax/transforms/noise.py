@@ -14,7 +14,8 @@ class Noise(NamedTuple):
     """What a cell draws its random numbers from at one step.
 
     It depends on nothing else: not on chunks, unrolling, rematerialisation, or which steps have
-    run before. So the same step of the same sequence draws the same numbers however it is run.
+    run before. So the same step of the same sequence draws the same numbers however it is run,
+    with keys that draw the same under `vmap` as without: JAX's default does so, ``"rbg"`` does not.
 
     Attributes:
       key: the key of this cell for the whole sequence.
@@ -100,6 +101,21 @@ def _drop_array(key: PRNGKey, rate: float, x: jax.Array) -> jax.Array:
 def kept(key: PRNGKey, rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
     """A mask that is false with probability `rate`."""
     return jax.random.bernoulli(key, 1.0 - rate, shape)
+
+
+def check_key(function: str, key: PRNGKey | None) -> None:
+    """Raise unless `key` is a single typed key, or None.
+
+    >>> check_key("unroll", jax.random.split(jax.random.key(0)))
+    Traceback (most recent call last):
+    TypeError: unroll: key must be a single key; got keys of shape (2,)
+    """
+    if key is None:
+        return
+    if not (hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise TypeError(f"{function}: key must be made by jax.random.key; got {key!r}")
+    if key.shape:
+        raise TypeError(f"{function}: key must be a single key; got keys of shape {key.shape}")
 
 
 def check_rate(function: str, name: str, rate: float) -> None:

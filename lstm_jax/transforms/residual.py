@@ -105,11 +105,12 @@ class Residual(Transform):
         return final, self._merged(run.safe(xs), ys), states
 
     def _merged(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        if not isinstance(y, jax.Array):
+        if isinstance(y, tuple | list | dict):
             raise TypeError(
                 f"{'residual' if self.merge == 'add' else 'skip'}: cell must show one array;"
                 f" {self.cell} shows {jax.tree.structure(y)}"
             )
+        x, y = jnp.asarray(x), jnp.asarray(y)
         dtype = wider(x.dtype, y.dtype)
         if self.merge == "add":
             return x.astype(dtype) + y.astype(dtype)

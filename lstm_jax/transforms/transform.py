@@ -58,6 +58,14 @@ class Transform:
     has_steps: ClassVar[bool] = True
     cell: AnyCell
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if {"step", "apply"} & vars(cls).keys() == {"step"} and not issubclass(cls, StateTransform):
+            raise TypeError(
+                f"{cls.__name__}: a Transform says what it changes in apply, not in step; or derive"
+                " from StateTransform"
+            )
+
     def __repr__(self) -> str:
         return short_repr(self)
 

@@ -68,8 +68,9 @@ class Zoneout(StateTransform):
             memory_t = [_mean(self.c, *pair) for pair in zip(memory_tm1, memory_t, strict=True)]
         else:
             k_h, k_c = jax.random.split(noise.step_key)
-            (h_t,) = _mixed(kept(k_h, self.h, h_t.shape), [h_tm1], [h_t])
-            if memory_t:
+            if self.h:
+                (h_t,) = _mixed(kept(k_h, self.h, h_t.shape), [h_tm1], [h_t])
+            if self.c and memory_t:
                 renewed = kept(k_c, self.c, _shared_axes(memory_t))
                 memory_t = _mixed(renewed, memory_tm1, memory_t)
         return jax.tree.unflatten(jax.tree.structure(new), [h_t, *memory_t])
