@@ -97,6 +97,7 @@ class NotHashable(Leaky):
     sizes: Any = dataclasses.field(default_factory=list)
 
 
+@pytest.mark.slow
 def test_a_right_cell_passes():
     check_cell(Leaky())
 

@@ -70,20 +70,20 @@ def agrees(case):
             assert not np.any(np.asarray(got[1][1])[~case.mask]), "the gradient of padding is zero"
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(case=drawn.cases())
 def test_unroll_is_a_loop_over_single_steps(case):
     agrees(case)
 
 
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(case=drawn.cases(dtypes=(jnp.float32, jnp.bfloat16, jnp.float16)))
 def test_in_lower_precision_too(case):
     agrees(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(case=drawn.cases())
 def test_unroll_is_a_loop_over_single_steps_in_many_cases(case):
     agrees(case)
