@@ -83,14 +83,14 @@ def test_in_lower_precision_too(case):
 
 
 @pytest.mark.slow
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(case=drawn.cases())
 def test_unroll_is_a_loop_over_single_steps_in_many_cases(case):
     agrees(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(case=drawn.cases(dtypes=(jnp.float32, jnp.bfloat16, jnp.float16)))
 def test_in_lower_precision_too_in_many_cases(case):
     agrees(case)
