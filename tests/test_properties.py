@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 import lstm_jax as lj
-from lstm_jax.testing import quick_jit, weighed
+from lstm_jax.testing import quick_jit, with_gradients
 from tests import drawn
 
 # Layer norm of a single unit divides by sqrt(1e-5), and so makes rounding 316 times larger.
@@ -23,18 +23,6 @@ def fast(case, params, xs, state):
     return lj.unroll(
         case.cell, params, xs, state, **ragged, reset=case.reset, key=case.key, **case.options
     )
-
-
-def with_gradients(run):
-    def of(params, xs, state):
-        given = run(params, xs, state)
-        return weighed(given), given
-
-    def both(*arguments):
-        (_, given), grads = jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True)(*arguments)
-        return given, grads
-
-    return both
 
 
 def spoilt(case, xs):

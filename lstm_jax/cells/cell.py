@@ -173,6 +173,15 @@ def affine(
     )
 
 
+def clipped(values: jax.Array, bound: float | None) -> jax.Array:
+    """Values kept within ``-bound`` and ``bound``, or as they are without one.
+
+    >>> clipped(jnp.array([-2.0, 0.5]), 1.0).tolist()
+    [-1.0, 0.5]
+    """
+    return values if bound is None else jnp.clip(values, -bound, bound)
+
+
 def settle_fields(cell: Any) -> None:
     """Check the sizes of a new cell and give its dtype one spelling, so that equal cells are equal.
 

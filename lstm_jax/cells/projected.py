@@ -28,6 +28,7 @@ from lstm_jax.cells.cell import (
     as_state,
     check_axes,
     check_params,
+    clipped,
     identity,
     project,
 )
@@ -176,9 +177,9 @@ class ProjectedLSTM(KernelCell):
         """
         params, state, (i, f, g, o) = self._checked_gates("ProjectedLSTM.step", params, state, x)
         h_tm1, c_tm1 = state
-        c_t = _clipped(f * c_tm1.astype(f.dtype) + i * on_candidate(g), self.cell_clip)
+        c_t = clipped(f * c_tm1.astype(f.dtype) + i * on_candidate(g), self.cell_clip)
         h_t = project(o * self.activation(c_t), params.projection, f.dtype)
-        h_t = _clipped(h_t, self.projection_clip)
+        h_t = clipped(h_t, self.projection_clip)
         return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
 
     def _checked_gates(
@@ -198,7 +199,3 @@ class ProjectedLSTM(KernelCell):
         params = self.in_compute_dtype(params)
         z = affine(params, state.h, x, state.c.dtype)
         return params, state, squashed(z, self.gate_activation, self.activation)
-
-
-def _clipped(values: jax.Array, limit: float | None) -> jax.Array:
-    return values if limit is None else jnp.clip(values, -limit, limit)

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lstm_jax.tbptt import tbptt
-from lstm_jax.testing.loop import loop, quick_jit, weighed
+from lstm_jax.testing.loop import loop, quick_jit, weighed, with_gradients
 from lstm_jax.testing.problem import ROWS, Problem, T
 from lstm_jax.transforms.transform import apply, needs_sequence, start, takes_sequence
 from lstm_jax.transforms.transform import check_cell as check_is_cell
@@ -119,7 +119,7 @@ def _check_loop(problem: Problem) -> None:
             return loop(problem.cell, params, xs, state, **options)
 
         fast = problem.unrolled(**options, implementation="scan")
-        by_loop = problem.with_gradients(slow)(problem.params, problem.xs, problem.state)
+        by_loop = with_gradients(slow)(problem.params, problem.xs, problem.state)
         problem.same(f"unroll with {name} and resets", problem.results(fast), by_loop)
         if takes_sequence(problem.cell):
             at_once = problem.unrolled(**options, implementation="parallel")
@@ -128,7 +128,7 @@ def _check_loop(problem: Problem) -> None:
 
 def _check_padding(problem: Problem) -> None:
     for name, mask in _masks()[1:]:
-        run = quick_jit(problem.with_gradients(problem.unrolled(mask=mask)))
+        run = quick_jit(with_gradients(problem.unrolled(mask=mask)))
 
         def spoilt(leaf: jax.Array, mask: np.ndarray = mask) -> jax.Array:
             there = mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim))
@@ -168,7 +168,7 @@ def _check_chunks(problem: Problem) -> None:
 
 def _check_transformations(problem: Problem) -> None:
     run = problem.unrolled()
-    both = problem.with_gradients(run)
+    both = with_gradients(run)
     plain = quick_jit(both)
     params, xs, state = problem.params, problem.xs, problem.state
     wanted = plain(params, xs, state)

@@ -97,3 +97,23 @@ def weighed(given: PyTree) -> jax.Array:
         weight = np.random.default_rng(k).standard_normal(leaf.shape)
         total += jnp.sum(weight * jnp.sin(leaf.astype(total.dtype)))
     return total
+
+
+def with_gradients(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives what a run gives, and the gradients of that, `weighed`.
+
+    >>> given, _ = with_gradients(lambda params, xs, state: xs)(1.0, jnp.ones(2), 1.0)
+    >>> given.tolist()
+    [1.0, 1.0]
+    """
+
+    def of(params: PyTree, xs: PyTree, state: PyTree) -> PyTree:
+        given = run(params, xs, state)
+        return weighed(given), given
+
+    def both(*arguments: PyTree) -> PyTree:
+        every = jax.value_and_grad(of, argnums=(0, 1, 2), allow_int=True, has_aux=True)
+        (_, given), grads = every(*arguments)
+        return given, grads
+
+    return both

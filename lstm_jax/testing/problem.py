@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.testing.loop import quick_jit, weighed
+from lstm_jax.testing.loop import quick_jit, with_gradients
 from lstm_jax.transforms.transform import start
 from lstm_jax.types import PRNGKey, PyTree
 from lstm_jax.unroll import unroll
@@ -52,21 +52,7 @@ class Problem:
 
     def results(self, run: Callable[..., Any]) -> PyTree:
         """What a run gives, and the gradients of that, `weighed`."""
-        return quick_jit(self.with_gradients(run))(self.params, self.xs, self.state)
-
-    def with_gradients(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        """A function that gives what a run gives, and the gradients of that, `weighed`."""
-
-        def of(params: PyTree, xs: PyTree, state: PyTree) -> PyTree:
-            given = run(params, xs, state)
-            return weighed(given), given
-
-        def both(*arguments: PyTree) -> PyTree:
-            every = jax.value_and_grad(of, argnums=(0, 1, 2), allow_int=True, has_aux=True)
-            (_, given), grads = every(*arguments)
-            return given, grads
-
-        return both
+        return quick_jit(with_gradients(run))(self.params, self.xs, self.state)
 
     @staticmethod
     def dot(a: PyTree, b: PyTree) -> jax.Array:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 
+from lstm_jax.cells.cell import clipped
 from lstm_jax.transforms.noise import Noise, child_noise
 from lstm_jax.transforms.transform import (
     AnyCell,
@@ -61,9 +61,5 @@ class Clip(StateTransform):
         new = step(self.cell, params, state, x, child_noise(noise))
         fields, structure = jax.tree.flatten(new)
         for k, bound in enumerate((self.h, self.c)[: len(fields)]):
-            fields[k] = _clipped(fields[k], bound)
+            fields[k] = clipped(fields[k], bound)
         return jax.tree.unflatten(structure, fields)
-
-
-def _clipped(field: jax.Array, bound: float | None) -> jax.Array:
-    return field if bound is None else jnp.clip(field, -bound, bound)
