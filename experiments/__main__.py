@@ -1,4 +1,4 @@
-"""The command line: ``python -m experiments {train,evaluate,report,list}``."""
+"""The command line: ``python -m experiments {train,evaluate,report,bench,list}``."""
 
 import os
 import sys
@@ -17,6 +17,11 @@ commands:
       test a trained model, also on another length or more sequences
   report WORKDIR ...
       finished runs as a Markdown table
+  bench [--suite cpu|gpu|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
+        [--against flax,torch,haiku,equinox,keras|none] [--implementations NAME,...]
+        [--out FOLDER] [--render]
+      time this library beside others, and write the suite's page in docs/benchmarks, or in
+      FOLDER; with --render only make pages and pictures again from what was measured
   list [FOLDER]
       the configs, and what to expect of each
 
@@ -59,7 +64,7 @@ def run_command(arguments: list[str]) -> int:
         case [] | ["-h" | "--help", *_]:
             print(USAGE)
             return 0 if arguments else 2
-        case ["evaluate" | "report" | "list", *rest] if {"-h", "--help"} & set(rest):
+        case ["evaluate" | "report" | "bench" | "list", *rest] if {"-h", "--help"} & set(rest):
             print(USAGE)
             return 0
         case ["train", "-h" | "--help", *_]:
@@ -80,12 +85,16 @@ def run_command(arguments: list[str]) -> int:
                 raise UserError("report: WORKDIR comes next: the folder of a finished run")
             print(report([Path(folder) for folder in rest]))
             return 0
+        case ["bench", *rest]:
+            from experiments.bench.command import bench
+
+            return bench(rest)
         case ["list", *rest]:
             from experiments.listing import list_configs
 
             return list_configs([Path(folder) for folder in rest])
         case [command, *_]:
-            hint = did_you_mean(command, ["train", "evaluate", "report", "list"])
+            hint = did_you_mean(command, ["train", "evaluate", "report", "bench", "list"])
             raise UserError(f"unknown command {command!r}{hint}\n{USAGE}")
     raise AssertionError(arguments)
 

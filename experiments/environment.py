@@ -16,29 +16,51 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 def environment() -> dict[str, Any]:
     """What environment.json holds; the commit is None where there is no repository."""
     device = jax.devices()[0]
-    changes = _git("status", "--porcelain")
     return {
         "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        **machine(),
         "device": device.device_kind,
         "backend": jax.default_backend(),
         "devices": jax.device_count(),
         "versions": {package: version(package) for package in PACKAGES},
+        **commit(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The platform, the processor, and the cores that this process may run on."""
+    return {
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_field("model name") or platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+    }
+
+
+def commit() -> dict[str, Any]:
+    """The commit that the code is of, and whether it has changed since."""
+    changes = _git("status", "--porcelain")
+    return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": None if changes is None else bool(changes),
     }
 
 
-def _cpu_name() -> str:
+def cpu_field(name: str) -> str | None:
+    """What Linux says of the first processor.
+
+    Args:
+      name: a field of /proc/cpuinfo.
+
+    Returns:
+      Its value, or None where there is no such file or field.
+    """
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
+            if line.partition(":")[0].strip() == name:
                 return line.partition(":")[2].strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return None
 
 
 def _git(*arguments: str) -> str | None:

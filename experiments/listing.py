@@ -18,7 +18,7 @@ def list_configs(folders: Sequence[Path]) -> int:
         if not paths:
             raise UserError(f"{folder}: holds no configs (*.yaml)")
         for path in paths:
-            print(_relative(path))
+            print(relative(path))
             for line in header(path):
                 print(f"    {line}".rstrip())
             print()
@@ -35,6 +35,7 @@ def header(path: Path) -> list[str]:
     return lines
 
 
-def _relative(path: Path) -> Path:
+def relative(path: Path) -> Path:
+    """The path from here, where it lies below."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -47,3 +47,14 @@ def mean_and_spread(values: Sequence[float] | np.ndarray) -> str:
     """
     mean, std = mean_and_std(values)
     return f"{mean:.4g}" + (f" ± {std:.2g}" if len(values) > 1 else "")
+
+
+def three_digits(value: float) -> str:
+    """A number to three digits, never with an exponent.
+
+    >>> three_digits(0.01234), three_digits(9.876), three_digits(99.96), three_digits(12345.6)
+    ('0.0123', '9.88', '100', '12,346')
+    """
+    if abs(value) >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}" if abs(value) >= 1e-4 else f"{value:.7f}"

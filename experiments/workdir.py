@@ -13,6 +13,7 @@ from experiments.config import Config
 from experiments.config_file import differences, dump_config, load_config
 from experiments.environment import environment
 from experiments.errors import UserError
+from experiments.files import write_whole
 
 try:
     import fcntl
@@ -59,7 +60,7 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._started():
-                self._write(self._config_path, dump_config(config))
+                write_whole(self._config_path, dump_config(config))
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
         return self
@@ -125,7 +126,7 @@ class Workdir:
     def rewind_metrics(self, update: int) -> None:
         """Drop what was logged after `update`, which a resumed run logs again."""
         kept = [json.dumps(r) + "\n" for r in self.metrics() if r["update"] <= update]
-        self._write(self.metrics_path, "".join(kept))
+        write_whole(self.metrics_path, "".join(kept))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
@@ -172,11 +173,4 @@ class Workdir:
         return value
 
     def _write_json(self, name: str, value: Any) -> None:
-        self._write(self.path / name, json.dumps(value, indent=2) + "\n")
-
-    @staticmethod
-    def _write(path: Path, text: str) -> None:
-        # Through a temporary file, so that an interruption never leaves half a file.
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(self.path / name, json.dumps(value, indent=2) + "\n")

@@ -1,36 +1,46 @@
 """From a cell, a sequence, and what is asked of them, to a kernel and its operands."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from lstm_jax import kernels
-from lstm_jax.kernels import PADDINGS, Apply, Body, Carry, Emit, Inputs, Operands, Padding, Remat
+from lstm_jax.kernels import (
+    IMPLEMENTATIONS,
+    KERNELS,
+    PADDINGS,
+    Apply,
+    Carry,
+    Choice,
+    Emit,
+    Implementation,
+    Inputs,
+    Operands,
+    Padding,
+    Problem,
+    Remat,
+    choose,
+    gains_from_sequence,
+    in_chunks,
+    scanned,
+)
 from lstm_jax.kernels.carry import as_carry, at_rest, check_rows, first_input
 from lstm_jax.ragged import check_reset, held, opposite_resets, valid_steps, zero_elsewhere
 from lstm_jax.split import split_like
+from lstm_jax.steps import BareStep, StepOf, as_cell, is_value
 from lstm_jax.transforms.noise import Noise, check_key
 from lstm_jax.transforms.transform import (
-    AnyCell,
     Transform,
-    apply,
     batch_shape,
     bind,
-    check_cell,
     needs_sequence,
     start,
     takes_sequence,
 )
-from lstm_jax.types import Cell, PRNGKey, PyTree
-
-Implementation = Literal["scan", "parallel"]
-"""A way to run a cell over a sequence."""
-
-IMPLEMENTATIONS: tuple[Implementation, ...] = ("scan", "parallel")
+from lstm_jax.types import PRNGKey, PyTree
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Run:
       remat: what a gradient keeps.
       unroll: steps per iteration of the compiled loop.
       implementation: the kernel asked for, or None for the best that applies.
+      note: is told of every choice of a kernel.
       with_states: whether to keep every state.
       safe_inputs: whether the inputs of masked steps are for the cell to see, as what a layer below
         shows there.
@@ -61,6 +72,7 @@ class Run:
     remat: Remat = None
     unroll: int = 1
     implementation: Implementation | None = None
+    note: Callable[[Choice], None] | None = None
     with_states: bool = False
     safe_inputs: bool = False
 
@@ -88,37 +100,25 @@ class Run:
           ``(final, outputs, states)``, the last with leaves ``[T + 1, ...]``, or None.
         """
         run = self._opposite() if opposite else self
-        if needs_sequence(cell) or (run._prefers_parallel() and takes_sequence(cell)):
-            if isinstance(cell, Transform):
-                return run._through(cell, params, xs, state, key)
-            return run._in_parallel(cell, params, xs, state)
-        emit = _shown_and_state if run.with_states else _shown
-        initial, final, (outputs, states) = run.scan(cell, params, xs, state, key, emit)
-        return final, outputs, _with_initial(initial, states) if run.with_states else None
+        if isinstance(cell, Transform) and run._goes_through(cell):
+            return run._through(cell, params, xs, state, key)
+        if run._goes_in_chunks(cell):
+            return run._in_chunks(cell, params, xs, state, key)
+        problem = run._problem(cell, params, xs, state, key)
+        choice = choose(problem, run.implementation)
+        if run.note is not None:
+            run.note(choice)
+        final, outputs, states = KERNELS[choice.kernel].solve(problem)
+        states = _with_initial(problem.carry.state, states) if run.with_states else None
+        return final, outputs, states
 
     def scan(
         self, cell: Any, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None, emit: Emit
     ) -> tuple[PyTree, PyTree, tuple[PyTree, PyTree]]:
         """Run a cell by the plain scan: ``(initial, final, what emit keeps)``."""
-        step = _StepOf(cell)
-        operands, inputs, carry = self._operands(cell, step, params, xs, state, key)
-        if self.valid is not None and self.padding == "hold":
-            x_1 = first_input(self.function, xs)
-            noise = None if key is None else Noise(key, jnp.asarray(0, jnp.int32))
-            _, like = jax.eval_shape(step, params, carry.state, x_1, noise)
-            carry = Carry(carry.state, at_rest(cell, carry.state, x_1, like))
-        is_value = _is_value(cell)
-        final, kept = (kernels.compiled_scan if is_value else kernels.scan)(
-            # JAX caches traces by body: one that is no value must not equal that of another call.
-            Body(step if is_value else step.anew(), emit, self.padding, self.safe_inputs),
-            operands,
-            inputs,
-            carry,
-            reverse=self.reverse,
-            unroll=self.unroll,
-            remat=self.remat,
-        )
-        return carry.state, final.state, kept
+        problem = self._problem(cell, params, xs, state, key)
+        final, kept = scanned(problem, emit)
+        return problem.carry.state, final, kept
 
     def safe(self, xs: PyTree) -> PyTree:
         """The inputs with zeros at masked steps."""
@@ -140,19 +140,46 @@ class Run:
         first = at_rest(cell, state, first_input(self.function, xs), first_input("", ys))
         return final, held(self.valid, ys, first, reverse=self.reverse), states
 
-    def _in_parallel(
-        self, cell: Any, params: PyTree, xs: PyTree, state: PyTree
-    ) -> tuple[PyTree, PyTree, PyTree]:
-        operands, inputs, carry = self._operands(cell, _StepOf(cell), params, xs, state, None)
-        final, outputs, states = kernels.parallel(
-            cell,
-            operands,
-            inputs._replace(x=self.safe(xs)),
-            carry,
+    def _in_chunks(
+        self, cell: Any, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    ) -> tuple[PyTree, PyTree, None]:
+        """Run chunk after chunk by the best kernel, keeping for a gradient what goes into each."""
+        x_1 = first_input(self.function, xs)
+        state = as_carry(self.function, StepOf(cell), params, state, x_1, None)
+
+        def run(state: PyTree, chunk: Any) -> tuple[PyTree, PyTree]:
+            xs, valid, reset, times = chunk
+            whole = dataclasses.replace(self, times=times, valid=valid, reset=reset, remat=None)
+            final, ys, _ = whole(cell, params, xs, state, key)
+            return final, ys
+
+        steps: Any = self.remat
+        chunks = (xs, self.valid, self.reset, self.times)
+        final, ys = in_chunks(run, state, chunks, steps, reverse=self.reverse)
+        return final, ys, None
+
+    def _problem(
+        self, cell: Any, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    ) -> Problem:
+        """What a kernel is asked for."""
+        step, value = StepOf(cell), is_value(cell)
+        operands, inputs, carry = self._operands(cell, step, params, xs, state, key)
+        return Problem(
+            function=self.function,
+            cell=cell,
+            # JAX caches traces by body: one that is no value must not equal that of another call.
+            step=step if value else step.anew(),
+            is_value=value,
+            operands=operands,
+            inputs=inputs,
+            carry=carry,
             padding=self.padding,
             reverse=self.reverse,
+            remat=self.remat,
+            unroll=self.unroll,
+            with_states=self.with_states,
+            safe_inputs=self.safe_inputs,
         )
-        return final, outputs, _with_initial(carry.state, states) if self.with_states else None
 
     def _operands(
         self, cell: Any, step: Apply, params: PyTree, xs: PyTree, state: PyTree, key: Any
@@ -181,11 +208,20 @@ class Run:
             Carry(state),
         )
 
-    def _prefers_parallel(self) -> bool:
-        if self.implementation is None:
-            # About log T passes over memory: on a CPU, measured slower than the loop.
-            return self.remat is None and jax.default_backend() != "cpu"
-        return self.remat is None and self.implementation == "parallel"
+    def _goes_through(self, cell: Transform) -> bool:
+        """Whether the cells inside are run one after the other, each over the whole sequence."""
+        if needs_sequence(cell):
+            return True
+        return self.remat is None and takes_sequence(cell, self._gains)
+
+    def _goes_in_chunks(self, cell: Any) -> bool:
+        """Whether a kernel runs chunks of steps, where a gradient is to keep less."""
+        chunks = isinstance(self.remat, int) and not self.with_states and self.times.shape[0] > 0
+        plain = self.valid is None or self.padding == "zero"
+        return chunks and plain and takes_sequence(cell, self._gains)
+
+    def _gains(self, cell: Any) -> bool:
+        return gains_from_sequence(cell, self.implementation)
 
     def _opposite(self) -> "Run":
         reset = self.reset
@@ -239,7 +275,7 @@ def prepare(
     """
     x_1 = first_input(function, xs)
     T = jax.tree.leaves(xs)[0].shape[0]
-    cell = _as_cell(function, cell)
+    cell = as_cell(function, cell)
     rows = None if isinstance(cell, BareStep) else batch_shape(cell, x_1)
     if rows is None and state is None:
         raise TypeError(f"{function}: a bare step function needs `state`; got None")
@@ -270,82 +306,6 @@ def prepare(
     return run, cell, bound, state
 
 
-def _as_cell(function: str, cell: Any) -> AnyCell:
-    """The cell as it is, or a bare step function as one."""
-    if isinstance(cell, type):
-        check_cell(function, cell)
-    if isinstance(cell, Cell):
-        return cell
-    if callable(cell):
-        return BareStep(cell)
-    raise TypeError(
-        f"{function}: cell must be a cell or a step function (params, state, x) -> state;"
-        f" got {type(cell).__name__}"
-    )
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class BareStep(Transform):
-    """A bare step function as a cell; never equal to another, as what it closes over may change.
-
-    It has no initial state but the one that it is given.
-    """
-
-    function: Callable[..., Any]
-    own: Any = None
-
-    def children(self) -> tuple[()]:
-        """No cells."""
-        return ()
-
-    def initial_state(self, batch_shape: Sequence[int] = (), params: PyTree = None) -> PyTree:
-        """The state that was given, of all rows."""
-        return self.own
-
-    def apply(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
-    ) -> tuple[PyTree, PyTree]:
-        """Advance one time step, and show the first field of the state."""
-        new = self.function(params, state, x)
-        return new, new[0]
-
-    def rest(self, state: PyTree, x: PyTree) -> PyTree:
-        """The first field of the state."""
-        return state[0]
-
-
-@dataclass(frozen=True)
-class _StepOf:
-    """`apply` of a cell as a value: a closure would equal only itself."""
-
-    cell: Any
-
-    def __call__(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None
-    ) -> tuple[PyTree, PyTree]:
-        return apply(self.cell, params, state, x, noise)
-
-    def anew(self) -> Apply:
-        """The same, equal to nothing else."""
-        return lambda params, state, x, noise: apply(self.cell, params, state, x, noise)
-
-
-def _is_value(cell: Any) -> bool:
-    """Whether a cell is a frozen dataclass and hashable, so that an equal one does the same."""
-    # Not by `getattr`: a subclass that is no dataclass itself can be given further attributes.
-    if not getattr(vars(type(cell)).get("__dataclass_params__"), "frozen", False):
-        return False
-    if isinstance(cell, BareStep):
-        return False
-    if isinstance(cell, Transform) and not all(map(_is_value, cell.children())):
-        return False
-    try:
-        hash(cell)
-    except TypeError:
-        return False
-    return True
-
-
 def _check_options(run: Run) -> None:
     if not isinstance(run.unroll, int):
         raise TypeError(f"{run.function}: unroll must be an integer; got {run.unroll!r}")
@@ -370,15 +330,3 @@ def _check_options(run: Run) -> None:
 def _with_initial(initial: PyTree, states: PyTree) -> PyTree:
     """All states with the initial one at the front."""
     return jax.tree.map(lambda s, ss: jnp.concatenate([s[None], ss]), initial, states)
-
-
-def _shown(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any) -> Any:
-    del params, state_tm1, x_t, state_t, noise
-    return y_t, None
-
-
-def _shown_and_state(
-    params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any
-) -> Any:
-    del params, state_tm1, x_t, noise
-    return y_t, state_t

@@ -19,6 +19,7 @@ FLOORS = [
     {"cells"},
     {"transforms"},
     {"kernels"},
+    {"steps"},
     {"engine"},
     {"unroll"},
     {"bidirectional", "convert", "diagnostics", "linen", "nnx", "tbptt"},

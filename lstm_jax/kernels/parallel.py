@@ -7,9 +7,45 @@ import jax.numpy as jnp
 from jax import lax
 
 from lstm_jax.kernels.body import Carry, Inputs, Operands, Padding
+from lstm_jax.kernels.problem import Problem, platform
 from lstm_jax.ragged import where_rows, zero_elsewhere
 from lstm_jax.transforms.transform import LinearCell
 from lstm_jax.types import PyTree, wider
+
+
+def refuses(cell: Any) -> str | None:
+    """Why it never runs a cell, or None."""
+    if not isinstance(cell, LinearCell):
+        return f"it runs cells that are linear in their state; the cell is a {type(cell).__name__}"
+    return None
+
+
+def cannot(problem: Problem) -> str | None:
+    """Why a problem is not one for a parallel scan, or None."""
+    if problem.remat is not None:
+        return "it keeps all states; remat asks for fewer"
+    return refuses(problem.cell)
+
+
+def hesitates() -> str | None:
+    """Why it should not be taken unless asked for, or None."""
+    # About log T passes over memory.
+    return "measured slower than the loop on a processor" if platform() == "cpu" else None
+
+
+def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
+    """Run a linear cell by an associative scan."""
+    xs, valid = problem.inputs.x, problem.inputs.valid
+    if valid is not None and not problem.safe_inputs:
+        xs = zero_elsewhere(valid, xs)
+    return parallel(
+        problem.cell,
+        problem.operands,
+        problem.inputs._replace(x=xs),
+        problem.carry,
+        padding=problem.padding,
+        reverse=problem.reverse,
+    )
 
 
 def parallel(

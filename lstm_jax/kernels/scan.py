@@ -66,10 +66,10 @@ def scan(
             # Inside of a loop there is nothing to be merged with: no need to prevent it.
             return loop(jax.checkpoint(step, prevent_cse=False), carry, xs)
         case size:
-            return _in_chunks(functools.partial(loop, step), carry, xs, size, reverse=reverse)
+            return in_chunks(functools.partial(loop, step), carry, xs, size, reverse=reverse)
 
 
-def _in_chunks(
+def in_chunks(
     run: Callable[[Carry, PyTree], tuple[Carry, Out]],
     carry: Carry,
     xs: PyTree,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from lstm_jax.kernels import IMPLEMENTATIONS, gains_from_sequence
 from lstm_jax.tbptt import tbptt
 from lstm_jax.testing.loop import loop, quick_jit, weighed, with_gradients
 from lstm_jax.testing.problem import ROWS, Problem, T
@@ -121,9 +122,10 @@ def _check_loop(problem: Problem) -> None:
         fast = problem.unrolled(**options, implementation="scan")
         by_loop = with_gradients(slow)(problem.params, problem.xs, problem.state)
         problem.same(f"unroll with {name} and resets", problem.results(fast), by_loop)
-        if takes_sequence(problem.cell):
-            at_once = problem.unrolled(**options, implementation="parallel")
-            problem.same(f"all steps at once with {name}", problem.results(at_once), by_loop)
+        for kernel in IMPLEMENTATIONS:
+            if takes_sequence(problem.cell, functools.partial(gains_from_sequence, wanted=kernel)):
+                at_once = problem.unrolled(**options, implementation=kernel)
+                problem.same(f"{kernel} with {name}", problem.results(at_once), by_loop)
 
 
 def _check_padding(problem: Problem) -> None:

@@ -6,6 +6,7 @@ module ask a `Transform` for these, and give the plain answer for a bare cell.
 """
 
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -324,11 +325,20 @@ def needs_sequence(cell: Any) -> bool:
     )
 
 
-def takes_sequence(cell: Any) -> bool:
-    """Whether one of its cells gains from the whole sequence at once, and none is in the way."""
+def takes_sequence(cell: Any, gains: Callable[[Any], bool]) -> bool:
+    """Whether one of its bare cells gains from the whole sequence at once, and none is in the way.
+
+    Args:
+      cell: any cell.
+      gains: whether a bare cell does.
+
+    Returns:
+      True if `Transform.run` leads to it.
+    """
     if isinstance(cell, Transform):
-        return _run_is_apply(cell) and any(map(takes_sequence, cell.children()))
-    return isinstance(cell, LinearCell)
+        inner = functools.partial(takes_sequence, gains=gains)
+        return _run_is_apply(cell) and any(map(inner, cell.children()))
+    return gains(cell)
 
 
 def _run_is_apply(cell: Transform) -> bool:

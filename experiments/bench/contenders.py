@@ -1,0 +1,152 @@
+"""Who is measured: this library's implementations and other libraries, by name.
+
+Nothing heavy is imported here: a worker reads this before it has chosen its processor cores.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+REFERENCE = "default"
+KEPT_PAGES = str(2**30)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One implementation, and where its worker finds it.
+
+    Attributes:
+      name: its name on the command line and in files.
+      label: what tables call it.
+      maker: ``module:class`` within this package.
+      sequence: what runs a sequence.
+      step: what runs a single step.
+      package: what must be installed, as it is imported.
+      ours: whether it is this library's.
+      environment: variables of its process.
+    """
+
+    name: str
+    label: str
+    maker: str
+    sequence: str
+    step: str
+    package: str
+    ours: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+FLAX = Contender(
+    "flax",
+    "flax",
+    "jax_peers:Flax",
+    "`nn.RNN(nn.OptimizedLSTMCell(H), time_major=True)` of linen, jit",
+    "`nn.OptimizedLSTMCell(H)` of linen, jit",
+    "flax",
+)
+TORCH = Contender(
+    "torch",
+    "torch",
+    "torch_peer:Torch",
+    "`nn.LSTM`, time first",
+    "`nn.LSTMCell`, which is faster than `nn.LSTM` on one step",
+    "torch",
+)
+TORCH_TUNED = Contender(
+    "torch, tuned malloc",
+    "torch, tuned malloc",
+    TORCH.maker,
+    f"the same with `MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` at {KEPT_PAGES}, so that"
+    " memory once taken is kept and no page is mapped again",
+    "the same with memory that is kept",
+    TORCH.package,
+    environment={"MALLOC_MMAP_THRESHOLD_": KEPT_PAGES, "MALLOC_TRIM_THRESHOLD_": KEPT_PAGES},
+)
+HAIKU = Contender(
+    "haiku",
+    "haiku",
+    "jax_peers:Haiku",
+    "`hk.dynamic_unroll(hk.LSTM(H), ...)`, time first, jit",
+    "`hk.LSTM(H)`, jit",
+    "haiku",
+)
+EQUINOX = Contender(
+    "equinox",
+    "equinox",
+    "jax_peers:Equinox",
+    "`eqx.nn.LSTMCell` under `vmap` and `lax.scan`, time first, jit",
+    "`eqx.nn.LSTMCell` under `vmap`, jit",
+    "equinox",
+)
+KERAS = Contender(
+    "keras",
+    "keras",
+    "jax_peers:Keras",
+    "`keras.layers.LSTM` on its JAX backend, `stateless_call`, batch first, jit",
+    "`keras.layers.LSTMCell` on its JAX backend, `stateless_call`, jit",
+    "keras",
+    environment={"KERAS_BACKEND": "jax"},
+)
+NUMPY = Contender(
+    "numpy", "numpy", "numpy_peer:NumPy", "", "two products and the gates, in NumPy", "numpy"
+)
+CEILING = Contender(
+    "ceiling", "matrix products", "ceiling:Ceiling", "`jnp.matmul` of square matrices", "", "jax"
+)
+
+VARIANTS: dict[str, tuple[Contender, ...]] = {
+    "flax": (FLAX,),
+    "torch": (TORCH, TORCH_TUNED),
+    "haiku": (HAIKU,),
+    "equinox": (EQUINOX,),
+    "keras": (KERAS,),
+    "numpy": (NUMPY,),
+}
+NAMED = {c.name: c for variants in (*VARIANTS.values(), (CEILING,)) for c in variants}
+
+
+def ours(implementation: str) -> Contender:
+    """This library, by one of its implementations.
+
+    Args:
+      implementation: what `lstm_jax.unroll` takes, or ``"default"`` for its own choice.
+    """
+    argument = None if implementation == REFERENCE else implementation
+    return Contender(
+        name=implementation,
+        label=f"lstm_jax, {implementation}",
+        maker="ours:Ours",
+        sequence=f"`lj.unroll(..., implementation={argument!r})`, time first, jit",
+        step="`lj.lstm_step`, jit, its state donated",
+        package="lstm_jax",
+        ours=True,
+    )
+
+
+def implementations() -> tuple[str, ...]:
+    """Every name that `ours` takes."""
+    from lstm_jax.engine import IMPLEMENTATIONS
+
+    return (REFERENCE, *IMPLEMENTATIONS)
+
+
+def peers(names: Sequence[str], device: str) -> list[Contender]:
+    """Other libraries by name; one that depends on how memory is kept comes in both ways.
+
+    Args:
+      names: keys of `VARIANTS`.
+      device: ``"cpu"`` or ``"gpu"``; memory of a GPU is not malloc's.
+
+    >>> [peer.name for peer in peers(["torch", "flax"], "cpu")]
+    ['torch', 'torch, tuned malloc', 'flax']
+    """
+    found = [contender for name in names for contender in VARIANTS[name]]
+    return [c for c in found if device == "cpu" or c is not TORCH_TUNED]
+
+
+def contender(name: str) -> Contender:
+    """The contender of a name; names that are nobody else's are this library's.
+
+    Args:
+      name: `Contender.name`.
+    """
+    return NAMED[name] if name in NAMED else ours(name)

@@ -1,0 +1,145 @@
+"""Other libraries in JAX, each imported when its worker makes it."""
+
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+
+from experiments.bench.cases import Case
+from experiments.bench.jax_runner import CellStep, JaxRunner, Network, inputs
+
+# Not every machine has every library, so a type checker may find none of them.
+# pyright: reportMissingImports=false
+
+
+def zeros(case: Case) -> jax.Array:
+    """Half a state.
+
+    Args:
+      case: its sizes.
+    """
+    return jnp.zeros((case.B, case.H))
+
+
+class Flax(JaxRunner):
+    """Flax's linen."""
+
+    packages = (*JaxRunner.packages, "flax")
+
+    def network(self, case: Case) -> Network:
+        """An `nn.RNN`, time first."""
+        from flax import linen as nn
+
+        rnn = nn.RNN(nn.OptimizedLSTMCell(case.H), time_major=True, return_carry=True)
+        xs = inputs(case.T, case.B, case.I)
+
+        def run(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+            (_, h), outputs = cast(Any, rnn.apply(params, xs))
+            return h, outputs
+
+        return rnn.init(jax.random.key(0), xs), xs, run
+
+    def cell(self, case: Case) -> CellStep:
+        """The cell, applied."""
+        from flax import linen as nn
+
+        cell, state, x = (
+            nn.OptimizedLSTMCell(case.H),
+            (zeros(case), zeros(case)),
+            inputs(case.B, case.I),
+        )
+        params = cell.init(jax.random.key(0), state, x)
+        return params, state, x, lambda params, state, x: cell.apply(params, state, x)[0]
+
+
+class Haiku(JaxRunner):
+    """DeepMind's Haiku."""
+
+    packages = (*JaxRunner.packages, "dm-haiku")
+
+    def network(self, case: Case) -> Network:
+        """The core, dynamically unrolled, time first."""
+        import haiku as hk
+
+        def layer(xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+            core = hk.LSTM(case.H)
+            outputs, state = hk.dynamic_unroll(core, xs, core.initial_state(case.B))
+            return state.hidden, outputs
+
+        network = hk.without_apply_rng(hk.transform(layer))
+        xs = inputs(case.T, case.B, case.I)
+        return network.init(jax.random.key(0), xs), xs, network.apply
+
+    def cell(self, case: Case) -> CellStep:
+        """The core, called."""
+        import haiku as hk
+
+        core = hk.without_apply_rng(hk.transform(lambda state, x: hk.LSTM(case.H)(x, state)[1]))
+        state, x = hk.LSTMState(zeros(case), zeros(case)), inputs(case.B, case.I)
+        return core.init(jax.random.key(0), state, x), state, x, core.apply
+
+
+class Equinox(JaxRunner):
+    """Equinox."""
+
+    packages = (*JaxRunner.packages, "equinox")
+
+    def network(self, case: Case) -> Network:
+        """The cell in a scan, as its documentation has it, with a batch."""
+        cell, _, _, step = self.cell(case)
+
+        def run(cell: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+            def body(state: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+                state = step(cell, state, x)
+                return state, state[0]
+
+            (h, _), outputs = jax.lax.scan(body, (zeros(case), zeros(case)), xs)
+            return h, outputs
+
+        return cell, inputs(case.T, case.B, case.I), run
+
+    def cell(self, case: Case) -> CellStep:
+        """The cell over a batch."""
+        import equinox as eqx
+
+        cell = eqx.nn.LSTMCell(case.I, case.H, key=jax.random.key(0))
+
+        def step(cell: Any, state: Any, x: jax.Array) -> Any:
+            return jax.vmap(cell)(x, state)
+
+        return cell, (zeros(case), zeros(case)), inputs(case.B, case.I), step
+
+
+class Keras(JaxRunner):
+    """Keras on its JAX backend."""
+
+    packages = (*JaxRunner.packages, "keras")
+
+    def network(self, case: Case) -> Network:
+        """The layer, batch first, which is all it has."""
+        import keras
+
+        layer = keras.layers.LSTM(case.H, return_sequences=True, return_state=True)
+        layer.build((case.B, case.T, case.I))
+
+        def run(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+            (outputs, h, _), _ = layer.stateless_call(params, untrained, xs)
+            return h, outputs
+
+        params = [variable.value for variable in layer.trainable_variables]
+        untrained = [variable.value for variable in layer.non_trainable_variables]
+        return params, inputs(case.B, case.T, case.I), run
+
+    def cell(self, case: Case) -> CellStep:
+        """The layer's cell."""
+        import keras
+
+        cell = keras.layers.LSTMCell(case.H)
+        cell.build((case.B, case.I))
+
+        def step(params: Any, state: Any, x: jax.Array) -> Any:
+            return cell.stateless_call(params, untrained, x, state)[0][1]
+
+        params = [variable.value for variable in cell.trainable_variables]
+        untrained = [variable.value for variable in cell.non_trainable_variables]
+        return params, [zeros(case), zeros(case)], inputs(case.B, case.I), step

@@ -1,0 +1,47 @@
+"""The step as anyone would write it in NumPy."""
+
+import numpy as np
+
+from experiments.bench.cases import Case
+from experiments.bench.contender import Runner, Unavailable
+from experiments.bench.timing import Call
+
+
+class NumPy(Runner):
+    """Two products and the gates, one step after the other."""
+
+    packages = ("numpy",)
+
+    def device_name(self) -> str:
+        """NumPy knows no other."""
+        return "cpu"
+
+    def prepare(self, quantity: str, case: Case) -> Call:
+        """The step on drawn weights.
+
+        Args:
+          quantity: a step; NumPy has no gradients.
+          case: its sizes.
+        """
+        if quantity != "step":
+            raise Unavailable(f"no {quantity} in NumPy")
+        draw = np.random.default_rng(0)
+        scale = np.float32(case.H**-0.5)
+        kernel = scale * draw.standard_normal((case.I, 4 * case.H), np.float32)
+        recurrent_kernel = scale * draw.standard_normal((case.H, 4 * case.H), np.float32)
+        bias = np.zeros(4 * case.H, np.float32)
+        x = draw.standard_normal((case.B, case.I), np.float32)
+        h = c = np.zeros((case.B, case.H), np.float32)
+
+        def call() -> None:
+            nonlocal h, c
+            i, f, g, o = np.split(x @ kernel + h @ recurrent_kernel + bias, 4, axis=-1)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+
+        return call
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """``1 / (1 + exp(-z))``."""
+    return 1 / (1 + np.exp(-z))

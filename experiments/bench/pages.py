@@ -1,0 +1,113 @@
+"""A result as text: for the terminal, and as a page of Markdown."""
+
+import textwrap
+from typing import Any
+
+from experiments.bench.cases import Case
+from experiments.bench.results import Result
+from experiments.bench.tables import (
+    NOT_MEASURED,
+    NOT_PLANNED,
+    Table,
+    ceiling_of,
+    spread_of,
+    tables,
+    troubles_of,
+    what_ratios_are,
+)
+
+WIDTH = 100
+
+
+def for_terminal(result: Result) -> str:
+    """A result in a hundred columns; what was not measured is named at the end.
+
+    Args:
+      result: what `results.build` returns.
+    """
+    lines = [f"{result['title']}. {what_ratios_are(result)}"]
+    for table in tables(result, missing=NOT_PLANNED):
+        rows = [row for row in table.rows if set(row[1]) != {NOT_PLANNED}]
+        if rows:
+            lines += ["", *_aligned(Table(table.title, table.headings, rows))]
+    lines.append("")
+    for sentence in (ceiling_of(result), spread_of(result), *troubles_of(result)):
+        lines += textwrap.wrap(sentence, WIDTH, subsequent_indent="    ") if sentence else []
+    return "\n".join(lines)
+
+
+def page(result: Result, picture: str | None) -> str:
+    """The page of a result.
+
+    Args:
+      result: what `results.build` returns.
+      picture: where its picture lies from there, if there is one.
+    """
+    parts = [f"# {result['title']}", result["about"]]
+    if picture:
+        parts.append(f"![{result['title']}, beside other libraries]({picture})")
+    parts.append(" ".join(filter(None, [what_ratios_are(result), spread_of(result)])))
+    for table in tables(result):
+        parts += [f"## {table.title}", _markdown(table)]
+    parts += ["## How", *_how(result)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _how(result: Result) -> list[str]:
+    machine, parts = result["machine"], []
+    ceiling = ceiling_of(result)
+    if machine:
+        about = f"{machine['cores']} cores of {machine['cpu']}"
+        sets = ", ".join(machine["instruction_sets"])
+        facts = [
+            f"- Machine: {machine['gpu']}, {about}" if machine.get("gpu") else f"- Machine: {about}"
+        ]
+        facts[0] += f" ({sets}), {machine['platform']}." if sets else f", {machine['platform']}."
+        facts.append(
+            f"- Versions: lstm_jax {result['lstm_jax']}, "
+            + ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+            + "."
+        )
+        facts.append(f"- Date: {result['date'][:10]}. Command: `{result['command']}`.")
+        if result["git_commit"]:
+            changed = ", with changes" if result["git_dirty"] else ""
+            facts.append(f"- Commit: `{result['git_commit'][:12]}`{changed}.")
+        for name, value in result["variables"].items():
+            facts.append(f"- `{name}={value}`.")
+        facts += [f"- {ceiling}"] if ceiling else []
+        parts.append("\n".join(facts))
+    else:
+        parts.append(f"Machine: {NOT_MEASURED}. The command is `{result['command']}`.")
+    parts.append(
+        "Every implementation runs in a process of its own. They are taken in turn, round after"
+        " round, and only one works at a time. What is timed is repeated for half a second, and at"
+        " least three times; what is compiled is compiled anew in every round. Problems, with batch"
+        " B, time steps T, inputs I and units H:"
+    )
+    cases = [Case(**fields) for fields in result["cases"]]
+    parts.append("\n".join(f"- {case.name}: {case.sizes()}" for case in cases))
+    parts.append("Who is measured:")
+    parts.append("\n".join(f"- {c['label']}: {c['how']}" for c in result["implementations"]))
+    troubles = troubles_of(result)
+    if troubles:
+        parts += ["Not measured:", "\n".join(f"- {line}" for line in troubles)]
+    return parts
+
+
+def _markdown(table: Table) -> str:
+    head: list[list[str]] = [["", *table.headings], ["---", *["---:"] * len(table.headings)]]
+    rows = [[label, *cells] for label, cells in table.rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *rows])
+
+
+def _aligned(table: Table) -> list[str]:
+    rows: list[tuple[Any, ...]] = [("", *table.headings), *((a, *b) for a, b in table.rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    half = len(table.headings) // 2
+    if half and sum(widths) + 2 * len(widths) > WIDTH:
+        return [line for part in table.halves(half) for line in _aligned(part)]
+    lines = [table.title]
+    for label, *cells in rows:
+        right = [f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append(f"  {label:<{widths[0]}}{''.join(right)}".rstrip())
+    return lines

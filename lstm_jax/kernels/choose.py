@@ -1,0 +1,73 @@
+"""Which kernel to take."""
+
+from typing import Any, Literal, NamedTuple
+
+from lstm_jax.kernels import cpu, loop, parallel
+from lstm_jax.kernels.problem import Kernel, Problem
+
+Implementation = Literal["scan", "cpu", "parallel"]
+"""A way to run a cell over a sequence."""
+
+# In the order in which they are asked.
+KERNELS: dict[Implementation, Kernel] = {"cpu": cpu, "parallel": parallel, "scan": loop}
+
+# Those that are for some bare cells only.
+_WHOLE: tuple[Implementation, ...] = ("cpu", "parallel")
+
+IMPLEMENTATIONS: tuple[Implementation, ...] = tuple(KERNELS)
+
+
+class Choice(NamedTuple):
+    """The kernel that a cell runs by, and why not by others.
+
+    Attributes:
+      cell: the cell.
+      kernel: name of the kernel.
+      others: why not those that come before it.
+    """
+
+    cell: Any
+    kernel: Implementation
+    others: dict[Implementation, str]
+
+
+def choose(problem: Problem, wanted: Implementation | None) -> Choice:
+    """The first kernel that can and would solve a problem, or the wanted one if it can.
+
+    Args:
+      problem: what is asked for.
+      wanted: name of a kernel, or None for the best.
+
+    Returns:
+      The choice; what no other kernel can do is done by the scan.
+    """
+    others: dict[Implementation, str] = {}
+    for name, kernel in KERNELS.items():
+        if wanted not in (None, name, "scan") and name != "scan":
+            others[name] = f"{wanted!r} is asked for"
+            continue
+        reason = "the scan is asked for" if wanted == "scan" and name != "scan" else None
+        reason = reason or kernel.cannot(problem)
+        if wanted is None:
+            reason = reason or kernel.hesitates()
+        if reason is None:
+            return Choice(problem.cell, name, others)
+        others[name] = reason
+    raise AssertionError(others)
+
+
+def gains_from_sequence(cell: Any, wanted: Implementation | None) -> bool:
+    """Whether a bare cell has a kernel of its own that takes its whole sequence.
+
+    Args:
+      cell: a bare cell.
+      wanted: name of a kernel, or None for the best.
+
+    Returns:
+      True if a transform of it should hand it the sequence.
+    """
+    return any(
+        kernel.refuses(cell) is None and (name == wanted or kernel.hesitates() is None)
+        for name, kernel in KERNELS.items()
+        if name in _WHOLE and wanted in (None, name)
+    )

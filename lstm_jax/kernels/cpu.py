@@ -1,0 +1,134 @@
+"""The native kernels: a plain LSTM layer over a whole sequence in one call of C++."""
+
+import math
+import platform as machine
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+
+from lstm_jax.cells import LSTM
+from lstm_jax.kernels import native
+from lstm_jax.kernels.layer import Layer
+from lstm_jax.kernels.problem import Problem, platform
+from lstm_jax.kernels.rule import call
+from lstm_jax.ragged import zero_elsewhere
+from lstm_jax.split import split_like
+from lstm_jax.types import LSTMState, PyTree
+
+
+def cannot(problem: Problem) -> str | None:
+    """Why a problem is not one for the native kernels, or None.
+
+    Args:
+      problem: what is asked for.
+
+    Returns:
+      A reason in a few words.
+    """
+    return (
+        refuses(problem.cell) or _of_options(problem) or _of_dtypes(problem) or _of_arrays(problem)
+    )
+
+
+def refuses(cell: Any) -> str | None:
+    """Why they never run a cell, or None."""
+    if platform() != "cpu":
+        return f"it runs on processors; the default device is a {platform()}"
+    if (reason := native.missing()) is not None:
+        return reason
+    if type(cell) is not LSTM:
+        return f"it runs the plain LSTM; the cell is a {type(cell).__name__}"
+    if cell.gate_activation is not jax.nn.sigmoid or cell.activation is not jnp.tanh:
+        return "its gates are sigmoids and its candidate a tanh; the cell has others"
+    return None
+
+
+def hesitates() -> str | None:
+    """Why they should not be taken unless asked for, or None."""
+    if native.instruction_set() == "baseline" and machine.machine().lower() in ("x86_64", "amd64"):
+        return "without AVX2 it is slower than the compiled loop"
+    return None
+
+
+def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
+    """Run a plain LSTM by the native kernels."""
+    x, valid, reset, _ = problem.inputs
+    if valid is not None and not problem.safe_inputs:
+        x = zero_elsewhere(valid, x)
+    params = problem.cell.in_compute_dtype(problem.operands.params)
+    (T, *rows, features), H = x.shape, params.recurrent_kernel.shape[0]
+    B = math.prod(rows)
+    h, c = problem.carry.state
+    rounds = params.kernel.dtype == jnp.bfloat16
+    dtype = jnp.float32 if rounds else params.kernel.dtype
+    args = [
+        x.astype(params.kernel.dtype).reshape(1, T, B, features),
+        *(weight[None] for weight in params),
+        *(each.reshape(1, B, H) for each in (h, c)),
+    ]
+    args = [arg.astype(dtype) for arg in args]
+    args += [flags.reshape(1, T, B) for flags in (valid, reset) if flags is not None]
+    layer = Layer(
+        masked=valid is not None,
+        resets=reset is not None,
+        reverse=problem.reverse,
+        states=problem.with_states,
+        rounds=rounds,
+    )
+    hs, h_T, c_T, *cs = call(layer, *_alike(args))
+    final = LSTMState(h_T.reshape(*rows, H).astype(h.dtype), c_T.reshape(*rows, H).astype(c.dtype))
+    hs = hs.reshape(T, *rows, H).astype(h.dtype)
+    states = None
+    if cs:
+        states = LSTMState(hs, cs[0].reshape(T, *rows, H).astype(c.dtype))
+    ys = zero_elsewhere(valid, hs) if valid is not None and problem.padding == "zero" else hs
+    return final, ys, states
+
+
+def _of_options(problem: Problem) -> str | None:
+    if problem.inputs.valid is not None and problem.padding == "raw":
+        return 'it holds the state at masked steps; padding="raw" shows the step itself'
+    if problem.remat == "step":
+        return 'remat="step" keeps the state of every step alone'
+    return None
+
+
+def _of_dtypes(problem: Problem) -> str | None:
+    params = problem.cell.in_compute_dtype(problem.operands.params)
+    of_params = {leaf.dtype.name for leaf in jax.tree.leaves(params)}
+    h, c = problem.carry.state
+    got = (*of_params, h.dtype.name, c.dtype.name)
+    if got not in (("float32",) * 3, ("float64",) * 3, ("bfloat16", "bfloat16", "float32")):
+        return (
+            "it runs float32, float64, or bfloat16 with c in float32; parameters, h and c are"
+            f" {', '.join(got)}"
+        )
+    return None
+
+
+def _of_arrays(problem: Problem) -> str | None:
+    xs = jax.tree.leaves(problem.inputs.x)
+    if len(xs) != 1 or xs[0].ndim < 2:
+        return "it reads one array of features [T, ..., I]"
+    if not all(isinstance(size, int) for leaf in problem.leaves for size in leaf.shape):
+        return "its sizes must be numbers; some are symbols"
+    if xs[0].shape[0] == 0:
+        return "there is no step to run"
+    if any(map(_is_split, problem.leaves)):
+        return "arrays are split over a mesh with explicit axes"
+    return None
+
+
+def _is_split(array: jax.Array) -> bool:
+    sharding = jax.typeof(array).sharding
+    explicit = isinstance(sharding, NamedSharding) and not sharding.mesh.are_all_axes_auto
+    return explicit and any(axis is not None for axis in sharding.spec)
+
+
+def _alike(arrays: list[Any]) -> list[Any]:
+    """Arrays that inside of `shard_map` all vary over the same axes of the mesh, as any does."""
+    for like in arrays:
+        arrays = [split_like(array, jax.typeof(like), 0) for array in arrays]
+    return arrays

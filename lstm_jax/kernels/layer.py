@@ -1,0 +1,243 @@
+"""A whole LSTM layer over time as one function, with the native kernels for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.cells import lstm_step
+from lstm_jax.kernels import native
+from lstm_jax.kernels.body import Body, Carry, Inputs, Operands
+from lstm_jax.kernels.partition import over_devices
+from lstm_jax.kernels.primitives import (
+    Arrays,
+    Axes,
+    Native,
+    bind_pull_back,
+    bind_run,
+    pull_back_by_definition,
+)
+from lstm_jax.kernels.rule import Rule
+from lstm_jax.kernels.scan import scan
+from lstm_jax.types import LSTMParams, LSTMState, PyTree
+
+
+@dataclass(frozen=True)
+class Layer(Rule):
+    """The LSTM over a sequence, for ``G`` networks at once.
+
+    Its arguments are ``x [G, T, B, I]`` (zero at masked steps), ``kernel``, ``recurrent_kernel``,
+    ``bias``, ``h_0``, ``c_0 [G, B, H]``, then ``valid`` and ``reset`` ``[G, T, B]`` if it has them.
+    It gives ``hs [G, T, B, H]``, held at masked steps, ``h_T``, ``c_T``, and ``cs`` if asked for.
+
+    Args:
+      masked: whether it has `valid`.
+      resets: whether it has `reset`.
+      reverse: run from the last step to the first.
+      states: whether to give the cell states.
+      rounds: whether hidden states are rounded to bfloat16.
+    """
+
+    masked: bool = False
+    resets: bool = False
+    reverse: bool = False
+    states: bool = False
+    rounds: bool = False
+
+    def define(self, *args: jax.Array) -> Arrays:
+        """One network after the other by the plain scan."""
+        return jax.vmap(self._define_one)(*args)
+
+    def run(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
+        """The native forward pass; saves cell states and gates."""
+        (G, T, B, _), H = args[0].shape, args[4].shape[-1]
+        if native == "no":
+            # Never read: without native code, the backward pass goes by the definition.
+            saved = [(G, T, B, H), (G, T, B, 4 * H)] if save else []
+            return self.define(*args), tuple(jnp.zeros(shape, args[0].dtype) for shape in saved)
+        out = self._forward(*args, save=save, split=native == "split")
+        return out[: 3 + self.states], out[3:] if save else ()
+
+    def pull_back(
+        self,
+        args: Arrays,
+        outs: Arrays,
+        saved: Arrays,
+        cotangents: Sequence[jax.Array | None],
+        wanted: tuple[bool, ...],
+        *,
+        native: Native,
+    ) -> Arrays:
+        """The native backward pass."""
+        # The native pass has no place for a gradient that arrives at cell states on the way.
+        if native == "no" or (self.states and cotangents[3] is not None):
+            return pull_back_by_definition(self, args, cotangents, wanted)
+        split = native == "split"
+        return self._backward(args, outs, saved, cotangents, wanted, split=split)
+
+    def batched_run(
+        self, size: int, args: Arrays, axes: Axes, *, save: bool
+    ) -> tuple[Arrays, Sequence[int]]:
+        """More rows where the weights are shared, more networks where they are not."""
+        fold = axes[1:4] == (None, None, None)
+        joined = _joined(size, args, axes, self._rows, fold=fold)
+        out = bind_run(self, joined, save=save)
+        return _parted(size, out, (*self._rows_of_outs, 2, 2)[: len(out)], fold=fold)
+
+    def batched_pull_back(
+        self,
+        size: int,
+        operands: tuple[Arrays, Arrays, Arrays, Arrays],
+        axes: tuple[Axes, Axes, Axes, Axes],
+        given: tuple[bool, ...],
+        wanted: tuple[bool, ...],
+    ) -> tuple[Arrays, Sequence[int]]:
+        """As `batched_run`; many gradients of one run are taken one after the other."""
+        if not any(axis is not None for some in axes[:3] for axis in some):
+            moved = tuple(
+                jnp.moveaxis(v, a or 0, 0) for v, a in zip(operands[3], axes[3], strict=True)
+            )
+            back = jax.lax.map(
+                lambda some: bind_pull_back(self, (*operands[:3], some), given, wanted), moved
+            )
+            return back, [0] * len(back)
+        fold = axes[0][1:4] == (None, None, None) and not any(wanted[1:4])
+        of_given = tuple(row for row, here in zip(self._rows_of_outs, given, strict=True) if here)
+        rows = (self._rows, self._rows_of_outs, (2, 2), of_given)
+        joined = tuple(
+            _joined(size, *each, fold=fold) for each in zip(operands, axes, rows, strict=True)
+        )
+        back = bind_pull_back(self, joined, given, wanted)  # pyright: ignore[reportArgumentType]
+        of_wanted = tuple(row for row, want in zip(self._rows, wanted, strict=True) if want)
+        return _parted(size, back, of_wanted, fold=fold)
+
+    @property
+    def _rows(self) -> Axes:
+        """Where the arguments have the axis ``B``."""
+        return (2, None, None, None, 1, 1, *[2] * (self.masked + self.resets))
+
+    @property
+    def _rows_of_outs(self) -> tuple[int, ...]:
+        return (2, 1, 1, 2) if self.states else (2, 1, 1)
+
+    def _optional(self, args: Sequence[Any]) -> tuple[Any, Any]:
+        """`valid` and `reset` of the arguments, or None."""
+        return (args[6] if self.masked else None, args[-1] if self.resets else None)
+
+    def _define_one(self, *args: jax.Array) -> Arrays:
+        dtype = jnp.bfloat16 if self.rounds else args[0].dtype
+        x, kernel, recurrent, bias, h_0 = (a.astype(dtype) for a in args[:5])
+        valid, reset = self._optional(args)
+        state = LSTMState(h_0, args[5])
+        start = None if reset is None else jax.tree.map(jnp.zeros_like, state)
+        operands = Operands(LSTMParams(kernel, recurrent, bias), start, None)
+        final, (_, (hs, cs)) = scan(
+            _BODY, operands, Inputs(x, valid, reset, None), Carry(state), reverse=self.reverse
+        )
+        outs = (hs, final.state.h, final.state.c, cs)
+        return tuple(a.astype(args[0].dtype) for a in (outs if self.states else outs[:3]))
+
+    def _forward(self, *args: jax.Array, save: bool, split: bool) -> Arrays:
+        """Hidden states, the last of them and of the cell states, and what else is asked for."""
+        states = save or self.states
+
+        def call(*args: jax.Array) -> Sequence[jax.Array]:
+            x, kernel, recurrent, bias, h_0, c_0 = args[:6]
+            outs = native.forward(
+                *(x, kernel, recurrent, bias, h_0, c_0),
+                *self._optional(args),
+                reverse=self.reverse,
+                rounds=self.rounds,
+                states=states,
+                gates=save,
+            )
+            return outs[: 3 + states + save]
+
+        outs = ("gtbh", "gbh", "gbh", "gtbh", "gtbk")[: 3 + states + save]
+        call_ = over_devices(call, self._letters, outs) if split else call
+        return tuple(call_(*args))
+
+    def _backward(
+        self,
+        args: Arrays,
+        outs: Arrays,
+        saved: Arrays,
+        cotangents: Sequence[jax.Array | None],
+        wanted: tuple[bool, ...],
+        *,
+        split: bool,
+    ) -> Arrays:
+        """Gradients of the first six arguments, where they are wanted."""
+        zeros = jnp.zeros_like(args[4])
+        dhs, dh_T, dc_T = cotangents[:3]
+        given = (zeros if dh_T is None else dh_T, zeros if dc_T is None else dc_T)
+        inputs, weights = wanted[0], any(wanted[1:4])
+        computed = (inputs, weights, weights, weights, True, True)
+
+        def call(*arrays: jax.Array) -> list[jax.Array]:
+            args, (hs, cs, gates, dh_T, dc_T, *dhs) = arrays[: len(wanted)], arrays[len(wanted) :]
+            x, kernel, recurrent, _, h_0, c_0 = args[:6]
+            gradients = native.backward(
+                *(x, kernel, recurrent, h_0, c_0),
+                *self._optional(args),
+                (hs, cs, gates),
+                (dhs[0] if dhs else None, dh_T, dc_T),
+                reverse=self.reverse,
+                inputs=inputs,
+                weights=weights,
+            )
+            return [g for g, here in zip(gradients, computed, strict=True) if here]
+
+        arrays = (*args, outs[0], *saved, *given, *(() if dhs is None else (dhs,)))
+        letters = (*self._letters, "gtbh", "gtbh", "gtbk", "gbh", "gbh", "gtbh")[: len(arrays)]
+        of_computed = [each for each, here in zip(self._letters, computed, strict=False) if here]
+        call_ = over_devices(call, letters, of_computed) if split else call
+        gradients = iter(call_(*arrays))
+        of_args = [next(gradients) if here else None for here in computed]
+        return tuple(g for g, want in zip(of_args, wanted, strict=False) if want and g is not None)
+
+    @property
+    def _letters(self) -> tuple[str, ...]:
+        """The axes of the arguments, a letter each."""
+        flags = ["gtb"] * (self.masked + self.resets)
+        return ("gtbi", "gik", "ghk", "gk", "gbh", "gbh", *flags)
+
+
+def _step(params: PyTree, state: PyTree, x: PyTree, noise: Any) -> tuple[PyTree, PyTree]:
+    new = lstm_step(params, state, x)
+    return new, new.h
+
+
+def _states(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any) -> Any:
+    return None, state_t
+
+
+_BODY = Body(_step, _states, "raw")
+
+
+def _joined(size: int, arrays: Arrays, axes: Axes, rows: Axes, *, fold: bool) -> Arrays:
+    """The mapped axis as a part of the rows' axis, or of the networks'."""
+
+    def join(array: jax.Array, axis: int | None, row: int | None) -> jax.Array:
+        if fold and row is None:
+            return array
+        if axis is None:
+            array, axis = jnp.broadcast_to(array, (size, *array.shape)), 0
+        to = (row or 0) if fold else 0
+        array = jnp.moveaxis(array, axis, to)
+        shape = array.shape
+        return array.reshape(*shape[:to], shape[to] * shape[to + 1], *shape[to + 2 :])
+
+    return tuple(map(join, arrays, axes, rows))
+
+
+def _parted(size: int, arrays: Arrays, rows: Axes, *, fold: bool) -> tuple[Arrays, Sequence[int]]:
+    """The reverse of `_joined`: arrays with the mapped axis, and where they have it."""
+    at = [(row or 0) if fold else 0 for row in rows]
+    parted = [
+        array.reshape(*array.shape[:k], size, array.shape[k] // size, *array.shape[k + 1 :])
+        for array, k in zip(arrays, at, strict=True)
+    ]
+    return tuple(parted), at

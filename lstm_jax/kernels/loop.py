@@ -1,0 +1,80 @@
+"""The plain scan as a kernel: it can do everything."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.kernels.body import Body, Carry, Emit
+from lstm_jax.kernels.carry import at_rest, first_input
+from lstm_jax.kernels.problem import Problem
+from lstm_jax.kernels.scan import compiled_scan, scan
+from lstm_jax.transforms.noise import Noise
+from lstm_jax.types import PyTree
+
+
+def refuses(cell: Any) -> str | None:
+    """It runs any cell."""
+    del cell
+
+
+def cannot(problem: Problem) -> str | None:
+    """Nothing is too much for it."""
+    del problem
+
+
+def hesitates() -> str | None:
+    """It is what is left."""
+
+
+def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
+    """Run any cell step by step."""
+    emit = _shown_and_state if problem.with_states else _shown
+    final, (outputs, states) = scanned(problem, emit)
+    return final, outputs, states
+
+
+def scanned(problem: Problem, emit: Emit) -> tuple[PyTree, tuple[PyTree, PyTree]]:
+    """Run a cell step by step: ``(final state, what emit keeps)``."""
+    problem = with_shown(problem)
+    final, kept = (compiled_scan if problem.is_value else scan)(
+        body_of(problem, emit),
+        problem.operands,
+        problem.inputs,
+        problem.carry,
+        reverse=problem.reverse,
+        unroll=problem.unroll,
+        remat=problem.remat,
+    )
+    return final.state, kept
+
+
+def body_of(problem: Problem, emit: Emit) -> Body:
+    """The step of a loop."""
+    return Body(problem.step, emit, problem.padding, problem.safe_inputs)
+
+
+def with_shown(problem: Problem) -> Problem:
+    """The problem with what is shown at first, where padding holds what was shown."""
+    if problem.inputs.valid is None or problem.padding != "hold":
+        return problem
+    params, _, key = problem.operands
+    state = problem.carry.state
+    x_1 = first_input(problem.function, problem.inputs.x)
+    noise = None if key is None else Noise(key, jnp.asarray(0, jnp.int32))
+    _, like = jax.eval_shape(problem.step, params, state, x_1, noise)
+    carry = Carry(state, at_rest(problem.cell, state, x_1, like))
+    return dataclasses.replace(problem, carry=carry)
+
+
+def _shown(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any) -> Any:
+    del params, state_tm1, x_t, state_t, noise
+    return y_t, None
+
+
+def _shown_and_state(
+    params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any
+) -> Any:
+    del params, state_tm1, x_t, noise
+    return y_t, state_t

@@ -1,0 +1,82 @@
+"""What a kernel is asked for, and what it answers."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+
+from lstm_jax.kernels.body import Apply, Carry, Inputs, Operands, Padding
+from lstm_jax.kernels.scan import Remat
+from lstm_jax.types import PyTree
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One cell over one sequence.
+
+    Attributes:
+      function: the public function to name in errors.
+      cell: any cell.
+      step: its step, a value if the cell is one.
+      is_value: whether an equal cell does the same.
+      operands: parameters, the state that resets return to, and the key.
+      inputs: inputs, masks, resets and times, leaves ``[T, ...]``.
+      carry: the state before the first step.
+      padding: what to show at masked steps.
+      reverse: run from the last step to the first.
+      remat: what a gradient keeps.
+      unroll: steps per iteration of a compiled loop.
+      with_states: whether to give every state.
+      safe_inputs: whether the inputs of masked steps are for the cell to see.
+    """
+
+    function: str
+    cell: Any
+    step: Apply
+    is_value: bool
+    operands: Operands
+    inputs: Inputs
+    carry: Carry
+    padding: Padding
+    reverse: bool
+    remat: Remat
+    unroll: int
+    with_states: bool
+    safe_inputs: bool
+
+    @property
+    def leaves(self) -> list[jax.Array]:
+        """All arrays that go in."""
+        return jax.tree.leaves((self.operands, self.inputs, self.carry))
+
+
+class Kernel(Protocol):
+    """A way to run a cell over a sequence; each is a module."""
+
+    def refuses(self, cell: Any) -> str | None:
+        """Why it never runs the cell on this machine, or None."""
+        ...
+
+    def cannot(self, problem: Problem) -> str | None:
+        """Why it cannot solve the problem, or None."""
+        ...
+
+    def hesitates(self) -> str | None:
+        """Why it should not be taken unless asked for, though it could, or None."""
+        ...
+
+    def solve(self, problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
+        """``(final state, outputs, states)``, the last with leaves ``[T, ...]``, or None."""
+        ...
+
+
+def platform() -> str:
+    """Where computations go unless told otherwise: ``cpu``, ``gpu`` or ``tpu``.
+
+    >>> platform() in ("cpu", "gpu", "tpu")
+    True
+    """
+    device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    if device is None:
+        return jax.default_backend()
+    return device if isinstance(device, str) else device.platform

@@ -1,0 +1,87 @@
+"""Cells, steps and bare step functions as values, for those that compile what they run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lstm_jax.kernels import Apply
+from lstm_jax.transforms.noise import Noise
+from lstm_jax.transforms.transform import AnyCell, Transform, apply, check_cell
+from lstm_jax.types import Cell, PyTree
+
+
+def as_cell(function: str, cell: Any) -> AnyCell:
+    """The cell as it is, or a bare step function as one."""
+    if isinstance(cell, type):
+        check_cell(function, cell)
+    if isinstance(cell, Cell):
+        return cell
+    if callable(cell):
+        return BareStep(cell)
+    raise TypeError(
+        f"{function}: cell must be a cell or a step function (params, state, x) -> state;"
+        f" got {type(cell).__name__}"
+    )
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class BareStep(Transform):
+    """A bare step function as a cell; never equal to another, as what it closes over may change.
+
+    It has no initial state but the one that it is given.
+    """
+
+    function: Callable[..., Any]
+    own: Any = None
+
+    def children(self) -> tuple[()]:
+        """No cells."""
+        return ()
+
+    def initial_state(self, batch_shape: Sequence[int] = (), params: PyTree = None) -> PyTree:
+        """The state that was given, of all rows."""
+        return self.own
+
+    def apply(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """Advance one time step, and show the first field of the state."""
+        new = self.function(params, state, x)
+        return new, new[0]
+
+    def rest(self, state: PyTree, x: PyTree) -> PyTree:
+        """The first field of the state."""
+        return state[0]
+
+
+@dataclass(frozen=True)
+class StepOf:
+    """`apply` of a cell as a value: a closure would equal only itself."""
+
+    cell: Any
+
+    def __call__(
+        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None
+    ) -> tuple[PyTree, PyTree]:
+        """Advance one time step, and say what to show of it."""
+        return apply(self.cell, params, state, x, noise)
+
+    def anew(self) -> Apply:
+        """The same, equal to nothing else."""
+        return lambda params, state, x, noise: apply(self.cell, params, state, x, noise)
+
+
+def is_value(cell: Any) -> bool:
+    """Whether a cell is a frozen dataclass and hashable, so that an equal one does the same."""
+    # Not by `getattr`: a subclass that is no dataclass itself can be given further attributes.
+    if not getattr(vars(type(cell)).get("__dataclass_params__"), "frozen", False):
+        return False
+    if isinstance(cell, BareStep):
+        return False
+    if isinstance(cell, Transform) and not all(map(is_value, cell.children())):
+        return False
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
