@@ -51,6 +51,7 @@ from lstm_jax.cells import (
     lstm_step,
 )
 from lstm_jax.diagnostics import Trace, gradient_flow, trace
+from lstm_jax.explain import Explanation, explain
 from lstm_jax.ragged import mask_of_lengths, reset_after
 from lstm_jax.tbptt import tbptt
 from lstm_jax.transforms import (
@@ -85,6 +86,7 @@ __all__ = [
     "CoupledLSTM",
     "CoupledLSTMParams",
     "Directions",
+    "Explanation",
     "GRUGates",
     "GRUParams",
     "GRUState",
@@ -124,6 +126,7 @@ __all__ = [
     "candidate_dropout",
     "clip",
     "dropout",
+    "explain",
     "gradient_flow",
     "initializers",
     "learned_initial_state",

@@ -275,7 +275,7 @@ def prepare(
     """
     x_1 = first_input(function, xs)
     T = jax.tree.leaves(xs)[0].shape[0]
-    cell = as_cell(function, cell)
+    cell = as_cell(function, cell, params, anew=reset is not None or state is None)
     rows = None if isinstance(cell, BareStep) else batch_shape(cell, x_1)
     if rows is None and state is None:
         raise TypeError(f"{function}: a bare step function needs `state`; got None")

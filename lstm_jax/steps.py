@@ -4,18 +4,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
+
+from lstm_jax.cells import LSTM, lstm_step
 from lstm_jax.kernels import Apply
 from lstm_jax.transforms.noise import Noise
 from lstm_jax.transforms.transform import AnyCell, Transform, apply, check_cell
-from lstm_jax.types import Cell, PyTree
+from lstm_jax.types import Cell, LSTMParams, PyTree
 
 
-def as_cell(function: str, cell: Any) -> AnyCell:
-    """The cell as it is, or a bare step function as one."""
+def as_cell(function: str, cell: Any, params: PyTree, *, anew: bool) -> AnyCell:
+    """The cell as it is, or a bare step function as one.
+
+    Args:
+      function: the public function to name in errors.
+      cell: a cell or a bare step function.
+      params: its parameters.
+      anew: whether it must know a state to start from: a bare step function has none but the one
+        that it is given.
+
+    Returns:
+      A cell.
+
+    Raises:
+      TypeError: when it is neither.
+    """
     if isinstance(cell, type):
         check_cell(function, cell)
     if isinstance(cell, Cell):
         return cell
+    if cell is lstm_step and not anew and isinstance(params, LSTMParams):
+        shapes = jnp.shape(params.kernel), jnp.shape(params.recurrent_kernel)
+        if all(len(shape) == 2 and min(shape) > 0 for shape in shapes):
+            return LSTM(shapes[0][0], shapes[1][0])
     if callable(cell):
         return BareStep(cell)
     raise TypeError(

@@ -22,7 +22,7 @@ FLOORS = [
     {"steps"},
     {"engine"},
     {"unroll"},
-    {"bidirectional", "convert", "diagnostics", "linen", "nnx", "tbptt"},
+    {"bidirectional", "convert", "diagnostics", "explain", "linen", "nnx", "tbptt"},
     {"testing"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -69,7 +69,10 @@ def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
         *(each.reshape(1, B, H) for each in (h, c)),
     ]
     args = [arg.astype(dtype) for arg in args]
-    args += [flags.reshape(1, T, B) for flags in (valid, reset) if flags is not None]
+    for flags in (valid, reset):
+        if flags is not None:  # their axes may be fewer: the first of those of the rows
+            flags = flags.reshape(flags.shape + (1,) * (1 + len(rows) - flags.ndim))
+            args.append(jnp.broadcast_to(flags, (T, *rows)).reshape(1, T, B))
     layer = Layer(
         masked=valid is not None,
         resets=reset is not None,

@@ -125,7 +125,9 @@ def _check_loop(problem: Problem) -> None:
         for kernel in IMPLEMENTATIONS:
             if takes_sequence(problem.cell, functools.partial(gains_from_sequence, wanted=kernel)):
                 at_once = problem.unrolled(**options, implementation=kernel)
-                problem.same(f"{kernel} with {name}", problem.results(at_once), by_loop)
+                problem.same(
+                    f"all steps at once ({kernel}) with {name}", problem.results(at_once), by_loop
+                )
 
 
 def _check_padding(problem: Problem) -> None:

@@ -1,0 +1,97 @@
+"""Which kernel a run takes, and why not another."""
+
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import jax
+
+from lstm_jax.engine import prepare
+from lstm_jax.kernels import KERNELS, Choice, Implementation
+from lstm_jax.kernels.native import instruction_set
+from lstm_jax.types import PyTree
+from lstm_jax.unroll import Options
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The kernels that a run takes; prints as a short text.
+
+    Attributes:
+      choices: one for each cell that is run over the sequence, in that order, equal ones once.
+    """
+
+    choices: tuple[Choice, ...]
+
+    @property
+    def kernels(self) -> tuple[Implementation, ...]:
+        """Names of the kernels, one for each choice."""
+        return tuple(choice.kernel for choice in self.choices)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(_described, self.choices))
+
+
+def explain(
+    cell: Any,
+    xs: PyTree,
+    state: PyTree = None,
+    *,
+    params: PyTree = None,
+    return_states: bool = False,
+    **options: Unpack[Options],
+) -> Explanation:
+    """Say which kernel `unroll` would take for a run, and why not the others.
+
+    Nothing is computed; arrays may be given as `jax.ShapeDtypeStruct`.
+
+    Args:
+      cell: any cell, or a bare step function with its `params` and `state`.
+      xs: inputs ``[T, ..., I]``.
+      state: the state to start from, or None for the cell's own.
+      params: parameters, if they are not like those that the cell draws.
+      return_states: as of `unroll`.
+      **options: as of `unroll`.
+
+    Returns:
+      An `Explanation`.
+
+    Raises:
+      TypeError, ValueError: as `unroll`.
+
+    >>> import jax.numpy as jnp
+    >>> import lstm_jax as lj
+    >>> lj.explain(lj.LSTM(3, 5), jnp.ones((7, 2, 3)), implementation="scan").kernels
+    ('scan',)
+    """
+    choices: list[Choice] = []
+    given = {name: options.pop(name, None) for name in ("lengths", "mask", "reset", "key")}
+    start_time = options.pop("start", 0)
+    if params is None:
+        params = jax.eval_shape(cell.init, jax.random.key(0))
+
+    def run(params: PyTree, xs: PyTree, state: PyTree, given: dict[str, Any]) -> PyTree:
+        prepared, a_cell, bound, start = prepare(
+            "explain",
+            cell,
+            params,
+            xs,
+            state,
+            **given,
+            **options,
+            start_time=start_time,
+            with_states=return_states,
+            note=choices.append,
+        )
+        return prepared(a_cell, bound, xs, start, given["key"])
+
+    jax.eval_shape(run, params, xs, state, given)
+    # Chunks of a sequence, and two directions, choose alike.
+    return Explanation(tuple(c for k, c in enumerate(choices) if c not in choices[:k]))
+
+
+def _described(choice: Choice) -> str:
+    how = f" ({instruction_set()})" if choice.kernel == "cpu" else ""
+    lines = [f"{choice.cell}", f"  {choice.kernel}{how}"]
+    width = max(map(len, KERNELS))
+    lines += [f"  not {name:<{width}}  {reason}" for name, reason in choice.others.items()]
+    return "\n".join(lines)
