@@ -1,5 +1,6 @@
 """Arrays split over devices as others are, where JAX makes that part of their types."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -40,3 +41,28 @@ def split_like(array: jax.Array, after: Any, axes: int | None = None) -> jax.Arr
         wanted = NamedSharding(wanted.mesh, PartitionSpec(*wanted.spec[:shared]))
         return jax.sharding.reshard(array, wanted) if wanted != before.sharding else array
     return array
+
+
+def alike(arrays: Sequence[Any]) -> list[Any]:
+    """Arrays that inside of `shard_map` all vary over the same axes of the mesh, as any does.
+
+    >>> import jax.numpy as jnp
+    >>> [a.tolist() for a in alike([jnp.zeros(2), jnp.ones(1)])]
+    [[0.0, 0.0], [1.0]]
+    """
+    found = list(arrays)
+    for like in arrays:
+        found = [split_like(array, jax.typeof(like), 0) for array in found]
+    return found
+
+
+def is_split(array: Any) -> bool:
+    """Whether an array is split over a mesh with explicit axes, so that its type says so.
+
+    >>> import jax.numpy as jnp
+    >>> is_split(jnp.zeros(2))
+    False
+    """
+    sharding = jax.typeof(array).sharding
+    explicit = isinstance(sharding, NamedSharding) and not sharding.mesh.are_all_axes_auto
+    return explicit and any(axis is not None for axis in sharding.spec)

@@ -2,14 +2,19 @@
 
 from typing import Any, Literal, NamedTuple
 
-from lstm_jax.kernels import cpu, loop, parallel
+from lstm_jax.kernels import cpu, fused, loop, parallel
 from lstm_jax.kernels.problem import Kernel, Problem
 
-Implementation = Literal["scan", "cpu", "parallel"]
+Implementation = Literal["scan", "fused", "cpu", "parallel"]
 """A way to run a cell over a sequence."""
 
 # In the order in which they are asked.
-KERNELS: dict[Implementation, Kernel] = {"cpu": cpu, "parallel": parallel, "scan": loop}
+KERNELS: dict[Implementation, Kernel] = {
+    "cpu": cpu,
+    "parallel": parallel,
+    "fused": fused,
+    "scan": loop,
+}
 
 # Those that are for some bare cells only.
 _WHOLE: tuple[Implementation, ...] = ("cpu", "parallel")

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding
 
 from lstm_jax.cells import LSTM
 from lstm_jax.kernels import native
@@ -14,7 +13,7 @@ from lstm_jax.kernels.layer import Layer
 from lstm_jax.kernels.problem import Problem, platform
 from lstm_jax.kernels.rule import call
 from lstm_jax.ragged import zero_elsewhere
-from lstm_jax.split import split_like
+from lstm_jax.split import alike, is_split
 from lstm_jax.types import LSTMState, PyTree
 
 
@@ -80,7 +79,7 @@ def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
         states=problem.with_states,
         rounds=rounds,
     )
-    hs, h_T, c_T, *cs = call(layer, *_alike(args))
+    hs, h_T, c_T, *cs = call(layer, *alike(args))
     final = LSTMState(h_T.reshape(*rows, H).astype(h.dtype), c_T.reshape(*rows, H).astype(c.dtype))
     hs = hs.reshape(T, *rows, H).astype(h.dtype)
     states = None
@@ -119,19 +118,6 @@ def _of_arrays(problem: Problem) -> str | None:
         return "its sizes must be numbers; some are symbols"
     if xs[0].shape[0] == 0:
         return "there is no step to run"
-    if any(map(_is_split, problem.leaves)):
+    if any(map(is_split, problem.leaves)):
         return "arrays are split over a mesh with explicit axes"
     return None
-
-
-def _is_split(array: jax.Array) -> bool:
-    sharding = jax.typeof(array).sharding
-    explicit = isinstance(sharding, NamedSharding) and not sharding.mesh.are_all_axes_auto
-    return explicit and any(axis is not None for axis in sharding.spec)
-
-
-def _alike(arrays: list[Any]) -> list[Any]:
-    """Arrays that inside of `shard_map` all vary over the same axes of the mesh, as any does."""
-    for like in arrays:
-        arrays = [split_like(array, jax.typeof(like), 0) for array in arrays]
-    return arrays

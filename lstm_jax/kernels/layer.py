@@ -84,7 +84,8 @@ class Layer(Rule):
         fold = axes[1:4] == (None, None, None)
         joined = _joined(size, args, axes, self._rows, fold=fold)
         out = bind_run(self, joined, save=save)
-        return _parted(size, out, (*self._rows_of_outs, 2, 2)[: len(out)], fold=fold)
+        sizes = size, _each(args[0], axes[0], fold=fold)
+        return _parted(sizes, out, (*self._rows_of_outs, 2, 2)[: len(out)], fold=fold)
 
     def batched_pull_back(
         self,
@@ -111,7 +112,8 @@ class Layer(Rule):
         )
         back = bind_pull_back(self, joined, given, wanted)  # pyright: ignore[reportArgumentType]
         of_wanted = tuple(row for row, want in zip(self._rows, wanted, strict=True) if want)
-        return _parted(size, back, of_wanted, fold=fold)
+        sizes = size, _each(operands[0][0], axes[0][0], fold=fold)
+        return _parted(sizes, back, of_wanted, fold=fold)
 
     @property
     def _rows(self) -> Axes:
@@ -233,11 +235,19 @@ def _joined(size: int, arrays: Arrays, axes: Axes, rows: Axes, *, fold: bool) ->
     return tuple(map(join, arrays, axes, rows))
 
 
-def _parted(size: int, arrays: Arrays, rows: Axes, *, fold: bool) -> tuple[Arrays, Sequence[int]]:
+def _each(x: jax.Array, axis: int | None, *, fold: bool) -> int:
+    """Rows, or networks, of what is mapped."""
+    shape = [size for k, size in enumerate(x.shape) if k != axis]
+    return shape[2 if fold else 0]
+
+
+def _parted(
+    sizes: tuple[int, int], arrays: Arrays, rows: Axes, *, fold: bool
+) -> tuple[Arrays, Sequence[int]]:
     """The reverse of `_joined`: arrays with the mapped axis, and where they have it."""
     at = [(row or 0) if fold else 0 for row in rows]
     parted = [
-        array.reshape(*array.shape[:k], size, array.shape[k] // size, *array.shape[k + 1 :])
+        array.reshape(*array.shape[:k], *sizes, *array.shape[k + 1 :])
         for array, k in zip(arrays, at, strict=True)
     ]
     return tuple(parted), at

@@ -30,7 +30,7 @@ def hesitates() -> str | None:
 
 def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
     """Run any cell step by step."""
-    emit = _shown_and_state if problem.with_states else _shown
+    emit = shown_and_state if problem.with_states else shown
     final, (outputs, states) = scanned(problem, emit)
     return final, outputs, states
 
@@ -68,13 +68,15 @@ def with_shown(problem: Problem) -> Problem:
     return dataclasses.replace(problem, carry=carry)
 
 
-def _shown(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any) -> Any:
+def shown(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any) -> Any:
+    """Keep what is shown."""
     del params, state_tm1, x_t, state_t, noise
     return y_t, None
 
 
-def _shown_and_state(
+def shown_and_state(
     params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any
 ) -> Any:
+    """Keep what is shown, and the state."""
     del params, state_tm1, x_t, noise
     return y_t, state_t

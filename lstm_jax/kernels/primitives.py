@@ -259,9 +259,19 @@ def _jitted(primitive: Any) -> Callable[..., Any]:
 
     @functools.lru_cache(maxsize=256)
     def compiled(params: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
-        return jax.jit(functools.partial(primitive.bind, **dict(params)))
+        def run(*operands: jax.Array) -> Any:
+            return primitive.bind(*operands, **dict(params))
 
-    return lambda *operands, **params: compiled(tuple(sorted(params.items())))(*operands)
+        # Where NaN are looked for, this is what to name: there is nothing inside to go on to.
+        run.__qualname__ = primitive.name
+        run._apply_primitive = True  # pyright: ignore[reportFunctionMemberAccess]
+        return jax.jit(run)
+
+    def run(*operands: jax.Array, **params: Any) -> Any:
+        with jax.disable_jit(False):  # it would come back here
+            return compiled(tuple(sorted(params.items())))(*operands)
+
+    return run
 
 
 def _lowered(f: Callable[..., Arrays], *, native: bool) -> Callable[..., Any]:

@@ -158,6 +158,9 @@ class ForwardPass {
       if (masked && !f_.valid[at + r]) {
         h = load(h_tm1 + r * HP + j * L);
         c = load(c_t + r * HP);
+        if constexpr (kGates)
+          for (int v = 0; v < 4; v++)
+            store(f_.gates + ((at + r) * 4 + v) * H + j * L, V<S>{}, lanes);
       } else {
         const V<S> i = sigmoid<S>(z[r][0]), f = sigmoid<S>(z[r][1]);
         const V<S> g = tanh<S>(z[r][2]), o = sigmoid<S>(z[r][3]);

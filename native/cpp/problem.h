@@ -31,7 +31,7 @@ struct Forward {
   S* h_T;                // [G, B, H] the last of them
   S* c_T;                // [G, B, H]
   S* cs;                 // [G, T, B, H] or null
-  S* gates;              // [G, T, B, 4H] or null; undefined at masked steps
+  S* gates;              // [G, T, B, 4H] or null; zeros at masked steps
 };
 
 template <class S>

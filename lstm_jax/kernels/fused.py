@@ -1,0 +1,301 @@
+"""Any cell by a compiled loop whose backward pass leaves the weights' gradients for after the loop.
+
+The gradient of a plain scan adds a product to the gradient of every weight at every step. Here the
+backward loop computes only what the next step needs, and keeps the gradients of what the products
+gave; then each weight's gradient is one product over all steps and rows.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lstm_jax.kernels import loop
+from lstm_jax.kernels.body import Body
+from lstm_jax.kernels.parts import Parts, Product, take_apart
+from lstm_jax.kernels.primitives import Arrays, Native, spread
+from lstm_jax.kernels.problem import Problem, platform
+from lstm_jax.kernels.rule import Rule, call
+from lstm_jax.kernels.scan import scan
+from lstm_jax.split import alike, is_split
+from lstm_jax.types import PyTree
+
+
+def refuses(cell: Any) -> str | None:
+    """It runs any cell."""
+    del cell
+
+
+def cannot(problem: Problem) -> str | None:
+    """Why a problem is not one for it, or None."""
+    if not problem.is_value:
+        return "an equal cell may do something else: it is no frozen dataclass of values"
+    if problem.inputs.x is None or jax.tree.leaves(problem.inputs.x)[0].shape[0] == 0:
+        return "there is no step to run"
+    if isinstance(problem.remat, int):
+        return "it keeps something of every step; remat asks for less"
+    if any(map(is_split, problem.leaves)):
+        return "arrays are split over a mesh with explicit axes"
+    return None
+
+
+def hesitates() -> str | None:
+    """Why it should not be taken unless asked for, or None."""
+    return "measured no faster than the plain loop on a processor" if platform() == "cpu" else None
+
+
+def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
+    """Run any cell."""
+    problem = loop.with_shown(problem)
+    body = loop.body_of(problem, loop.shown_and_state if problem.with_states else loop.shown)
+    tree = (problem.operands, problem.inputs, problem.carry)
+    leaves, structure = jax.tree.flatten(tree)
+    result = jax.eval_shape(lambda *leaves: _scanned(body, structure, leaves, problem), *leaves)
+    rule = Fused(
+        body,
+        structure,
+        reverse=problem.reverse,
+        unroll=problem.unroll,
+        ahead=platform() != "cpu",
+        keeps=problem.remat is None,
+    )
+    out = jax.tree.unflatten(jax.tree.structure(result), call(rule, *alike(leaves)))
+    carry, (outputs, states) = out
+    return carry.state, outputs, states
+
+
+def _scanned(body: Body, structure: Any, leaves: Sequence[Any], how: Any) -> PyTree:
+    operands, inputs, carry = jax.tree.unflatten(structure, leaves)
+    return scan(body, operands, inputs, carry, reverse=how.reverse, unroll=how.unroll)
+
+
+@dataclass(frozen=True)
+class Fused(Rule):
+    """A loop over a body, with the leaves of ``(operands, inputs, carry)`` as its arguments.
+
+    It gives the leaves of the final carry, then those of what the steps showed.
+
+    Args:
+      body: one step.
+      structure: how the arguments are put together.
+      reverse: run from the last step to the first.
+      unroll: steps per iteration of the compiled loop.
+      ahead: compute what needs no carry before the loop, for all steps at once.
+      keeps: whether products are kept for the backward pass, or computed again.
+    """
+
+    body: Body
+    structure: Any
+    reverse: bool
+    unroll: int
+    ahead: bool
+    keeps: bool
+
+    def define(self, *args: jax.Array) -> Arrays:
+        """The plain scan."""
+        return tuple(jax.tree.leaves(_scanned(self.body, self.structure, args, self)))
+
+    def run(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
+        """The loop; saves the carry before every step, and what came out of the products."""
+        del native
+        parts, operands, inputs, carry = self._parts(args)
+        if not save and not self.ahead:
+            return self.define(*args), ()
+        phi = parts.run_fixed(operands)
+        before = _over_time(parts, phi, inputs) if self.ahead else inputs
+        size = len(carry)
+
+        def step(carry: list[Any], before: list[Any]) -> tuple[list[Any], Any]:
+            pi = before if self.ahead else parts.run_ahead(phi, before)
+            products: list[Any] = []
+
+            def act(product: Product, array: jax.Array, weight: jax.Array) -> jax.Array:
+                products.append(product(array, weight))
+                return products[-1]
+
+            out = parts.run_rest(phi, pi, carry, act)
+            kept = [*carry, *([*pi, *products] if self.keeps else [])] if save else []
+            return out[:size], (out[size:], kept)
+
+        final, (shown, kept) = self._loop(step, carry, before, reverse=self.reverse)
+        return (*final, *shown), tuple(kept)
+
+    def pull_back(
+        self,
+        args: Arrays,
+        outs: Arrays,
+        saved: Arrays,
+        cotangents: Sequence[jax.Array | None],
+        wanted: tuple[bool, ...],
+        *,
+        native: Native,
+    ) -> Arrays:
+        """The loop backwards, then the gradients of weights and inputs all at once."""
+        del native
+        parts, operands, inputs, carry = self._parts(args)
+        (phi,), to_operands = vjp(lambda operands: (parts.run_fixed(operands),), operands)
+        (pi,), to_inputs = vjp(lambda *both: (_over_time(parts, *both),), phi, inputs)
+        size, count = len(carry), len(parts.pi)
+        befores, kept = list(saved[:size]), list(saved[size:])
+        pis, ys = (kept[:count], kept[count:]) if self.keeps else (pi, None)
+        weights = {product.weight for product in parts.products}
+        # Weights are constants here: what their gradients take is handed on.
+        others = [None if k in weights else p for k, p in enumerate(phi)]
+
+        def step(carried: Any, at: Any) -> tuple[Any, Any]:
+            v_carry, v_others = carried
+            before, pi, ys, v_shown = at
+            acts: list[Any] = [None] * len(parts.products)
+
+            def local(others: Any, pi: Any, before: Any, shifts: Any) -> tuple[Any, Any]:
+                mine = [p if o is None else o for o, p in zip(others, phi, strict=True)]
+
+                def act(product: Product, array: jax.Array, weight: jax.Array) -> jax.Array:
+                    acts[product.number] = array
+                    y = None if ys is None else ys[product.number]
+                    return _shifted(product, array, shifts[product.number], weight, y)
+
+                return (parts.run_rest(mine, pi, before, act), acts)
+
+            shifts = _shifts(parts, phi, pi, before)
+            (_, of_products), back = vjp(local, others, pi, before, shifts)
+            v_acts = [None] * len(of_products)
+            d_others, d_pi, d_before, d_ys = back([*v_carry, *v_shown], v_acts)
+            d_carry = [_zeros(b) if d is None else d for b, d in zip(before, d_before, strict=True)]
+            return (d_carry, _sums(v_others, d_others)), (d_pi, d_ys, of_products)
+
+        v_outs = [_zeros(o) if v is None else v for o, v in zip(outs, cotangents, strict=True)]
+        first = (v_outs[:size], [None if not _moves(o) else _zeros(o) for o in others])
+        (d_carry, d_phi), (d_pi, d_ys, acts) = self._loop(
+            step, first, (befores, pis, ys, v_outs[size:]), reverse=not self.reverse
+        )
+        for product in parts.products:
+            d_phi[product.weight] = _sum(
+                d_phi[product.weight],
+                _of_weight(
+                    product, phi[product.weight], acts[product.number], d_ys[product.number]
+                ),
+            )
+        from_inputs, d_inputs = to_inputs(d_pi)
+        (d_operands,) = to_operands(_sums(d_phi, from_inputs))
+        gradients = [*d_operands, *d_inputs, *d_carry]
+        return tuple(
+            _zeros(arg) if g is None else g
+            for g, arg, want in zip(gradients, args, wanted, strict=True)
+            if want
+        )
+
+    def _parts(self, args: Sequence[Any]) -> tuple[Parts, list[Any], list[Any], list[Any]]:
+        """The step taken apart, and leaves of operands, inputs and carry."""
+        trees = jax.tree.unflatten(self.structure, args)
+        operands, inputs, carry = trees
+        x_1 = jax.eval_shape(lambda tree: jax.tree.map(lambda a: a[0], tree), inputs)
+        parts = take_apart(self.body, operands, carry, x_1)
+        return parts, *(jax.tree.leaves(tree) for tree in trees)  # pyright: ignore[reportReturnType]
+
+    def _loop(self, step: Any, carry: Any, xs: Any, *, reverse: bool) -> tuple[Any, Any]:
+        return lax.scan(step, carry, xs, reverse=reverse, unroll=self.unroll)
+
+
+def vjp(f: Callable[..., tuple[list[Any], ...]], *lists: list[Any]) -> tuple[Any, Any]:
+    """`jax.vjp` for lists in which not everything can be differentiated: keys, flags, None.
+
+    Args:
+      f: a function of lists that returns lists.
+      *lists: its arguments.
+
+    Returns:
+      What it returns, and a function from cotangents, where None is zero, to gradients of `lists`,
+      where None is that of what cannot be differentiated.
+
+    >>> (y,), back = vjp(lambda xs: ([xs[0] * xs[1]],), [jnp.ones(()), jnp.asarray(3)])
+    >>> [float(g) if g is not None else None for g in back([jnp.ones(())])[0]]
+    [3.0, None]
+    """
+    moves = [[_moves(a) for a in arrays] for arrays in lists]
+    moving = [[a for a in arrays if _moves(a)] for arrays in lists]
+
+    def of_moving(moving: list[list[Any]]) -> tuple[Any, Any]:
+        mixed = [
+            [a if b is None else b for a, b in zip(arrays, spread(where, some), strict=True)]
+            for arrays, where, some in zip(lists, moves, moving, strict=True)
+        ]
+        outs = f(*mixed)
+        return [[a for a in arrays if _moves(a)] for arrays in outs], outs
+
+    floats, pull_back, outs = jax.vjp(of_moving, moving, has_aux=True)
+
+    def back(*cotangents: list[Any]) -> list[list[Any]]:
+        given = [
+            [v for a, v in zip(arrays, vs, strict=True) if _moves(a)]
+            for arrays, vs in zip(outs, cotangents, strict=True)
+        ]
+        filled = [
+            [_zeros(a) if v is None else v for a, v in zip(arrays, vs, strict=True)]
+            for arrays, vs in zip(floats, given, strict=True)
+        ]
+        (gradients,) = pull_back(filled)
+        return [spread(where, some) for where, some in zip(moves, gradients, strict=True)]
+
+    return outs, back
+
+
+def _over_time(parts: Parts, phi: list[Any], inputs: list[Any]) -> list[Any]:
+    """What needs no carry, for all steps at once: products of all steps are one."""
+    return jax.vmap(parts.run_ahead, (None, 0))(phi, inputs)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _shifted(product: Product, act: Any, shift: Any, weight: Any, y: Any) -> jax.Array:
+    """A product, known already or not, plus zero: by that zero its gradient is read."""
+    del shift
+    return product(act, weight) if y is None else y
+
+
+@_shifted.defjvp
+def _(product: Product, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    act, shift, weight, y = primals
+    return _shifted(product, act, shift, weight, y), product(tangents[0], weight) + tangents[1]
+
+
+def _shifts(parts: Parts, phi: list[Any], pi: list[Any], carry: list[Any]) -> list[Any]:
+    """Zeros like the products of a step."""
+    found: list[Any] = []
+
+    def act(product: Product, array: jax.Array, weight: jax.Array) -> jax.Array:
+        found.append(product(array, weight))
+        return found[-1]
+
+    def products() -> list[Any]:
+        parts.run_rest(phi, pi, carry, act)
+        return found
+
+    return [jnp.zeros(y.shape, y.dtype) for y in jax.eval_shape(products)]
+
+
+def _of_weight(product: Product, weight: jax.Array, acts: jax.Array, ys: jax.Array) -> jax.Array:
+    """The gradient of a weight: one product over all steps and rows."""
+    over_time = jax.vmap(product, (0, None))
+    return jax.vjp(lambda weight: over_time(acts, weight), weight)[1](ys)[0]
+
+
+def _moves(array: Any) -> bool:
+    return array is not None and jnp.issubdtype(array.dtype, jnp.inexact)
+
+
+def _zeros(array: Any) -> jax.Array:
+    return jnp.zeros_like(array)
+
+
+def _sum(a: Any, b: Any) -> Any:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+def _sums(a: list[Any], b: list[Any]) -> list[Any]:
+    return list(map(_sum, a, b))
