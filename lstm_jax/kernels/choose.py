@@ -2,22 +2,23 @@
 
 from typing import Any, Literal, NamedTuple
 
-from lstm_jax.kernels import cpu, fused, loop, parallel
+from lstm_jax.kernels import cpu, cudnn, fused, loop, parallel
 from lstm_jax.kernels.problem import Kernel, Problem
 
-Implementation = Literal["scan", "fused", "cpu", "parallel"]
+Implementation = Literal["scan", "fused", "cpu", "cudnn", "parallel"]
 """A way to run a cell over a sequence."""
 
 # In the order in which they are asked.
 KERNELS: dict[Implementation, Kernel] = {
     "cpu": cpu,
+    "cudnn": cudnn,
     "parallel": parallel,
     "fused": fused,
     "scan": loop,
 }
 
 # Those that are for some bare cells only.
-_WHOLE: tuple[Implementation, ...] = ("cpu", "parallel")
+_WHOLE: tuple[Implementation, ...] = ("cpu", "cudnn", "parallel")
 
 IMPLEMENTATIONS: tuple[Implementation, ...] = tuple(KERNELS)
 

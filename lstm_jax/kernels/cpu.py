@@ -7,9 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.cells import LSTM
 from lstm_jax.kernels import native
-from lstm_jax.kernels.layer import Layer
+from lstm_jax.kernels.layer import Layer, not_plain
 from lstm_jax.kernels.problem import Problem, platform
 from lstm_jax.kernels.rule import call
 from lstm_jax.ragged import zero_elsewhere
@@ -37,11 +36,7 @@ def refuses(cell: Any) -> str | None:
         return f"it runs on processors; the default device is a {platform()}"
     if (reason := native.missing()) is not None:
         return reason
-    if type(cell) is not LSTM:
-        return f"it runs the plain LSTM; the cell is a {type(cell).__name__}"
-    if cell.gate_activation is not jax.nn.sigmoid or cell.activation is not jnp.tanh:
-        return "its gates are sigmoids and its candidate a tanh; the cell has others"
-    return None
+    return not_plain(cell)
 
 
 def hesitates() -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.cells import lstm_step
+from lstm_jax.cells import LSTM, lstm_step
 from lstm_jax.kernels import native
 from lstm_jax.kernels.body import Body, Carry, Inputs, Operands
 from lstm_jax.kernels.partition import over_devices
@@ -22,6 +22,20 @@ from lstm_jax.kernels.primitives import (
 from lstm_jax.kernels.rule import Rule
 from lstm_jax.kernels.scan import scan
 from lstm_jax.types import LSTMParams, LSTMState, PyTree
+
+
+def not_plain(cell: Any) -> str | None:
+    """Why a cell is not the LSTM that kernels are made for, or None.
+
+    >>> from lstm_jax import GRU
+    >>> not_plain(GRU(3, 5))
+    'it runs the plain LSTM; the cell is a GRU'
+    """
+    if type(cell) is not LSTM:
+        return f"it runs the plain LSTM; the cell is a {type(cell).__name__}"
+    if cell.gate_activation is not jax.nn.sigmoid or cell.activation is not jnp.tanh:
+        return "its gates are sigmoids and its candidate a tanh; the cell has others"
+    return None
 
 
 @dataclass(frozen=True)

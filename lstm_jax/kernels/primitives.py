@@ -274,9 +274,10 @@ def _jitted(primitive: Any) -> Callable[..., Any]:
     return run
 
 
-def _lowered(f: Callable[..., Arrays], *, native: bool) -> Callable[..., Any]:
+def _lowered(f: Callable[..., Arrays], platform: str) -> Callable[..., Any]:
     def lower(ctx: Any, *operands: Any, **params: Any) -> Any:
-        where = _placement(ctx.module_context) if native else "no"
+        here = params["rule"].platform == platform
+        where = _placement(ctx.module_context) if here else "no"
         return mlir.lower_fun(functools.partial(f, native=where))(ctx, *operands, **params)
 
     return lower
@@ -304,8 +305,9 @@ def _register(
     )
     ad.primitive_jvps[primitive] = jvp
     batching.primitive_batchers[primitive] = batch
-    mlir.register_lowering(primitive, _lowered(f, native=False))
-    mlir.register_lowering(primitive, _lowered(f, native=True), platform="cpu")
+    mlir.register_lowering(primitive, _lowered(f, ""))
+    for platform in ("cpu", "cuda"):
+        mlir.register_lowering(primitive, _lowered(f, platform), platform=platform)
     names_devices(primitive)
 
 

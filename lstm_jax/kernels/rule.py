@@ -4,6 +4,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 
@@ -15,7 +16,12 @@ class Rule(ABC):
 
     `native` says whether code made for the platform may be called: ``"no"``, ``"here"`` on one
     device, or ``"split"`` over several, along axes whose parts do not depend on each other.
+
+    Attributes:
+      platform: the platform that it has code for.
     """
+
+    platform: ClassVar[str] = "cpu"
 
     @abstractmethod
     def define(self, *args: jax.Array) -> Arrays:

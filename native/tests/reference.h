@@ -28,7 +28,7 @@ inline void reference(const lstm::Sizes& n, bool reverse, Arrays<double>& a) {
   std::vector<double> h(H), c(H), z(4 * H), dh(H), dc(H);
   for (int64_t g = 0; g < G; g++)
     for (int64_t b = 0; b < B; b++) {
-      const double *W = &a.kernel[g * I * 4 * H], *R = &a.recurrent[g * H * 4 * H];
+      const double *W = a.kernel.data() + g * I * 4 * H, *R = a.recurrent.data() + g * H * 4 * H;
       const auto row = [&](int64_t t) { return (g * T + t) * B + b; };
       const auto there = [&](int64_t t) { return a.valid.empty() || a.valid[row(t)]; };
       const auto anew = [&](int64_t t) { return !a.reset.empty() && a.reset[row(t)] && there(t); };
