@@ -6,13 +6,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NATIVE := $(VENV)/.native
 
-.PHONY: demo test test-slow lint types pytest environment clean help
+.PHONY: demo test test-slow lint types pytest environment native clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
 
-demo: $(READY)
+demo: $(NATIVE)
 	@$(BIN)/python -m experiments train configs/demo.yaml --workdir runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: lint types pytest
@@ -24,13 +25,15 @@ lint: $(READY)
 types: $(READY)
 	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-pytest: $(READY)
+pytest: $(NATIVE)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-slow: $(READY)
+test-slow: $(NATIVE)
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
-environment: $(READY)
+environment: $(NATIVE)
+
+native: $(NATIVE)
 
 # The constraints pin what is tested; a Python without a list of its own takes the newest.
 $(READY): pyproject.toml $(wildcard constraints/*.txt)
@@ -43,5 +46,13 @@ $(READY): pyproject.toml $(wildcard constraints/*.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$options -e '.[dev]'
 	@touch $(READY)
 
+# The native kernels take a C++17 compiler; all else works without.
+$(NATIVE): $(READY) $(wildcard native/*.* native/cpp/* native/src/*/*.py)
+	@if command -v $${CXX:-c++} > /dev/null || command -v g++ > /dev/null || command -v clang++ > /dev/null; \
+	then echo "compiling the native kernels"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall ./native; \
+	else echo "no C++ compiler was found: running without the native kernels"; fi
+	@touch $(NATIVE)
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist native/dist native/build

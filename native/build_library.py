@@ -15,7 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HERE = Path(__file__).parent
 LIBRARY = "liblstm_jax.so"
-FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-pthread"]
+FLAGS = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-pthread"]
 # GCC's own headers for AVX-512 begin with undefined registers, on purpose.
 WARNINGS = ["-Wall", "-Wextra", "-Wno-uninitialized"]
 

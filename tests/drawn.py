@@ -116,7 +116,7 @@ def cases(draw, dtypes: Any = (jnp.float64,)) -> Case:
         "padding": draw(st.sampled_from(["zero", "hold", "raw"])),
         "remat": draw(st.sampled_from([None, None, "step", 1, 2, 3, 7])),
         "unroll": draw(st.sampled_from([1, 1, 2, 4])),
-        "implementation": draw(st.sampled_from([None, "scan", "parallel"])),
+        "implementation": draw(st.sampled_from([None, "scan", "fused", "cpu", "parallel"])),
     }
     key = draw(st.sampled_from([None, jax.random.key(7)]))
     return Case(

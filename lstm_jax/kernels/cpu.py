@@ -87,8 +87,8 @@ def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
 def _of_options(problem: Problem) -> str | None:
     if problem.inputs.valid is not None and problem.padding == "raw":
         return 'it holds the state at masked steps; padding="raw" shows the step itself'
-    if problem.remat == "step":
-        return 'remat="step" keeps the state of every step alone'
+    if problem.remat is not None:  # chunks of k steps have none
+        return f"it keeps every step; remat={problem.remat!r} asks for less"
     return None
 
 

@@ -5,22 +5,25 @@ backward loop computes only what the next step needs, and keeps the gradients of
 gave; then each weight's gradient is one product over all steps and rows.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from lstm_jax.kernels import loop
 from lstm_jax.kernels.body import Body
 from lstm_jax.kernels.parts import Parts, Product, take_apart
-from lstm_jax.kernels.primitives import Arrays, Native, spread
+from lstm_jax.kernels.primitives import Arrays, Axes, Native, bind_pull_back, bind_run
 from lstm_jax.kernels.problem import Problem, platform
-from lstm_jax.kernels.rule import Rule, call
+from lstm_jax.kernels.rule import Given, OperandAxes, PullBackOperands, Rule, call, in_front
 from lstm_jax.kernels.scan import scan
+from lstm_jax.kernels.vjp import can_move, plus, sums, vjp, zeros_like
 from lstm_jax.split import alike, is_split
 from lstm_jax.types import PyTree
 
@@ -88,7 +91,7 @@ class Fused(Rule):
       keeps: whether products are kept for the backward pass, or computed again.
     """
 
-    body: Body
+    body: Any
     structure: Any
     reverse: bool
     unroll: int
@@ -165,29 +168,103 @@ class Fused(Rule):
             (_, of_products), back = vjp(local, others, pi, before, shifts)
             v_acts = [None] * len(of_products)
             d_others, d_pi, d_before, d_ys = back([*v_carry, *v_shown], v_acts)
-            d_carry = [_zeros(b) if d is None else d for b, d in zip(before, d_before, strict=True)]
-            return (d_carry, _sums(v_others, d_others)), (d_pi, d_ys, of_products)
+            d_carry = [
+                zeros_like(b) if d is None else d for b, d in zip(before, d_before, strict=True)
+            ]
+            return (d_carry, sums(v_others, d_others)), (d_pi, d_ys, of_products)
 
-        v_outs = [_zeros(o) if v is None else v for o, v in zip(outs, cotangents, strict=True)]
-        first = (v_outs[:size], [None if not _moves(o) else _zeros(o) for o in others])
+        v_outs = [zeros_like(o) if v is None else v for o, v in zip(outs, cotangents, strict=True)]
+        first = (v_outs[:size], [None if not can_move(o) else zeros_like(o) for o in others])
         (d_carry, d_phi), (d_pi, d_ys, acts) = self._loop(
             step, first, (befores, pis, ys, v_outs[size:]), reverse=not self.reverse
         )
         for product in parts.products:
-            d_phi[product.weight] = _sum(
+            d_phi[product.weight] = plus(
                 d_phi[product.weight],
                 _of_weight(
                     product, phi[product.weight], acts[product.number], d_ys[product.number]
                 ),
             )
         from_inputs, d_inputs = to_inputs(d_pi)
-        (d_operands,) = to_operands(_sums(d_phi, from_inputs))
+        (d_operands,) = to_operands(sums(d_phi, from_inputs))
         gradients = [*d_operands, *d_inputs, *d_carry]
         return tuple(
-            _zeros(arg) if g is None else g
+            zeros_like(arg) if g is None else g
             for g, arg, want in zip(gradients, args, wanted, strict=True)
             if want
         )
+
+    def batched_run(
+        self, size: int, args: Arrays, axes: Axes, *, save: bool
+    ) -> tuple[Arrays, Sequence[int | None]]:
+        """Steps that are mapped: a product with shared weights stays one product."""
+        rule, moved = self._mapped(size, args, axes)
+        count = len(jax.tree.leaves(jax.tree.unflatten(self.structure, args)[2]))
+        if not save:
+            out = bind_run(rule, moved, save=False)
+            return out, [0] * count + [1] * (len(out) - count)
+        # What is kept of products is that of the mapped step, of which this one knows nothing.
+        out = bind_run(dataclasses.replace(rule, keeps=False), moved, save=True)
+        axes_of_out: list[Any] = [0] * count + [1] * (len(out) - count)
+        one = [
+            jax.ShapeDtypeStruct(np.delete(arg.shape, [] if axis is None else axis), arg.dtype)
+            for arg, axis in zip(args, axes, strict=True)
+        ]
+        like = jax.eval_shape(functools.partial(self.run, save=True, native="no"), *one)
+        unread = jax.tree.leaves(like)[len(out) :]
+        unread = [jnp.zeros(each.shape, each.dtype) for each in unread]
+        return (*out, *unread), axes_of_out + [None] * len(unread)
+
+    def batched_pull_back(
+        self, size: int, operands: PullBackOperands, axes: OperandAxes, given: Given, wanted: Given
+    ) -> tuple[Arrays, Sequence[int | None]]:
+        """As `batched_run`; many gradients of one run are taken one after the other."""
+        if not any(axis is not None for some in axes[:3] for axis in some):
+            return self._one_by_one(operands, axes[3], given, wanted)
+        rule, args = self._mapped(size, in_front(size, operands[0], axes[0]), (0,) * len(axes[0]))
+        count = len(jax.tree.leaves(jax.tree.unflatten(self.structure, args)[2]))
+        at = [0] * count + [1] * (len(operands[1]) - count)
+        of_given = [axis for axis, here in zip(at, given, strict=True) if here]
+        outs, saved, cotangents = (
+            tuple(map(jnp.moveaxis, in_front(size, arrays[: len(to)], where), [0] * len(to), to))
+            for arrays, where, to in zip(
+                operands[1:],
+                (axes[1], axes[2][:count], axes[3]),
+                (at, [1] * count, of_given),
+                strict=True,
+            )
+        )
+        rule = dataclasses.replace(rule, keeps=False)
+        back = bind_pull_back(rule, (args, outs, saved, cotangents), given, wanted)
+        of_args = [1 if k else 0 for k in self._over_time()]
+        return back, [axis for axis, want in zip(of_args, wanted, strict=True) if want]
+
+    def _mapped(self, size: int, args: Arrays, axes: Axes) -> tuple["Fused", Arrays]:
+        """The rule with a mapped step, and its arguments: with the axis in front, after time."""
+        over_time = self._over_time()
+        where = tuple(None if axis is None else 0 for axis in axes)
+        # Carries go through all steps: all of them have the axis.
+        operands, inputs, carry = jax.tree.unflatten(self.structure, range(len(args)))
+        of_carry = set(jax.tree.leaves(carry))
+        where = tuple(0 if k in of_carry else axis for k, axis in enumerate(where))
+        moved = [
+            arg
+            if to is None
+            else jnp.moveaxis(in_front(size, [arg], [axis])[0], 0, 1 if timed else 0)
+            for arg, axis, to, timed in zip(args, axes, where, over_time, strict=True)
+        ]
+        structures = [jax.tree.structure(tree) for tree in (operands, inputs, carry)]
+        of_tree = [
+            tuple(where[k] for k in jax.tree.leaves(tree)) for tree in (operands, inputs, carry)
+        ]
+        body = MappedBody(self.body, size, *of_tree, *structures)  # pyright: ignore[reportArgumentType]
+        return dataclasses.replace(self, body=body), tuple(moved)
+
+    def _over_time(self) -> list[bool]:
+        """Which arguments have a time axis."""
+        numbered = jax.tree.unflatten(self.structure, range(self.structure.num_leaves))
+        inputs = set(jax.tree.leaves(numbered[1]))
+        return [k in inputs for k in range(self.structure.num_leaves)]
 
     def _parts(self, args: Sequence[Any]) -> tuple[Parts, list[Any], list[Any], list[Any]]:
         """The step taken apart, and leaves of operands, inputs and carry."""
@@ -201,47 +278,36 @@ class Fused(Rule):
         return lax.scan(step, carry, xs, reverse=reverse, unroll=self.unroll)
 
 
-def vjp(f: Callable[..., tuple[list[Any], ...]], *lists: list[Any]) -> tuple[Any, Any]:
-    """`jax.vjp` for lists in which not everything can be differentiated: keys, flags, None.
+@dataclass(frozen=True)
+class MappedBody:
+    """One step of a loop, mapped over an axis of some leaves of its arguments.
 
     Args:
-      f: a function of lists that returns lists.
-      *lists: its arguments.
-
-    Returns:
-      What it returns, and a function from cotangents, where None is zero, to gradients of `lists`,
-      where None is that of what cannot be differentiated.
-
-    >>> (y,), back = vjp(lambda xs: ([xs[0] * xs[1]],), [jnp.ones(()), jnp.asarray(3)])
-    >>> [float(g) if g is not None else None for g in back([jnp.ones(())])[0]]
-    [3.0, None]
+      body: the step.
+      size: length of the axis.
+      of_operands, of_inputs, of_carry: where leaves have it.
+      operands, inputs, carry: structures of the arguments.
     """
-    moves = [[_moves(a) for a in arrays] for arrays in lists]
-    moving = [[a for a in arrays if _moves(a)] for arrays in lists]
 
-    def of_moving(moving: list[list[Any]]) -> tuple[Any, Any]:
-        mixed = [
-            [a if b is None else b for a, b in zip(arrays, spread(where, some), strict=True)]
-            for arrays, where, some in zip(lists, moves, moving, strict=True)
-        ]
-        outs = f(*mixed)
-        return [[a for a in arrays if _moves(a)] for arrays in outs], outs
+    body: Any
+    size: int
+    of_operands: Axes
+    of_inputs: Axes
+    of_carry: Axes
+    operands: Any
+    inputs: Any
+    carry: Any
 
-    floats, pull_back, outs = jax.vjp(of_moving, moving, has_aux=True)
+    def __call__(self, operands: PyTree, carry: PyTree, inputs: PyTree) -> PyTree:
+        """Run the step."""
+        leaves = tuple(map(jax.tree.leaves, (operands, carry, inputs)))
+        structures = (self.operands, self.carry, self.inputs)
 
-    def back(*cotangents: list[Any]) -> list[list[Any]]:
-        given = [
-            [v for a, v in zip(arrays, vs, strict=True) if _moves(a)]
-            for arrays, vs in zip(outs, cotangents, strict=True)
-        ]
-        filled = [
-            [_zeros(a) if v is None else v for a, v in zip(arrays, vs, strict=True)]
-            for arrays, vs in zip(floats, given, strict=True)
-        ]
-        (gradients,) = pull_back(filled)
-        return [spread(where, some) for where, some in zip(moves, gradients, strict=True)]
+        def step(*leaves: list[Any]) -> PyTree:
+            return self.body(*map(jax.tree.unflatten, structures, leaves))
 
-    return outs, back
+        axes = tuple(map(list, (self.of_operands, self.of_carry, self.of_inputs)))
+        return jax.vmap(step, axes, axis_size=self.size)(*leaves)
 
 
 def _over_time(parts: Parts, phi: list[Any], inputs: list[Any]) -> list[Any]:
@@ -281,21 +347,3 @@ def _of_weight(product: Product, weight: jax.Array, acts: jax.Array, ys: jax.Arr
     """The gradient of a weight: one product over all steps and rows."""
     over_time = jax.vmap(product, (0, None))
     return jax.vjp(lambda weight: over_time(acts, weight), weight)[1](ys)[0]
-
-
-def _moves(array: Any) -> bool:
-    return array is not None and jnp.issubdtype(array.dtype, jnp.inexact)
-
-
-def _zeros(array: Any) -> jax.Array:
-    return jnp.zeros_like(array)
-
-
-def _sum(a: Any, b: Any) -> Any:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
-
-
-def _sums(a: list[Any], b: list[Any]) -> list[Any]:
-    return list(map(_sum, a, b))

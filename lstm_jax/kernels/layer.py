@@ -19,7 +19,7 @@ from lstm_jax.kernels.primitives import (
     bind_run,
     pull_back_by_definition,
 )
-from lstm_jax.kernels.rule import Rule
+from lstm_jax.kernels.rule import Given, OperandAxes, PullBackOperands, Rule
 from lstm_jax.kernels.scan import scan
 from lstm_jax.types import LSTMParams, LSTMState, PyTree
 
@@ -93,7 +93,7 @@ class Layer(Rule):
 
     def batched_run(
         self, size: int, args: Arrays, axes: Axes, *, save: bool
-    ) -> tuple[Arrays, Sequence[int]]:
+    ) -> tuple[Arrays, Sequence[int | None]]:
         """More rows where the weights are shared, more networks where they are not."""
         fold = axes[1:4] == (None, None, None)
         joined = _joined(size, args, axes, self._rows, fold=fold)
@@ -104,20 +104,14 @@ class Layer(Rule):
     def batched_pull_back(
         self,
         size: int,
-        operands: tuple[Arrays, Arrays, Arrays, Arrays],
-        axes: tuple[Axes, Axes, Axes, Axes],
-        given: tuple[bool, ...],
-        wanted: tuple[bool, ...],
-    ) -> tuple[Arrays, Sequence[int]]:
+        operands: PullBackOperands,
+        axes: OperandAxes,
+        given: Given,
+        wanted: Given,
+    ) -> tuple[Arrays, Sequence[int | None]]:
         """As `batched_run`; many gradients of one run are taken one after the other."""
         if not any(axis is not None for some in axes[:3] for axis in some):
-            moved = tuple(
-                jnp.moveaxis(v, a or 0, 0) for v, a in zip(operands[3], axes[3], strict=True)
-            )
-            back = jax.lax.map(
-                lambda some: bind_pull_back(self, (*operands[:3], some), given, wanted), moved
-            )
-            return back, [0] * len(back)
+            return self._one_by_one(operands, axes[3], given, wanted)
         fold = axes[0][1:4] == (None, None, None) and not any(wanted[1:4])
         of_given = tuple(row for row, here in zip(self._rows_of_outs, given, strict=True) if here)
         rows = (self._rows, self._rows_of_outs, (2, 2), of_given)
@@ -257,7 +251,7 @@ def _each(x: jax.Array, axis: int | None, *, fold: bool) -> int:
 
 def _parted(
     sizes: tuple[int, int], arrays: Arrays, rows: Axes, *, fold: bool
-) -> tuple[Arrays, Sequence[int]]:
+) -> tuple[Arrays, Sequence[int | None]]:
     """The reverse of `_joined`: arrays with the mapped axis, and where they have it."""
     at = [(row or 0) if fold else 0 for row in rows]
     parted = [

@@ -206,7 +206,7 @@ def _pull_back_transpose(
 
 def _run_batched(
     args: Arrays, axes: Sequence[int | None], *, rule: Any, save: bool
-) -> tuple[Arrays, Sequence[int]]:
+) -> tuple[Arrays, Sequence[int | None]]:
     return rule.batched_run(_size(args, axes), args, tuple(axes), save=save)
 
 
@@ -224,7 +224,7 @@ def _pull_back_batched(
     saved: int,
     given: tuple[bool, ...],
     wanted: tuple[bool, ...],
-) -> tuple[Arrays, Sequence[int]]:
+) -> tuple[Arrays, Sequence[int | None]]:
     return rule.batched_pull_back(
         _size(operands, axes),
         _split(operands, saved, given, wanted),

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 
 from lstm_jax.kernels.primitives import Arrays, Axes, Native, bind_pull_back, bind_run, spread
+
+PullBackOperands = tuple[Arrays, Arrays, Arrays, Arrays]
+"""Of `Rule.pull_back`: arguments, outputs, saved arrays, and the cotangents that are given."""
+
+OperandAxes = tuple[Axes, Axes, Axes, Axes]
+Given = tuple[bool, ...]
 
 
 class Rule(ABC):
@@ -46,23 +53,34 @@ class Rule(ABC):
 
     def batched_run(
         self, size: int, args: Arrays, axes: Axes, *, save: bool
-    ) -> tuple[Arrays, Sequence[int]]:
+    ) -> tuple[Arrays, Sequence[int | None]]:
         """`run` mapped over an axis of some arguments, and where outputs and saved have it."""
         out = bind_run(Mapped(self, size, axes), args, save=save)
         return out, [0] * len(out)
 
     def batched_pull_back(
-        self,
-        size: int,
-        operands: tuple[Arrays, Arrays, Arrays, Arrays],
-        axes: tuple[Axes, Axes, Axes, Axes],
-        given: tuple[bool, ...],
-        wanted: tuple[bool, ...],
-    ) -> tuple[Arrays, Sequence[int]]:
-        """`pull_back` mapped over an axis of arguments, outputs, saved arrays or cotangents."""
-        rule = Mapped(self, size, axes[0], axes[1:])
-        out = bind_pull_back(rule, operands, given, wanted)
-        return out, [0] * len(out)
+        self, size: int, operands: PullBackOperands, axes: OperandAxes, given: Given, wanted: Given
+    ) -> tuple[Arrays, Sequence[int | None]]:
+        """`pull_back` mapped over an axis of some operands: arguments, outputs, saved, cotangents.
+
+        Gradients have the axis even of arguments that do not.
+        """
+        if not any(axis is not None for some in axes[:3] for axis in some):
+            return self._one_by_one(operands, axes[3], given, wanted)
+        args = in_front(size, operands[0], axes[0])
+        rule = Mapped(self, size, (0,) * len(args), axes[1:])
+        back = bind_pull_back(rule, (args, *operands[1:]), given, wanted)
+        return back, [0] * len(back)
+
+    def _one_by_one(
+        self, operands: PullBackOperands, axes: Axes, given: Given, wanted: Given
+    ) -> tuple[Arrays, Sequence[int | None]]:
+        """Many gradients of one run one after the other: nothing that was saved is copied."""
+        moved = jax.tree.map(lambda v, axis: jnp.moveaxis(v, axis, 0), operands[3], axes)
+        back = jax.lax.map(
+            lambda some: bind_pull_back(self, (*operands[:3], some), given, wanted), moved
+        )
+        return back, [0] * len(back)
 
 
 @dataclass(frozen=True)
@@ -79,7 +97,7 @@ class Mapped(Rule):
     rule: Rule
     size: int
     axes: Axes
-    others: tuple[Axes, Axes, Axes] = ((), (), ())
+    others: tuple[Axes, Axes, Axes] | tuple[()] = ()
 
     def define(self, *args: jax.Array) -> Arrays:
         """The function, mapped."""
@@ -107,10 +125,41 @@ class Mapped(Rule):
             all_of_them = spread(given, some)
             return self.rule.pull_back(args, outs, saved, all_of_them, wanted, native=native)
 
-        mapped = jax.vmap(pull_back, (self.axes, *self.others), axis_size=self.size)
-        return mapped(args, outs, saved, tuple(v for v in cotangents if v is not None))
+        # What a run gives has the axis in front.
+        others = self.others or ((0,) * len(outs), (0,) * len(saved), (0,) * sum(given))
+        mapped = jax.vmap(pull_back, (self.axes, *others), axis_size=self.size)
+        back = mapped(args, outs, saved, tuple(v for v in cotangents if v is not None))
+        of_wanted = [axis for axis, want in zip(self.axes, wanted, strict=True) if want]
+        # The gradient of what is shared is a sum.
+        return tuple(
+            g.sum(0) if axis is None else jnp.moveaxis(g, 0, axis)
+            for g, axis in zip(back, of_wanted, strict=True)
+        )
 
 
 def call(rule: Rule, *args: jax.Array) -> Arrays:
     """Run a rule: ``f(a)``."""
     return bind_run(rule, args, save=False)
+
+
+def in_front(size: int, arrays: Sequence[jax.Array], axes: Sequence[int | None]) -> Arrays:
+    """Arrays with a mapped axis first, repeated where they have none.
+
+    Args:
+      size: length of the axis.
+      arrays: arrays.
+      axes: where they have the axis, or None.
+
+    Returns:
+      Arrays ``[size, ...]``.
+
+    >>> a, b = in_front(2, [jnp.zeros((3, 2)), jnp.ones(5)], [1, None])
+    >>> a.shape, b.shape
+    ((2, 3), (2, 5))
+    """
+    return tuple(
+        jnp.broadcast_to(array, (size, *array.shape))
+        if axis is None
+        else jnp.moveaxis(array, axis, 0)
+        for array, axis in zip(arrays, axes, strict=True)
+    )
