@@ -76,7 +76,9 @@ class Rule(ABC):
         self, operands: PullBackOperands, axes: Axes, given: Given, wanted: Given
     ) -> tuple[Arrays, Sequence[int | None]]:
         """Many gradients of one run one after the other: nothing that was saved is copied."""
-        moved = jax.tree.map(lambda v, axis: jnp.moveaxis(v, axis, 0), operands[3], axes)
+        cotangents = operands[3]
+        size = next(v.shape[a] for v, a in zip(cotangents, axes, strict=True) if a is not None)
+        moved = in_front(size, cotangents, axes)
         back = jax.lax.map(
             lambda some: bind_pull_back(self, (*operands[:3], some), given, wanted), moved
         )
@@ -93,6 +95,8 @@ class Mapped(Rule):
       axes: where the arguments have it.
       others: for `pull_back`, where outputs, saved arrays and given cotangents have it.
     """
+
+    platform: ClassVar[str] = ""  # code made for one is not known to be right for many
 
     rule: Rule
     size: int

@@ -9,7 +9,15 @@
 
 namespace lstm::LSTM_ISA {
 
-// Steps [n_0, n_1) of some rows, as they lie in memory in the order they were run in.
+// Rows of steps whose products are summed at once: with a panel of columns they fit the cache.
+constexpr int64_t kRowsAtOnce = 128;
+// Sums of more than so many second-level caches are not kept by each thread.
+constexpr int64_t kCachesOfSums = 8;
+// Bytes of dz that all threads work on together before they sum.
+constexpr int64_t kChunkOfAll = 16 << 20;
+
+// What went into steps from n_0 on of some rows, row after row and step after step: `count` of them,
+// beginning with `first`.
 template <class S>
 void set_rows(const BackwardPass<S>& pass, const Products<S>& products, int64_t first,
               int64_t count, int64_t n_0, int64_t b_0, int64_t rows) {
@@ -113,11 +121,11 @@ void backward(Pool& pool, const Backward<S>& f) {
   const int64_t each = std::max<int64_t>(1, pool.threads() / std::max<int64_t>(1, G));
   const int64_t weights = 4 * H * H * size, sum = 4 * H * (H + I + 1) * size;
   const bool few_rows = B < each && weights > kFewWeights;
-  const bool together = each > 1 && (few_rows || sum > 8 * second_level_cache());
+  const bool together = each > 1 && (few_rows || sum > kCachesOfSums * second_level_cache());
   const int parts = together ? 1 : static_cast<int>(std::max<int64_t>(1, std::min(B, each)));
   const int64_t rows = std::max<int64_t>(1, (B + parts - 1) / parts);
   const int64_t capacity = std::max<int64_t>(rows, kRowsAtOnce);  // rows of steps
-  const int64_t room = together ? (int64_t{16} << 20) / (4 * H * size) : capacity;
+  const int64_t room = together ? kChunkOfAll / (4 * H * size) : capacity;
   const int64_t chunk = std::max<int64_t>(1, std::min(T, room / rows));
   const int64_t states = G * parts;
 
@@ -140,7 +148,7 @@ void backward(Pool& pool, const Backward<S>& f) {
 
   const int packers = static_cast<int>(each);
   const auto pack = [&](int k) { passes[k / packers].pack(k % packers, packers); };
-  if (G * 4 * H * H < (1 << 17))
+  if (G * 4 * H * H < kQuicklyPacked)
     for (int k = 0; k < G * packers; k++) pack(k);
   else
     for_each(pool, static_cast<int>(G) * packers, pack);

@@ -24,19 +24,22 @@ extern const Kernels kKernels;
 
 namespace {
 
+// Of those that the machine runs, the widest; or as wide as LSTM_JAX_ISA says, for tests, and for
+// those who want the same bits on two machines.
 const Kernels& best() {
-  // For tests, and for those who want the same bits on two machines.
   const char* const wanted = std::getenv("LSTM_JAX_ISA");
-  const auto may = [&](const char* name) {
-    return wanted == nullptr || std::strcmp(wanted, name) == 0;
-  };
 #if defined(__x86_64__)
+  const auto narrower = [&](const char* name) {
+    return wanted != nullptr && std::strcmp(wanted, name) == 0;
+  };
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  if (avx2 && avx512 && may("avx512")) return avx512::kKernels;
-  if (avx2 && may("avx2")) return avx2::kKernels;
+  if (avx2 && !narrower("baseline"))
+    return avx512 && !narrower("avx2") ? avx512::kKernels : avx2::kKernels;
+#else
+  (void)wanted;
 #endif
   return baseline::kKernels;
 }

@@ -15,8 +15,10 @@ namespace lstm::LSTM_ISA {
 constexpr int64_t kNarrow = 32;
 // Bytes of recurrent weights below which a row is not worth more than one thread.
 constexpr int64_t kFewWeights = 128 << 10;
-// Rows of steps whose gradients are summed at once: with a panel of columns they fit the cache.
-constexpr int64_t kRowsAtOnce = 128;
+// Weights below which packing them is not worth waking other threads.
+constexpr int64_t kQuicklyPacked = 1 << 17;
+// Bytes of inputs that are projected at once: they stay in a core's cache, or in those of all.
+constexpr int64_t kProjectedByOne = 384 << 10, kProjectedByAll = 768 << 10;
 
 // What a block of rows carries from step to step, and its share of projected inputs.
 template <class S>
@@ -235,7 +237,7 @@ void forward(Pool& pool, const Forward<S>& f) {
   int64_t chunk = 0;
   if (I > kNarrow) {
     const int64_t step = std::max<int64_t>(1, rows) * 4 * padded<S>(H) * static_cast<int64_t>(sizeof(S));
-    const int64_t room = division.by_rows ? 384 << 10 : 768 << 10;
+    const int64_t room = division.by_rows ? kProjectedByOne : kProjectedByAll;
     chunk = std::min(T, std::max<int64_t>(1, room / step));
   }
   const int64_t states = G * (division.by_rows ? parts : 1);
@@ -255,7 +257,7 @@ void forward(Pool& pool, const Forward<S>& f) {
   prefer_large_pages(f.gates, G * T * B * 4 * H * sizeof(S));
 
   const int64_t units = vectors<S>(H);
-  const bool small = G * (H + I) * 4 * H < (1 << 17);  // not worth waking anybody for
+  const bool small = G * (H + I) * 4 * H < kQuicklyPacked;
   const int packers = small ? 1 : std::max<int>(1, pool.threads() / static_cast<int>(G));
   const auto pack = [&](int k) {
     const int64_t p = k % packers;
@@ -276,9 +278,10 @@ void forward(Pool& pool, const Forward<S>& f) {
     });
   } else {
     for (int64_t g = 0; g < G; g++) {
-      const int tasks = static_cast<int>(std::min<int64_t>(units, 4 * parts));
+      const int workers = pool.threads();
+      const int tasks = static_cast<int>(std::min<int64_t>(units, 4 * workers));
       passes[g].start(state[g], 0, B);
-      in_lockstep(pool, parts, T, tasks, [&](int64_t n, int i) {
+      in_lockstep(pool, workers, T, tasks, [&](int64_t n, int i) {
         passes[g].step(state[g], n, 0, B, units * i / tasks, units * (i + 1) / tasks);
       });
       passes[g].finish(state[g], 0, B);

@@ -42,7 +42,8 @@ class Placed {
   std::vector<S> room_;
 };
 
-bool near(const char* name, double* wanted, const auto* got, int64_t count, double bound,
+template <class S>
+bool near(const char* name, const double* wanted, const S* got, int64_t count, double bound,
           const Arrays<double>& a, int64_t per_step) {
   double scale = 1, worst = 0;
   for (int64_t k = 0; k < count; k++) scale = std::max(scale, std::fabs(wanted[k]));

@@ -1,0 +1,194 @@
+"""What `explain` says: the kernel that a run takes, in one line each why not another."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import lstm_jax as lj
+from lstm_jax.kernels import cpu, native
+
+built = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+
+CELL = lj.LSTM(3, 5)
+XS = jax.ShapeDtypeStruct((7, 2, 3), jnp.float32)
+MASK = jax.ShapeDtypeStruct((7, 2), jnp.bool_)
+
+
+@pytest.fixture
+def without_native(monkeypatch):
+    monkeypatch.setattr(native, "missing", lambda: "the native kernels are at the dentist")
+
+
+def why_not(explanation, kernel="cpu"):
+    (choice,) = explanation.choices
+    assert choice.kernel != kernel
+    return choice.others[kernel]
+
+
+@built
+def test_the_text_names_the_cell_and_the_kernel_with_its_instruction_set():
+    text = str(lj.explain(CELL, XS))
+    assert text == f"LSTM(input_size=3, hidden_size=5)\n  cpu ({native.instruction_set()})"
+
+
+@built
+def test_kernels_that_come_before_the_one_taken_have_a_line_each():
+    cell, reason = lj.GRU(3, 5), "it runs the plain LSTM; the cell is a GRU"
+    explanation = lj.explain(cell, XS)
+    first, second, *lines = str(explanation).splitlines()
+    assert (first, second) == (repr(cell), f"  {explanation.kernels[0]}")
+    assert lines[0].split(maxsplit=2) == ["not", "cpu", reason]
+    assert len(lines) == len(explanation.choices[0].others)
+
+
+@built
+@pytest.mark.parametrize(
+    ("cell", "options", "reason"),
+    [
+        (lj.GRU(3, 5), {}, "the cell is a GRU"),
+        (lj.clip(CELL, c=1.0), {}, "the cell is a Clip"),
+        (lj.LSTM(3, 5, activation=jnp.sin), {}, "a tanh; the cell has others"),
+        (lj.LSTM(3, 5, gate_activation=jax.nn.hard_sigmoid), {}, "the cell has others"),
+        (CELL, {"mask": MASK, "padding": "raw"}, 'padding="raw" shows the step itself'),
+        (CELL, {"remat": "step"}, "remat='step' asks for less"),
+        (CELL, {"remat": 3, "return_states": True}, "remat=3 asks for less"),
+        (CELL, {"remat": 3, "mask": MASK, "padding": "hold"}, "remat=3 asks for less"),
+        (lj.LSTM(3, 5, dtype=jnp.float16), {}, "h and c are float16, float16, float32"),
+        (lj.LSTM(3, 5, dtype=lj.Policy(output=jnp.bfloat16)), {}, "float32, bfloat16, float32"),
+        (CELL, {"implementation": "scan"}, "the scan is asked for"),
+        (CELL, {"implementation": "parallel"}, "'parallel' is asked for"),
+    ],
+)
+def test_why_not_the_native_kernel(cell, options, reason):
+    wanted = {"implementation": "cpu"} | options
+    got = why_not(lj.explain(cell, XS, **wanted))
+    assert reason in got
+    assert "\n" not in got
+
+
+@built
+def test_padding_that_is_raw_and_remat_are_no_reasons_where_they_do_nothing():
+    assert lj.explain(CELL, XS, padding="raw").kernels == ("cpu",)
+    assert lj.explain(CELL, XS, remat=3).kernels == ("cpu",)
+
+
+@built
+def test_no_steps_and_sizes_that_are_symbols():
+    assert "no step" in why_not(lj.explain(CELL, jax.ShapeDtypeStruct((0, 2, 3), jnp.float32)))
+    for shape in ("t, 2, 3", "7, b, 3"):
+        xs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.float32)
+        assert "some are symbols" in why_not(lj.explain(CELL, xs))
+
+
+@built
+def test_arrays_split_over_a_mesh_with_explicit_axes():
+    mesh = jax.make_mesh((2,), ("batch",), (AxisType.Explicit,), devices=jax.devices("cpu"))
+    with jax.set_mesh(mesh):
+        for spec, taken in ((P(None, "batch"), False), (P(), True)):
+            xs = jax.device_put(jnp.ones((7, 2, 3)), NamedSharding(mesh, spec))
+            explanation = lj.explain(CELL, xs)
+            if taken:
+                assert explanation.kernels == ("cpu",)
+            else:
+                assert "a mesh with explicit axes" in why_not(explanation)
+
+
+@built
+def test_another_device(monkeypatch):
+    monkeypatch.setattr(cpu, "platform", lambda: "gpu")
+    assert why_not(lj.explain(CELL, XS)) == "it runs on processors; the default device is a gpu"
+
+
+@built
+def test_an_old_processor_takes_it_only_when_asked(monkeypatch):
+    monkeypatch.setattr(native, "instruction_set", lambda: "baseline")
+    for machine, taken in (("x86_64", False), ("AMD64", False), ("aarch64", True)):
+        monkeypatch.setattr(cpu.machine, "machine", lambda machine=machine: machine)
+        explanation = lj.explain(CELL, XS)
+        assert (explanation.kernels == ("cpu",)) is taken
+        assert taken or "without AVX2" in why_not(explanation)
+        assert lj.explain(CELL, XS, implementation="cpu").kernels == ("cpu",)
+
+
+def test_where_it_is_not_built_another_kernel_gives_the_same_numbers(monkeypatch):
+    params, xs = CELL.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (7, 2, 3))
+    best = lj.unroll(CELL, params, xs)
+    monkeypatch.setattr(native, "missing", lambda: "the native kernels are at the dentist")
+    for implementation in (None, "cpu"):
+        other = lj.unroll(CELL, params, xs, implementation=implementation)
+        for a, b in zip(jax.tree.leaves(other), jax.tree.leaves(best), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("without_native")
+def test_where_it_is_not_built_one_line_says_so():
+    explanation = lj.explain(CELL, XS)
+    assert "cpu" not in explanation.kernels
+    lines = [line for line in str(explanation).splitlines() if "dentist" in line]
+    assert [line.split(maxsplit=2)[1:] for line in lines] == [
+        ["cpu", "the native kernels are at the dentist"]
+    ]
+
+
+@pytest.mark.usefixtures("without_native")
+def test_a_deep_cell_without_it_goes_step_by_step_as_before():
+    deep = lj.stack(CELL, lj.LSTM(5, 4))
+    assert lj.explain(deep, XS, implementation="cpu").kernels == ("scan",)
+
+
+def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
+    def gone(name):
+        raise ImportError(name)
+
+    def broken(name):
+        module = importlib.import_module("types").SimpleNamespace(TARGETS=("lstm_jax_forward",))
+        module.handler = lambda target: (_ for _ in ()).throw(OSError("no such file"))
+        return module
+
+    for importing, reason in ((gone, "not installed"), (broken, "cannot be loaded: no such file")):
+        monkeypatch.setattr(native, "import_module", importing)
+        assert reason in native.missing.__wrapped__()
+
+
+@built
+def test_each_cell_of_a_deep_one_is_told_and_equal_ones_once():
+    layer = lj.LSTM(5, 5)
+    deep = lj.stack(CELL, lj.residual(layer), layer, lj.bidirectional(lj.GRU(5, 4), layer))
+    explanation = lj.explain(deep, XS, lengths=jax.ShapeDtypeStruct((2,), jnp.int32))
+    assert [choice.cell for choice in explanation.choices] == [CELL, layer, lj.GRU(5, 4)]
+    assert explanation.kernels[:2] == ("cpu", "cpu")
+    assert str(explanation).count("cpu (") == 2
+
+
+@built
+def test_a_bare_step_is_explained_by_its_parameters_and_state():
+    params = jax.eval_shape(CELL.init, jax.random.key(0))
+    state = jax.eval_shape(lambda: tuple(CELL.initial_state((2,))))
+    assert lj.explain(lj.lstm_step, XS, state, params=params).kernels == ("cpu",)
+    other = lj.explain(lambda p, s, x: lj.lstm_step(p, s, x), XS, state, params=params)
+    assert why_not(other) == "it runs the plain LSTM; the cell is a BareStep"
+
+
+def test_nothing_is_computed():
+    def no_step(params, state, x):
+        jax.debug.callback(lambda: pytest.fail("a step ran"))
+        return lj.lstm_step(params, state, x)
+
+    params, state = CELL.init(jax.random.key(0)), CELL.initial_state((2,))
+    # So large that to compute it would take hours, and to hold it more memory than there is.
+    huge = jax.ShapeDtypeStruct((10**6, 10**4, 3), jnp.float32)
+    lj.explain(no_step, jnp.ones((7, 2, 3)), state, params=params)
+    assert lj.explain(CELL, huge, mask=jax.ShapeDtypeStruct(huge.shape[:2], jnp.bool_)).kernels
+    jax.effects_barrier()
+
+
+def test_it_raises_what_the_run_would():
+    with pytest.raises(ValueError, match=r"lstm_step: x must .*got \(2, 4\)"):
+        lj.explain(CELL, jax.ShapeDtypeStruct((7, 2, 4), jnp.float32))
+    with pytest.raises(ValueError, match="explain: implementation must be None or one of"):
+        lj.explain(CELL, XS, implementation="gpu")  # pyright: ignore[reportArgumentType]
