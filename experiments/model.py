@@ -11,6 +11,7 @@ import lstm_jax as lj
 from experiments.config import ModelConfig
 from experiments.tasks import Task
 from lstm_jax.initializers import Chrono, ForgetBias, lecun_normal
+from lstm_jax.kernels import Implementation
 from lstm_jax.types import Cell, PRNGKey
 
 
@@ -35,6 +36,8 @@ class Model:
     cell: Cell[Any, Any]
     input_size: int
     output_size: int
+    implementation: Implementation | None = None
+    remat: int | None = None
 
     def init(self, key: PRNGKey) -> ModelParams:
         """Draw the parameters."""
@@ -54,7 +57,13 @@ class Model:
 
     def apply(self, params: ModelParams, inputs: Array) -> Float[Array, "T B O"]:
         """Outputs at every step for inputs ``[T, B, I]``, or class indices ``[T, B]``."""
-        _, hs = lj.unroll(self.cell, params.cell, self.encode(inputs))
+        _, hs = lj.unroll(
+            self.cell,
+            params.cell,
+            self.encode(inputs),
+            implementation=self.implementation,
+            remat=self.remat,
+        )
         return self.readout(params, hs)
 
     def readout(self, params: ModelParams, h: Float[Array, "... H"]) -> Float[Array, "... O"]:
@@ -71,4 +80,4 @@ def make_model(config: ModelConfig, task: Task) -> Model:
             cell = lj.LSTM(task.input_size, config.hidden_size, bias_init=bias)
         case "tanh_rnn":
             cell = lj.TanhRNN(task.input_size, config.hidden_size)
-    return Model(cell, task.input_size, task.output_size)
+    return Model(cell, task.input_size, task.output_size, config.implementation, config.remat)

@@ -107,9 +107,12 @@ def unroll(
         (``"step"``) or of every k-th step (``k``), computing the rest again. With ``k`` about
         sqrt(T), memory grows as sqrt(T). Never changes values.
       unroll: steps per iteration of the compiled loop; changes speed, never values.
-      implementation: ``"scan"`` runs one step after the other; ``"parallel"`` all at once, for
-        cells that are linear in their state and without `remat`, and falls back to the scan for
-        others. None takes the best that applies: in parallel where it can, except on a CPU.
+      implementation: how it is run; the numbers are the same. ``"scan"``, one step after the other,
+        can do everything; ``"fused"`` is a loop with a backward pass of its own, for any cell;
+        ``"cpu"`` and ``"cudnn"`` run whole layers of the plain `LSTM` in native code;
+        ``"parallel"`` all steps at once, for cells that are linear in their state. None takes the
+        best that applies. What a kernel cannot do is done by the scan; `explain` says which is
+        taken, and why not the others.
       key: typed random key, for cells that draw random numbers; without one they draw none.
       start: index of the first step, which the random numbers of a step depend on.
       return_states: whether to give all states as well.

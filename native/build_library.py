@@ -86,7 +86,10 @@ def find_compiler() -> list[str] | None:
 
 def run(command: list[str]) -> None:
     """Run a command, and show what it printed only if it failed."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise RuntimeError(f"{shlex.join(command)}\n{error}") from error
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)}\n{done.stdout}{done.stderr}")
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 REFERENCE = "default"
+TUNED = ", tuned malloc"
 KEPT_PAGES = str(2**30)
+KEEPING_PAGES = {"MALLOC_MMAP_THRESHOLD_": KEPT_PAGES, "MALLOC_TRIM_THRESHOLD_": KEPT_PAGES}
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,14 @@ TORCH = Contender(
     "torch",
 )
 TORCH_TUNED = Contender(
-    "torch, tuned malloc",
-    "torch, tuned malloc",
+    f"torch{TUNED}",
+    f"torch{TUNED}",
     TORCH.maker,
     f"the same with `MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` at {KEPT_PAGES}, so that"
     " memory once taken is kept and no page is mapped again",
     "the same with memory that is kept",
     TORCH.package,
-    environment={"MALLOC_MMAP_THRESHOLD_": KEPT_PAGES, "MALLOC_TRIM_THRESHOLD_": KEPT_PAGES},
+    environment=KEEPING_PAGES,
 )
 HAIKU = Contender(
     "haiku",
@@ -108,25 +110,29 @@ def ours(implementation: str) -> Contender:
     """This library, by one of its implementations.
 
     Args:
-      implementation: what `lstm_jax.unroll` takes, or ``"default"`` for its own choice.
+      implementation: what `lstm_jax.unroll` takes, or ``"default"`` for its own choice; with
+        `TUNED` after it, in a process whose memory is kept.
     """
-    argument = None if implementation == REFERENCE else implementation
+    name = implementation.removesuffix(TUNED)
+    argument = None if name == REFERENCE else name
+    kept = ", memory that is kept" if name != implementation else ""
     return Contender(
         name=implementation,
         label=f"lstm_jax, {implementation}",
         maker="ours:Ours",
-        sequence=f"`lj.unroll(..., implementation={argument!r})`, time first, jit",
+        sequence=f"`lj.unroll(..., implementation={argument!r})`, time first, jit{kept}",
         step="`lj.lstm_step`, jit, its state donated",
         package="lstm_jax",
         ours=True,
+        environment=KEEPING_PAGES if kept else {},
     )
 
 
 def implementations() -> tuple[str, ...]:
     """Every name that `ours` takes."""
-    from lstm_jax.engine import IMPLEMENTATIONS
+    from lstm_jax.kernels import IMPLEMENTATIONS
 
-    return (REFERENCE, *IMPLEMENTATIONS)
+    return (REFERENCE, REFERENCE + TUNED, *IMPLEMENTATIONS)
 
 
 def peers(names: Sequence[str], device: str) -> list[Contender]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from experiments.bench.cases import Case
-from experiments.bench.contenders import REFERENCE
+from experiments.bench.contenders import REFERENCE, TUNED
 
 SEQUENCE_PEERS = ("flax", "torch", "haiku", "equinox", "keras")
 NAMES = ("cpu", "gpu", "stream", "memory", "compile", "scaling")
@@ -26,6 +26,7 @@ class Suite:
       one_of_ours: whether this library's implementations are one and the same here.
       ceiling: sizes of the square products that give the ceiling; none where it says nothing.
       fresh: whether every visit needs a process of its own.
+      keeps_pages: whether this library is also measured in a process whose memory is kept.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Suite:
     one_of_ours: bool = False
     ceiling: tuple[int, ...] = ()
     fresh: bool = False
+    keeps_pages: bool = False
 
     def products(self) -> list[Case]:
         """The square products, for every number of threads that cases use."""
@@ -59,7 +61,8 @@ class Suite:
         if self.one_of_ours:
             return (REFERENCE,)
         # "parallel" is for cells that are linear in their state: for an LSTM it is the scan.
-        return tuple(name for name in names if name != "parallel")
+        found = [name for name in names if name != "parallel"]
+        return tuple(name for name in found if self.keeps_pages or not name.endswith(TUNED))
 
 
 def make_suite(name: str, cores: int = 1) -> Suite:
@@ -131,6 +134,7 @@ CPU = Suite(
     ),
     ("forward", "training"),
     ceiling=(512, 1024, 2048),
+    keeps_pages=True,
 )
 
 GPU = Suite(
