@@ -98,7 +98,7 @@ def test_any_sizes(I, H, batch, ragged):  # noqa: E741
         (5, 256, (1,), 5),  # fewer rows than threads
         (40, 512, (4,), 3),  # more weights than a core keeps at hand, and projected inputs
         (3, 768, (25,), 2),  # more sums of weights' gradients as well, and rows in halves
-        (2, 1, (129,), 3),  # rows owned again, more of them than are summed at once
+        (2, 70, (130,), 3),  # rows again, so many that a chunk is one step
     ],
 )
 def test_threads_that_share_the_units(I, H, batch, steps):  # noqa: E741
@@ -108,7 +108,7 @@ def test_threads_that_share_the_units(I, H, batch, steps):  # noqa: E741
 
 @pytest.mark.parametrize(
     ("I", "H", "batch", "steps"),
-    [(40, 65, (3,), 150), (40, 260, (1,), 300), (1, 130, (1,), 8200)],
+    [(40, 65, (3,), 129), (40, 260, (1,), 300), (1, 130, (1,), 8066)],
     ids=["rows", "units", "more gates than are kept at once"],
 )
 def test_more_steps_than_a_chunk(I, H, batch, steps):  # noqa: E741

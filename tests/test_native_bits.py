@@ -68,6 +68,18 @@ def test_what_is_saved_for_a_gradient_changes_no_bit_of_what_is_given():
     assert same_bits(without, with_gradient)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_two_halves_are_the_whole(dtype):
+    """In bfloat16 too: the hidden state is rounded at every step, not at the end."""
+    cell = lj.LSTM(3, 37, dtype=dtype)
+    params, xs, state = draw(cell, T, (7,))
+    run = hasty(lambda *arguments: lj.unroll(cell, *arguments, implementation="cpu"))
+    final, outputs = run(params, xs, state)
+    middle, first = run(params, xs[:4], state)
+    after, second = run(params, xs[4:], middle)
+    assert same_bits((after, jnp.concatenate([first, second])), (final, outputs))
+
+
 @pytest.mark.parametrize(("H", "rows"), [(64, 5), (256, 1)], ids=["rows", "units"])
 def test_many_threads_of_python_at_once(H, rows):
     cell = lj.LSTM(3, H)

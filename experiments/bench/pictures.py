@@ -12,7 +12,7 @@ from experiments.bench.results import Result, find
 from experiments.bench.tables import Block, Column, blocks
 from experiments.numbers import three_digits
 
-OURS = ("#1f6fb4", "#0b3d66", "#5aa9e6", "#9ecae9", "#c6dbef")
+OURS = ("#1f6fb4", "#0b3d66", "#5aa9e6", "#9ecae9", "#c6dbef", "#2e8b8b", "#7cc4bf")
 THEIRS = ("#d9661f", "#8c2d04", "#fdae6b", "#74a057", "#9467bd", "#8a8a8a", "#c9a227")
 
 
