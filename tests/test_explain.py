@@ -11,8 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 import lstm_jax as lj
 from lstm_jax.kernels import cpu, native
-
-built = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+from tests.against_scan import needs_native
 
 CELL = lj.LSTM(3, 5)
 XS = jax.ShapeDtypeStruct((7, 2, 3), jnp.float32)
@@ -21,6 +20,7 @@ MASK = jax.ShapeDtypeStruct((7, 2), jnp.bool_)
 
 @pytest.fixture
 def without_native(monkeypatch):
+    monkeypatch.setattr(cpu, "platform", lambda: "cpu")
     monkeypatch.setattr(native, "missing", lambda: "the native kernels are at the dentist")
 
 
@@ -30,13 +30,13 @@ def why_not(explanation, kernel="cpu"):
     return choice.others[kernel]
 
 
-@built
+@needs_native
 def test_the_text_names_the_cell_and_the_kernel_with_its_instruction_set():
     text = str(lj.explain(CELL, XS))
     assert text == f"LSTM(input_size=3, hidden_size=5)\n  cpu ({native.instruction_set()})"
 
 
-@built
+@needs_native
 def test_kernels_that_come_before_the_one_taken_have_a_line_each():
     cell, reason = lj.GRU(3, 5), "it runs the plain LSTM; the cell is a GRU"
     explanation = lj.explain(cell, XS)
@@ -46,7 +46,7 @@ def test_kernels_that_come_before_the_one_taken_have_a_line_each():
     assert len(lines) == len(explanation.choices[0].others)
 
 
-@built
+@needs_native
 @pytest.mark.parametrize(
     ("cell", "options", "reason"),
     [
@@ -71,13 +71,13 @@ def test_why_not_the_native_kernel(cell, options, reason):
     assert "\n" not in got
 
 
-@built
+@needs_native
 def test_padding_that_is_raw_and_remat_are_no_reasons_where_they_do_nothing():
     assert lj.explain(CELL, XS, padding="raw").kernels == ("cpu",)
     assert lj.explain(CELL, XS, remat=3).kernels == ("cpu",)
 
 
-@built
+@needs_native
 def test_no_steps_and_sizes_that_are_symbols():
     assert "no step" in why_not(lj.explain(CELL, jax.ShapeDtypeStruct((0, 2, 3), jnp.float32)))
     for shape in ("t, 2, 3", "7, b, 3"):
@@ -85,7 +85,7 @@ def test_no_steps_and_sizes_that_are_symbols():
         assert "some are symbols" in why_not(lj.explain(CELL, xs))
 
 
-@built
+@needs_native
 def test_arrays_split_over_a_mesh_with_explicit_axes():
     mesh = jax.make_mesh((2,), ("batch",), (AxisType.Explicit,), devices=jax.devices("cpu"))
     with jax.set_mesh(mesh):
@@ -98,13 +98,13 @@ def test_arrays_split_over_a_mesh_with_explicit_axes():
                 assert "a mesh with explicit axes" in why_not(explanation)
 
 
-@built
+@needs_native
 def test_another_device(monkeypatch):
     monkeypatch.setattr(cpu, "platform", lambda: "gpu")
     assert why_not(lj.explain(CELL, XS)) == "it runs on processors; the default device is a gpu"
 
 
-@built
+@needs_native
 def test_an_old_processor_takes_it_only_when_asked(monkeypatch):
     monkeypatch.setattr(native, "instruction_set", lambda: "baseline")
     for machine, taken in (("x86_64", False), ("AMD64", False), ("aarch64", True)):
@@ -155,7 +155,7 @@ def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
         assert reason in native.missing.__wrapped__()
 
 
-@built
+@needs_native
 def test_each_cell_of_a_deep_one_is_told_and_equal_ones_once():
     layer = lj.LSTM(5, 5)
     deep = lj.stack(CELL, lj.residual(layer), layer, lj.bidirectional(lj.GRU(5, 4), layer))
@@ -165,7 +165,7 @@ def test_each_cell_of_a_deep_one_is_told_and_equal_ones_once():
     assert str(explanation).count("cpu (") == 2
 
 
-@built
+@needs_native
 def test_a_bare_step_is_explained_by_its_parameters_and_state():
     params = jax.eval_shape(CELL.init, jax.random.key(0))
     state = jax.eval_shape(lambda: tuple(CELL.initial_state((2,))))

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 
 import lstm_jax as lj
-from lstm_jax.kernels import native
-from tests.against_scan import B, Numbers, T, agrees, draw, flags, lengths_of, results
+from tests.against_scan import B, Numbers, T, agrees, draw, flags, lengths_of, needs_native, results
 
-pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+pytestmark = needs_native
 
 DTYPES = {
     "float32": jnp.float32,
@@ -54,26 +53,26 @@ def holds(case):
         agrees(cell, numbers, dtype, own_state=own_state, **options)
 
 
-@settings(max_examples=10)
+@settings(max_examples=7)
 @given(case=cases(["float32"]))
 def test_any_run_is_that_of_the_scan(case):
     holds(case)
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(case=cases(["float64"]))
 def test_any_run_in_float64_is_that_of_the_scan_to_twelve_digits(case):
     holds(case)
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(case=cases(["bfloat16", "mixed"]))
 def test_any_run_in_bfloat16_is_that_of_the_scan_to_its_rounding(case):
     holds(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(case=cases(list(DTYPES)))
 def test_any_run_is_that_of_the_scan_in_many_cases(case):
     holds(case)

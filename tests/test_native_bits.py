@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.kernels import native
-from tests.against_scan import Numbers, draw, flags, hasty
+from tests.against_scan import Numbers, draw, flags, hasty, needs_native
 
-pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+pytestmark = needs_native
 
 T = 9
 

@@ -23,10 +23,11 @@ from tests.against_scan import (
     hasty,
     kernels,
     lengths_of,
+    needs_native,
     results,
 )
 
-pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+pytestmark = needs_native
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,14 +12,13 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lstm_jax as lj
-from lstm_jax.kernels import native
 from lstm_jax.kernels.layer import Layer
 from lstm_jax.kernels.rule import call
 from lstm_jax.split import alike
-from tests.against_scan import draw, flags, hasty
+from tests.against_scan import draw, flags, hasty, needs_native
 from tests.toys import assert_close
 
-pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+pytestmark = needs_native
 
 I, H, T, B = 3, 5, 4, 6  # noqa: E741
 CELL = lj.LSTM(I, H)

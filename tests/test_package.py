@@ -1,6 +1,7 @@
 """What is shipped: the wheel, its metadata, and the files around it."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -87,7 +88,7 @@ def test_the_gate_runs_the_readmes_test_command():
 
 
 def test_make_sets_up_once(tmp_path):
-    """With the environment's stamp newer than what it depends on, nothing is installed again."""
+    """With stamps newer than what they depend on, nothing is installed or compiled again."""
     venv = tmp_path / "venv"
     venv.mkdir()
 
@@ -95,7 +96,26 @@ def test_make_sets_up_once(tmp_path):
         command = ["make", "-n", "test", f"VENV={venv}"]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    assert "pip install" in planned()
+    assert ".[dev]" in planned()
     (venv / ".ready").touch()
+    assert ".[dev]" not in planned()
+    assert "./native" in planned()
+    (venv / ".native").touch()
     assert "pip install" not in planned()
     assert "pytest" in planned()
+
+
+def test_make_goes_on_without_a_compiler(tmp_path):
+    """On a machine where there is none, it says so in one line, and all else is set up."""
+    venv, programs = tmp_path / "venv", tmp_path / "bin"
+    for folder in (venv, programs):
+        folder.mkdir()
+    (venv / ".ready").touch()
+    (programs / "touch").symlink_to(shutil.which("touch"))
+    command = [shutil.which("make"), "native", f"VENV={venv}"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env={"PATH": str(programs)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "no C++ compiler was found: running without the native kernels\n"
+    assert (venv / ".native").exists()

@@ -12,13 +12,11 @@ from lstm_jax.kernels import native
 from lstm_jax.kernels.layer import Layer
 from lstm_jax.kernels.primitives import bind_run
 from lstm_jax.kernels.rule import Rule, call
-from tests.against_scan import draw, flags, hasty
+from tests.against_scan import draw, flags, hasty, needs_native
 from tests.toys import assert_close, random_like
 
 I, H, T, B = 2, 3, 4, 2  # noqa: E741
 CELL = lj.LSTM(I, H)
-
-built = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def loss(params, xs, state=None, **options):
     return jnp.sum(outputs**2) + jnp.sum(final.c)
 
 
-@built
+@needs_native
 def test_a_run_alone_saves_nothing():
     params, xs, state = draw(CELL, T, (B,))
     found = asked(loss, params, xs, state)
@@ -138,7 +136,7 @@ def test_a_run_alone_saves_nothing():
     assert "lstm_jax_backward" not in hasty(loss).lower(params, xs, state).as_text()
 
 
-@built
+@needs_native
 @pytest.mark.parametrize(
     ("argnums", "with_state", "wanted"),
     [
@@ -163,7 +161,7 @@ def test_only_the_gradients_that_are_wanted_are_computed(argnums, with_state, wa
     assert (f"tensor<1x{I}x{4 * H}xf32>" in results) is wanted[1]
 
 
-@built
+@needs_native
 def test_the_gradient_of_masks_and_of_one_array_alone():
     params, xs, state = draw(CELL, T, (B,))
     options = {"mask": flags((T, B), 0.7), "reset": flags((T, B), 0.3)}
@@ -176,7 +174,7 @@ def test_the_gradient_of_masks_and_of_one_array_alone():
     assert [back["wanted"] for back in found["lstm_pullback"]] == [only]
 
 
-@built
+@needs_native
 def test_outputs_that_nobody_reads_send_no_gradient():
     def of_final(params, xs):
         return lj.unroll(CELL, params, xs, implementation="cpu")[0].c.sum()
@@ -186,7 +184,7 @@ def test_outputs_that_nobody_reads_send_no_gradient():
     assert [back["given"] for back in found["lstm_pullback"]] == [(False, False, True)]
 
 
-@built
+@needs_native
 def test_a_checkpoint_saves_nothing_the_first_time():
     params, xs, state = draw(CELL, T, (B,))
     again = jax.grad(jax.checkpoint(loss))
@@ -197,7 +195,7 @@ def test_a_checkpoint_saves_nothing_the_first_time():
     assert first["save"] is False
 
 
-@built
+@needs_native
 def test_numbers_without_gradients():
     params, _, _ = draw(CELL, T, (B,))
     whole = jnp.arange(T * B * I).reshape(T, B, I)
@@ -214,7 +212,7 @@ def test_numbers_without_gradients():
     assert np.isfinite(jax.jvp(of, (params, whole, lengths), tangents)[1])
 
 
-@built
+@needs_native
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("options", [{}, {"masked": True, "resets": True, "states": True}], ids=str)
 def test_the_layer_itself_is_what_it_defines_for_several_networks(options):
@@ -244,7 +242,7 @@ def test_the_layer_itself_is_what_it_defines_for_several_networks(options):
     assert not np.any(gates[~shown])
 
 
-@built
+@needs_native
 def test_what_looks_for_nan_finds_those_that_are_there():
     params, xs, state = draw(CELL, T, (B,))
     spoilt = xs.at[1, 0, 0].set(jnp.nan)
@@ -255,7 +253,7 @@ def test_what_looks_for_nan_finds_those_that_are_there():
             call(Layer(), *arrays)
 
 
-@built
+@needs_native
 def test_without_jit_it_runs_as_well():
     params, xs, state = draw(CELL, T, (B,))
     wanted = jax.grad(loss)(params, xs, state)
@@ -263,7 +261,7 @@ def test_without_jit_it_runs_as_well():
         assert_close(jax.grad(loss)(params, xs, state), wanted, 1e-6)
 
 
-@built
+@needs_native
 def test_nothing_of_a_trace_is_kept():
     params, xs, state = draw(CELL, T, (B,))
     with jax.checking_leaks():
@@ -271,7 +269,7 @@ def test_nothing_of_a_trace_is_kept():
         jax.jit(jax.vmap(jax.grad(loss), (None, 1, 0)))(params, xs, state)
 
 
-@built
+@needs_native
 def test_outside_of_jit_equal_runs_are_traced_once(monkeypatch):
     params, xs, state = draw(CELL, T, (B,))
     jax.grad(loss)(params, xs, state)

@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.kernels import native
-from tests.against_scan import draw, flags, hasty
+from tests.against_scan import draw, flags, hasty, needs_native
 from tests.toys import assert_close, random_like
 
 I, H, T, B = 2, 3, 4, 2  # noqa: E741
 CELL = lj.LSTM(I, H, dtype=jnp.float64)
-RAGGED = {"mask": flags((T, B), 0.7), "reset": flags((T, B), 0.3, 1), "reverse": True}
-
-built = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+RESET = flags((T, B), 0.3, 1)
+RAGGED = {"mask": flags((T, B), 0.7), "reverse": True}
 
 
 def of(implementation, *arguments, **options):
@@ -198,7 +196,7 @@ TRANSFORMATIONS = {
 }
 
 
-@built
+@needs_native
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 def test_no_transformation_is_lost(name):
@@ -211,7 +209,29 @@ def test_no_transformation_is_lost(name):
     assert calls(compiled.as_text()) == (forward, backward)
 
 
-@built
+@needs_native
+@pytest.mark.usefixtures("x64")
+def test_vmap_is_more_rows_or_more_networks_in_one_call():
+    run = functools.partial(of, "cpu")
+    rows, networks = f"tensor<1x{T}x{3 * B}x{I}xf64>", f"tensor<3x{T}x{B}x{I}xf64>"
+    for name, forward, backward in (
+        ("vmap over inputs", rows, None),
+        ("vmap over weights", networks, None),
+        ("gradients of every example", rows, networks),
+        ("inputs' gradients of every example", rows, rows),
+        ("gradients of every network", networks, networks),
+    ):
+        text = hasty(functools.partial(TRANSFORMATIONS[name][2], run)).lower().as_text()
+        lines = text.splitlines()
+        of_calls = [
+            [x for x in lines if f"@lstm_jax_{which}(" in x] for which in ("forward", "backward")
+        ]
+        assert [len(some) for some in of_calls] == [1, backward is not None], name
+        assert forward in of_calls[0][0], name
+        assert backward is None or backward in of_calls[1][0], name
+
+
+@needs_native
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     "name",
@@ -225,14 +245,16 @@ def test_no_transformation_is_lost(name):
 )
 def test_no_transformation_is_lost_where_states_are_given(name):
     transformed = TRANSFORMATIONS[name][2]
-    runs = [functools.partial(of, kernel, return_states=True) for kernel in ("cpu", "scan")]
+    runs = [
+        functools.partial(of, kernel, return_states=True, reset=RESET) for kernel in ("cpu", "scan")
+    ]
     got, wanted = (hasty(functools.partial(transformed, run))() for run in runs)
     assert_close(got, wanted, 1e-11)
 
 
-@built
+@needs_native
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", ["jvp", "gradients of every network"])
+@pytest.mark.parametrize("name", ["jvp", "gradient of vmap over inputs"])
 def test_outside_of_jit(name):
     transformed = TRANSFORMATIONS[name][2]
     got = transformed(functools.partial(of, "cpu"))

@@ -238,8 +238,9 @@ def _size(arrays: Sequence[Any], axes: Sequence[int | None]) -> int:
     return next(a.shape[axis] for a, axis in zip(arrays, axes, strict=True) if axis is not None)
 
 
-def _run_needed(used: list[bool], equation: Any) -> Any:
+def _run_needed(used: list[bool], *rest: Any) -> Any:
     """Save nothing where nobody reads it, as when a checkpoint runs forward only."""
+    equation = rest[-1]  # from JAX 0.12 on, which inputs are live comes before it
     if not any(used) and not equation.effects:
         return [False] * len(equation.invars), None
     everything = [True] * len(equation.invars)
