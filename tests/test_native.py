@@ -29,7 +29,8 @@ def cases(draw_, dtypes):
     options = {
         "reverse": draw_(st.booleans()),
         "padding": draw_(st.sampled_from(["zero", "hold"])),
-        "return_states": draw_(st.booleans()),
+        # Gradients that arrive at states on the way are taken by the definition.
+        "return_states": draw_(st.sampled_from([False, False, False, True])),
     }
     match draw_(st.sampled_from(["mask", "lengths", "whole"])):
         case "mask":
@@ -85,7 +86,7 @@ def test_any_run_is_that_of_the_scan_in_many_cases(case):
 )
 @pytest.mark.parametrize("ragged", [False, True])
 def test_any_sizes(I, H, batch, ragged):  # noqa: E741
-    options = {"return_states": True}
+    options = {"reverse": True}
     if ragged:
         options = {"lengths": lengths_of(T, batch), "reset": flags((T, *batch), 0.3)}
     agrees(lj.LSTM(I, H), draw(lj.LSTM(I, H), T, batch), **options)

@@ -214,7 +214,9 @@ def test_no_transformation_is_lost(name):
 def test_vmap_is_more_rows_or_more_networks_in_one_call():
     run = functools.partial(of, "cpu")
     rows, networks = f"tensor<1x{T}x{3 * B}x{I}xf64>", f"tensor<3x{T}x{B}x{I}xf64>"
+    one = f"tensor<1x{T}x{B}x{I}xf64>"
     for name, forward, backward in (
+        ("jacrev", one, one),
         ("vmap over inputs", rows, None),
         ("vmap over weights", networks, None),
         ("gradients of every example", rows, networks),

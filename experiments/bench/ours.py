@@ -52,7 +52,10 @@ class Ours(JaxRunner):
             cell, remat = lj.LSTM(case.I, case.H), case.remat
             xs = jax.ShapeDtypeStruct((case.T, case.B, case.I), jnp.float32)
             options: Any = {"implementation": self.implementation, "remat": remat}
-            (choice,) = lj.explain(cell, xs, **options).choices
+            try:
+                (choice,) = lj.explain(cell, xs, **options).choices
+            except ValueError as error:
+                raise Unavailable(str(error)) from error
             if choice.kernel != self.implementation:
                 raise Unavailable(choice.others[self.implementation])
         return super().measure(quantity, case, budget)
