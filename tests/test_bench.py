@@ -271,7 +271,10 @@ def test_an_interrupt_ends_the_workers_and_leaves_nothing(tmp_path):
         time.sleep(0.02)
         started = [int(child) for child in children.read_text().split()]
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=20)
+    try:
+        _, errors = running.communicate(timeout=60)
+    finally:
+        running.kill()
     assert (running.returncode, errors) == (130, b"")
     assert started
     # One that was only just starting finds nobody to answer, and ends by itself.

@@ -332,7 +332,7 @@ def test_python_takes_little_of_the_time(tmp_path):
     config = dataclasses.replace(
         TINY,
         task=Adding(length=100),
-        model=ModelConfig(hidden_size=32),
+        model=ModelConfig(hidden_size=64),
         train=train_config,
         seeds=1,
     )
