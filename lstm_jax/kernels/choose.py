@@ -49,13 +49,10 @@ def choose(problem: Problem, wanted: Implementation | None) -> Choice:
     """
     others: dict[Implementation, str] = {}
     for name, kernel in KERNELS.items():
-        if wanted not in (None, name, "scan") and name != "scan":
-            others[name] = f"{wanted!r} is asked for"
-            continue
-        reason = "the scan is asked for" if wanted == "scan" and name != "scan" else None
-        reason = reason or kernel.cannot(problem)
-        if wanted is None:
-            reason = reason or kernel.hesitates()
+        if wanted in (None, name) or name == "scan":
+            reason = kernel.cannot(problem) or (kernel.hesitates() if wanted is None else None)
+        else:
+            reason = f"{'the scan' if wanted == 'scan' else repr(wanted)} is asked for"
         if reason is None:
             return Choice(problem.cell, name, others)
         others[name] = reason

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.kernels import native
-from lstm_jax.kernels.layer import Layer, not_plain
-from lstm_jax.kernels.problem import Problem, platform
+from lstm_jax.kernels.layer import Layer, not_features, not_plain
+from lstm_jax.kernels.problem import Problem, platform, split_over_mesh
 from lstm_jax.kernels.rule import call
 from lstm_jax.ragged import zero_elsewhere
-from lstm_jax.split import alike, is_split
+from lstm_jax.split import alike
 from lstm_jax.types import LSTMState, PyTree
 
 
@@ -106,13 +106,10 @@ def _of_dtypes(problem: Problem) -> str | None:
 
 
 def _of_arrays(problem: Problem) -> str | None:
-    x = problem.inputs.x
-    if getattr(x, "ndim", 0) < 2:
-        return "it reads one array of features [T, ..., I]"
+    if (reason := not_features(problem.inputs.x)) is not None:
+        return reason
     if not all(isinstance(size, int) for leaf in problem.leaves for size in leaf.shape):
         return "its sizes must be numbers; some are symbols"
-    if x.shape[0] == 0:
+    if problem.inputs.x.shape[0] == 0:
         return "there is no step to run"
-    if any(map(is_split, problem.leaves)):
-        return "arrays are split over a mesh with explicit axes"
-    return None
+    return split_over_mesh(problem)

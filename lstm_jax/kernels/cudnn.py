@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.kernels.layer import Layer, not_plain
-from lstm_jax.kernels.primitives import Arrays, Native, pull_back_by_definition
-from lstm_jax.kernels.problem import Problem, platform
+from lstm_jax.kernels.layer import Layer, not_features, not_plain
+from lstm_jax.kernels.primitives import Arrays, Native, filled, pull_back_by_definition
+from lstm_jax.kernels.problem import Problem, platform, split_over_mesh
 from lstm_jax.kernels.rule import Rule, call
-from lstm_jax.split import alike, is_split
+from lstm_jax.split import alike
 from lstm_jax.types import LSTMState, PyTree
 
 
@@ -41,15 +41,12 @@ def cannot(problem: Problem) -> str | None:
     dtypes = {leaf.dtype.name for leaf in jax.tree.leaves((params, problem.carry.state))}
     if dtypes != {"float32"}:
         return f"it runs float32; parameters and state are {', '.join(sorted(dtypes))}"
-    xs = jax.tree.leaves(problem.inputs.x)
-    if len(xs) != 1 or xs[0].ndim < 2:
-        return "it reads one array of features [T, ..., I]"
+    if (reason := not_features(problem.inputs.x)) is not None:
+        return reason
     sizes = [size for leaf in problem.leaves for size in leaf.shape]
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         return "its sizes must be numbers above 0"
-    if any(map(is_split, problem.leaves)):
-        return "arrays are split over a mesh with explicit axes"
-    return None
+    return split_over_mesh(problem)
 
 
 def hesitates() -> str | None:
@@ -141,9 +138,7 @@ class CudnnLayer(Rule):
             return pull_back_by_definition(self, args, cotangents, wanted)
         rnn = importlib.import_module("jax.experimental.rnn")
         (x, h_0, c_0, weights, lengths), back = jax.vjp(self._theirs, *args)
-        dy, dh_T, dc_T = (
-            jnp.zeros_like(out) if v is None else v for out, v in zip(outs, cotangents, strict=True)
-        )
+        dy, dh_T, dc_T = filled(cotangents, outs)
         residuals = (x, h_0, c_0, weights, lengths, *saved)
         gradients = rnn.lstm_bwd(
             *self._settings(args), residuals, (self._rows_first(dy), dh_T[None], dc_T[None])

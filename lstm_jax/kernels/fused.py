@@ -19,12 +19,12 @@ from jax import lax
 from lstm_jax.kernels import loop
 from lstm_jax.kernels.body import Body
 from lstm_jax.kernels.parts import Parts, Product, take_apart
-from lstm_jax.kernels.primitives import Arrays, Axes, Native, bind_pull_back, bind_run
-from lstm_jax.kernels.problem import Problem, platform
+from lstm_jax.kernels.primitives import Arrays, Axes, Native, bind_pull_back, bind_run, filled
+from lstm_jax.kernels.problem import Problem, platform, split_over_mesh
 from lstm_jax.kernels.rule import Given, OperandAxes, PullBackOperands, Rule, call, in_front
 from lstm_jax.kernels.scan import scan
-from lstm_jax.kernels.vjp import can_move, plus, sums, vjp, zeros_like
-from lstm_jax.split import alike, is_split
+from lstm_jax.kernels.vjp import can_move, plus, sums, vjp
+from lstm_jax.split import alike
 from lstm_jax.types import PyTree
 
 
@@ -37,13 +37,11 @@ def cannot(problem: Problem) -> str | None:
     """Why a problem is not one for it, or None."""
     if not problem.is_value:
         return "an equal cell may do something else: it is no frozen dataclass of values"
-    if problem.inputs.x is None or jax.tree.leaves(problem.inputs.x)[0].shape[0] == 0:
+    if jax.tree.leaves(problem.inputs.x)[0].shape[0] == 0:
         return "there is no step to run"
     if isinstance(problem.remat, int):
         return "it keeps something of every step; remat asks for less"
-    if any(map(is_split, problem.leaves)):
-        return "arrays are split over a mesh with explicit axes"
-    return None
+    return split_over_mesh(problem)
 
 
 def hesitates() -> str | None:
@@ -147,7 +145,7 @@ class Fused(Rule):
         pis, ys = (kept[:count], kept[count:]) if self.keeps else (pi, None)
         weights = {product.weight for product in parts.products}
         # Weights are constants here: what their gradients take is handed on.
-        others = [None if k in weights else p for k, p in enumerate(phi)]
+        others: list[Any] = [None if k in weights else p for k, p in enumerate(phi)]
 
         def step(carried: Any, at: Any) -> tuple[Any, Any]:
             v_carry, v_others = carried
@@ -168,13 +166,10 @@ class Fused(Rule):
             (_, of_products), back = vjp(local, others, pi, before, shifts)
             v_acts = [None] * len(of_products)
             d_others, d_pi, d_before, d_ys = back([*v_carry, *v_shown], v_acts)
-            d_carry = [
-                zeros_like(b) if d is None else d for b, d in zip(before, d_before, strict=True)
-            ]
-            return (d_carry, sums(v_others, d_others)), (d_pi, d_ys, of_products)
+            return (filled(d_before, before), sums(v_others, d_others)), (d_pi, d_ys, of_products)
 
-        v_outs = [zeros_like(o) if v is None else v for o, v in zip(outs, cotangents, strict=True)]
-        first = (v_outs[:size], [None if not can_move(o) else zeros_like(o) for o in others])
+        v_outs = filled(cotangents, outs)
+        first = (v_outs[:size], [jnp.zeros_like(o) if can_move(o) else None for o in others])
         (d_carry, d_phi), (d_pi, d_ys, acts) = self._loop(
             step, first, (befores, pis, ys, v_outs[size:]), reverse=not self.reverse
         )
@@ -188,11 +183,7 @@ class Fused(Rule):
         from_inputs, d_inputs = to_inputs(d_pi)
         (d_operands,) = to_operands(sums(d_phi, from_inputs))
         gradients = [*d_operands, *d_inputs, *d_carry]
-        return tuple(
-            zeros_like(arg) if g is None else g
-            for g, arg, want in zip(gradients, args, wanted, strict=True)
-            if want
-        )
+        return tuple(g for g, want in zip(filled(gradients, args), wanted, strict=True) if want)
 
     def batched_run(
         self, size: int, args: Arrays, axes: Axes, *, save: bool
@@ -215,12 +206,10 @@ class Fused(Rule):
         unread = [jnp.zeros(each.shape, each.dtype) for each in unread]
         return (*out, *unread), axes_of_out + [None] * len(unread)
 
-    def batched_pull_back(
+    def mapped_pull_back(
         self, size: int, operands: PullBackOperands, axes: OperandAxes, given: Given, wanted: Given
     ) -> tuple[Arrays, Sequence[int | None]]:
-        """As `batched_run`; many gradients of one run are taken one after the other."""
-        if not any(axis is not None for some in axes[:3] for axis in some):
-            return self._one_by_one(operands, axes[3], given, wanted)
+        """As `batched_run`."""
         rule, args = self._mapped(size, in_front(size, operands[0], axes[0]), (0,) * len(axes[0]))
         count = len(jax.tree.leaves(jax.tree.unflatten(self.structure, args)[2]))
         at = [0] * count + [1] * (len(operands[1]) - count)

@@ -17,9 +17,10 @@ from lstm_jax.kernels.primitives import (
     Native,
     bind_pull_back,
     bind_run,
+    filled,
     pull_back_by_definition,
 )
-from lstm_jax.kernels.rule import Given, OperandAxes, PullBackOperands, Rule
+from lstm_jax.kernels.rule import Given, OperandAxes, PullBackOperands, Rule, in_front
 from lstm_jax.kernels.scan import scan
 from lstm_jax.types import LSTMParams, LSTMState, PyTree
 
@@ -36,6 +37,11 @@ def not_plain(cell: Any) -> str | None:
     if cell.gate_activation is not jax.nn.sigmoid or cell.activation is not jnp.tanh:
         return "its gates are sigmoids and its candidate a tanh; the cell has others"
     return None
+
+
+def not_features(x: PyTree) -> str | None:
+    """Why inputs are not what such kernels read, or None."""
+    return "it reads one array of features [T, ..., I]" if getattr(x, "ndim", 0) < 2 else None
 
 
 @dataclass(frozen=True)
@@ -101,17 +107,10 @@ class Layer(Rule):
         sizes = size, _each(args[0], axes[0], fold=fold)
         return _parted(sizes, out, (*self._rows_of_outs, 2, 2)[: len(out)], fold=fold)
 
-    def batched_pull_back(
-        self,
-        size: int,
-        operands: PullBackOperands,
-        axes: OperandAxes,
-        given: Given,
-        wanted: Given,
+    def mapped_pull_back(
+        self, size: int, operands: PullBackOperands, axes: OperandAxes, given: Given, wanted: Given
     ) -> tuple[Arrays, Sequence[int | None]]:
-        """As `batched_run`; many gradients of one run are taken one after the other."""
-        if not any(axis is not None for some in axes[:3] for axis in some):
-            return self._one_by_one(operands, axes[3], given, wanted)
+        """As `batched_run`."""
         fold = axes[0][1:4] == (None, None, None) and not any(wanted[1:4])
         of_given = tuple(row for row, here in zip(self._rows_of_outs, given, strict=True) if here)
         rows = (self._rows, self._rows_of_outs, (2, 2), of_given)
@@ -180,9 +179,8 @@ class Layer(Rule):
         split: bool,
     ) -> Arrays:
         """Gradients of the first six arguments, where they are wanted."""
-        zeros = jnp.zeros_like(args[4])
-        dhs, dh_T, dc_T = cotangents[:3]
-        given = (zeros if dh_T is None else dh_T, zeros if dc_T is None else dc_T)
+        dhs = cotangents[0]
+        given = filled(cotangents[1:3], args[4:6])
         inputs, weights = wanted[0], any(wanted[1:4])
         computed = (inputs, weights, weights, weights, True, True)
 
@@ -233,10 +231,9 @@ def _joined(size: int, arrays: Arrays, axes: Axes, rows: Axes, *, fold: bool) ->
     def join(array: jax.Array, axis: int | None, row: int | None) -> jax.Array:
         if fold and row is None:
             return array
-        if axis is None:
-            array, axis = jnp.broadcast_to(array, (size, *array.shape)), 0
         to = (row or 0) if fold else 0
-        array = jnp.moveaxis(array, axis, to)
+        (array,) = in_front(size, [array], [axis])
+        array = jnp.moveaxis(array, 0, to)
         shape = array.shape
         return array.reshape(*shape[:to], shape[to] * shape[to + 1], *shape[to + 2 :])
 

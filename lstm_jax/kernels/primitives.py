@@ -44,6 +44,15 @@ def spread(where: Sequence[bool], values: Sequence[Any], default: Any = None) ->
     return [next(rest) if here else default for here in where]
 
 
+def filled(cotangents: Sequence[Any], like: Sequence[Any]) -> list[Any]:
+    """Cotangents of arrays, with zeros for None.
+
+    >>> [v.tolist() for v in filled([None, jnp.ones(2)], [jnp.ones(1), jnp.ones(2)])]
+    [[0.0], [1.0, 1.0]]
+    """
+    return [jnp.zeros_like(a) if v is None else v for a, v in zip(like, cotangents, strict=True)]
+
+
 def bind_run(rule: Any, args: Arrays, *, save: bool) -> Arrays:
     """Run `run` as a primitive: outputs, then what is saved."""
     return tuple(_run_p.bind(*args, rule=rule, save=save))
@@ -117,11 +126,7 @@ def pull_back_by_definition(
 
     moving = [arg for arg, want in zip(args, wanted, strict=True) if want]
     outs, pull_back = jax.vjp(of_wanted, *moving)
-    return pull_back(
-        tuple(
-            jnp.zeros_like(out) if v is None else v for out, v in zip(outs, cotangents, strict=True)
-        )
-    )
+    return pull_back(tuple(filled(cotangents, outs)))
 
 
 def _split(

@@ -7,6 +7,7 @@ import jax
 
 from lstm_jax.kernels.body import Apply, Carry, Inputs, Operands, Padding
 from lstm_jax.kernels.scan import Remat
+from lstm_jax.split import is_split
 from lstm_jax.types import PyTree
 
 
@@ -68,6 +69,12 @@ class Kernel(Protocol):
     def solve(self, problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
         """``(final state, outputs, states)``, the last with leaves ``[T, ...]``, or None."""
         ...
+
+
+def split_over_mesh(problem: Problem) -> str | None:
+    """Why a kernel with a gradient of its own cannot solve a problem of split arrays, or None."""
+    explicit = any(map(is_split, problem.leaves))
+    return "arrays are split over a mesh with explicit axes" if explicit else None
 
 
 def platform() -> str:

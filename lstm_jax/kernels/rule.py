@@ -65,23 +65,22 @@ class Rule(ABC):
 
         Gradients have the axis even of arguments that do not.
         """
-        if not any(axis is not None for some in axes[:3] for axis in some):
-            return self._one_by_one(operands, axes[3], given, wanted)
-        args = in_front(size, operands[0], axes[0])
-        rule = Mapped(self, size, (0,) * len(args), axes[1:])
-        back = bind_pull_back(rule, (args, *operands[1:]), given, wanted)
-        return back, [0] * len(back)
-
-    def _one_by_one(
-        self, operands: PullBackOperands, axes: Axes, given: Given, wanted: Given
-    ) -> tuple[Arrays, Sequence[int | None]]:
-        """Many gradients of one run one after the other: nothing that was saved is copied."""
-        cotangents = operands[3]
-        size = next(v.shape[a] for v, a in zip(cotangents, axes, strict=True) if a is not None)
-        moved = in_front(size, cotangents, axes)
+        if any(axis is not None for some in axes[:3] for axis in some):
+            return self.mapped_pull_back(size, operands, axes, given, wanted)
+        # Many gradients of one run, one after the other: nothing that was saved is copied.
+        moved = in_front(size, operands[3], axes[3])
         back = jax.lax.map(
             lambda some: bind_pull_back(self, (*operands[:3], some), given, wanted), moved
         )
+        return back, [0] * len(back)
+
+    def mapped_pull_back(
+        self, size: int, operands: PullBackOperands, axes: OperandAxes, given: Given, wanted: Given
+    ) -> tuple[Arrays, Sequence[int | None]]:
+        """`batched_pull_back` of many runs."""
+        args = in_front(size, operands[0], axes[0])
+        rule = Mapped(self, size, (0,) * len(args), axes[1:])
+        back = bind_pull_back(rule, (args, *operands[1:]), given, wanted)
         return back, [0] * len(back)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.kernels.primitives import spread
+from lstm_jax.kernels.primitives import filled, spread
 
 
 def vjp(f: Callable[..., tuple[list[Any], ...]], *lists: list[Any]) -> tuple[Any, Any]:
@@ -42,11 +42,7 @@ def vjp(f: Callable[..., tuple[list[Any], ...]], *lists: list[Any]) -> tuple[Any
             [v for a, v in zip(arrays, vs, strict=True) if can_move(a)]
             for arrays, vs in zip(outs, cotangents, strict=True)
         ]
-        filled = [
-            [zeros_like(a) if v is None else v for a, v in zip(arrays, vs, strict=True)]
-            for arrays, vs in zip(floats, given, strict=True)
-        ]
-        (gradients,) = pull_back(filled)
+        (gradients,) = pull_back(list(map(filled, given, floats)))
         return [spread(where, some) for where, some in zip(moves, gradients, strict=True)]
 
     return outs, back
@@ -55,11 +51,6 @@ def vjp(f: Callable[..., tuple[list[Any], ...]], *lists: list[Any]) -> tuple[Any
 def can_move(array: Any) -> bool:
     """Whether there is a gradient of it."""
     return array is not None and jnp.issubdtype(array.dtype, jnp.inexact)
-
-
-def zeros_like(array: Any) -> jax.Array:
-    """Zeros like an array."""
-    return jnp.zeros_like(array)
 
 
 def plus(a: Any, b: Any) -> Any:
