@@ -1,0 +1,116 @@
+"""Parameters by name: a nested dict for those who keep, show or exchange them.
+
+A cell's parameters are NamedTuples and tuples. Flax and files want dicts of strings; the names are
+those of the fields, and ``layers_0``, ``layers_1`` for what a tuple holds.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from lstm_jax.types import PyTree
+
+Named = dict[str, Any]
+"""Arrays in nested dicts of strings."""
+
+LONE = "params"
+"""The name of parameters that are a single array, and so have none of their own."""
+
+
+def to_named(params: PyTree) -> Named:
+    """Parameters as a nested dict.
+
+    Args:
+      params: any pytree, most often what a cell's `init` draws.
+
+    Returns:
+      A dict for every NamedTuple, tuple and dict in it; nothing for what is None.
+
+    Raises:
+      ValueError: when two leaves come to the same name.
+
+    >>> import lstm_jax as lj
+    >>> deep = lj.stack(lj.LSTM(3, 5), lj.bidirectional(lj.LSTM(5, 4)))
+    >>> named = to_named(deep.init(jax.random.key(0)))
+    >>> list(named), list(named["layers_1"]), list(named["layers_0"])
+    (['layers_0', 'layers_1'], ['forward', 'backward'], ['kernel', 'recurrent_kernel', 'bias'])
+    """
+    named: Named = {}
+    for path, leaf in jax.tree.leaves_with_path(params):
+        *above, last = names_of(path)
+        inner = named
+        for name in above:
+            inner = inner.setdefault(name, {})
+        if last in inner:
+            raise ValueError(f"to_named: two parameters are called {'/'.join([*above, last])!r}")
+        inner[last] = leaf
+    return named
+
+
+def from_named(function: str, like: PyTree, named: Mapping[str, Any]) -> PyTree:
+    """Parameters from a nested dict: the inverse of `to_named`.
+
+    Args:
+      function: the public function to name in errors.
+      like: parameters of the same cell, or their shapes.
+      named: a nested dict.
+
+    Returns:
+      The leaves of `named` in the structure of `like`.
+
+    Raises:
+      ValueError: when a parameter is missing, there is one too many, or one has another shape.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.LSTM(3, 5)
+    >>> params, shapes = cell.init(jax.random.key(0)), jax.eval_shape(cell.init, jax.random.key(0))
+    >>> from_named("load", shapes, to_named(params)) == params
+    True
+    >>> from_named("load", shapes, {"kernel": params.kernel, "bias": params.bias})
+    Traceback (most recent call last):
+    ValueError: load: parameters must be kernel, recurrent_kernel, bias; got kernel, bias
+    """
+    flat = dict(flattened(named))
+    paths, structure = jax.tree.flatten_with_path(like)
+    wanted = {"/".join(names_of(path)): leaf for path, leaf in paths}
+    if flat.keys() != wanted.keys():
+        raise ValueError(
+            f"{function}: parameters must be {', '.join(wanted)}; got {', '.join(flat) or 'none'}"
+        )
+    for name, leaf in wanted.items():
+        if (got := jax.numpy.shape(flat[name])) != leaf.shape:
+            raise ValueError(f"{function}: {name} must have shape {leaf.shape}; got {got}")
+    return jax.tree.unflatten(structure, [flat[name] for name in wanted])
+
+
+def flattened(named: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """The leaves of a nested dict with their names joined.
+
+    >>> flattened({"layers_0": {"kernel": 1}, "bias": 2})
+    [('layers_0/kernel', 1), ('bias', 2)]
+    """
+    found = []
+    for name, value in named.items():
+        if isinstance(value, Mapping):
+            found += flattened(value, f"{above}{name}/")
+        else:
+            found.append((f"{above}{name}", value))
+    return found
+
+
+def names_of(path: Any) -> tuple[str, ...]:
+    """The names along a path of `jax.tree_util`.
+
+    >>> names_of((jax.tree_util.SequenceKey(1), jax.tree_util.GetAttrKey("kernel")))
+    ('layers_1', 'kernel')
+    """
+    return tuple(map(_name_of, path)) or (LONE,)
+
+
+def _name_of(key: Any) -> str:
+    if isinstance(key, jax.tree_util.SequenceKey):
+        return f"layers_{key.idx}"
+    if isinstance(key, jax.tree_util.GetAttrKey):
+        return key.name
+    return str(getattr(key, "key", key))
