@@ -22,7 +22,9 @@ FLOORS = [
     {"steps"},
     {"engine"},
     {"unroll"},
-    {"bidirectional", "convert", "diagnostics", "explain", "linen", "nnx", "tbptt"},
+    {"bidirectional", "diagnostics", "explain", "tbptt"},
+    {"convert", "layers"},
+    {"linen", "nnx"},
     {"testing"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

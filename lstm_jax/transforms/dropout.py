@@ -2,7 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -141,6 +141,8 @@ def candidate_dropout(cell: AnyCell, rate: float, *, variational: bool = False) 
 class Dropout(Transform):
     """What `dropout` gives."""
 
+    draws: ClassVar[bool] = True
+
     cell: AnyCell
     rate: float
     variational: bool = False
@@ -169,6 +171,8 @@ class Dropout(Transform):
 
 class _Inside(StateTransform):
     """Base of what acts inside a step, by its doors ``on_...``: it goes around a bare cell."""
+
+    draws: ClassVar[bool] = True
 
     def _step(
         self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None, **doors: Activation

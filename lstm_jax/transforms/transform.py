@@ -54,9 +54,11 @@ class Transform:
 
     Attributes:
       has_steps: false for one that only `run` can run.
+      draws: true for one that draws random numbers itself.
     """
 
     has_steps: ClassVar[bool] = True
+    draws: ClassVar[bool] = False
     cell: AnyCell
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -297,6 +299,16 @@ def rest(cell: AnyCell, state: PyTree, x: PyTree) -> PyTree:
 def bind(cell: AnyCell, params: PyTree, key: PRNGKey | None) -> PyTree:
     """The parameters for one sequence, where they depend on random numbers."""
     return params if key is None or not isinstance(cell, Transform) else cell.bind(params, key)
+
+
+def draws(cell: Any) -> bool:
+    """Whether a cell draws random numbers where it is given a key.
+
+    >>> import lstm_jax as lj
+    >>> draws(lj.LSTM(3, 5)), draws(lj.stack(lj.LSTM(3, 5), lj.LSTM(5, 5), dropout=0.5))
+    (False, True)
+    """
+    return isinstance(cell, Transform) and (cell.draws or any(map(draws, cell.children())))
 
 
 def batch_shape(cell: Any, x: PyTree) -> tuple[int, ...]:

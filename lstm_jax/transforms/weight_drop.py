@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -57,6 +57,8 @@ def weight_drop(
 @dataclass(frozen=True, repr=False)
 class WeightDrop(Transform):
     """What `weight_drop` gives."""
+
+    draws: ClassVar[bool] = True
 
     cell: AnyCell
     rate: float

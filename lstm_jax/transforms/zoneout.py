@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 
@@ -54,6 +55,8 @@ def zoneout(cell: AnyCell, *, h: float = 0.0, c: float = 0.0) -> AnyCell:
 @dataclass(frozen=True, repr=False)
 class Zoneout(StateTransform):
     """What `zoneout` gives, for a single cell."""
+
+    draws: ClassVar[bool] = True
 
     cell: AnyCell
     h: float = 0.0

@@ -1,0 +1,23 @@
+"""Layers for Flax linen over any cell. There is no maths in them: `lstm_jax.unroll` has it.
+
+>>> import jax, jax.numpy as jnp
+>>> from lstm_jax.linen import LSTM
+>>> layer, inputs = LSTM(features=5), jnp.ones((2, 7, 3))  # [batch, time, features]
+>>> variables = layer.init(jax.random.key(0), inputs)
+>>> layer.apply(variables, inputs).shape
+(2, 7, 5)
+"""
+
+from lstm_jax.linen.cell import RNNCell
+from lstm_jax.linen.layers import LSTM, Bidirectional, Recurrent, SequenceLayer
+from lstm_jax.linen.params import params_of, variables
+
+__all__ = [
+    "LSTM",
+    "Bidirectional",
+    "RNNCell",
+    "Recurrent",
+    "SequenceLayer",
+    "params_of",
+    "variables",
+]

@@ -1,0 +1,16 @@
+"""Layers for Flax NNX over any cell. There is no maths in them: `lstm_jax.unroll` has it.
+
+>>> import jax.numpy as jnp
+>>> from flax import nnx
+>>> from lstm_jax.nnx import LSTM
+>>> layer = LSTM(in_features=3, features=5, rngs=nnx.Rngs(0))
+>>> layer(jnp.ones((2, 7, 3))).shape  # [batch, time, features]
+(2, 7, 5)
+>>> layer.kernel.shape, layer.params.bias.shape
+((3, 20), (20,))
+"""
+
+from lstm_jax.nnx.cell import RNNCell
+from lstm_jax.nnx.layers import LSTM, Bidirectional, Recurrent, SequenceLayer
+
+__all__ = ["LSTM", "Bidirectional", "RNNCell", "Recurrent", "SequenceLayer"]

@@ -1,0 +1,278 @@
+"""Layers that run a cell over a sequence."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Int
+
+from lstm_jax.bidirectional import Merge
+from lstm_jax.cells.cell import Activation
+from lstm_jax.kernels import Implementation, Padding, Remat
+from lstm_jax.layers import lstm_cell, over_both, run_layer
+from lstm_jax.nnx.params import CellModule, Metadata, Randomness, key_of, without_metadata
+from lstm_jax.transforms.transform import AnyCell
+from lstm_jax.types import DType, Initializer, PyTree
+
+
+class SequenceLayer(CellModule):
+    """What `LSTM`, `Recurrent` and `Bidirectional` have in common: how they go over a sequence.
+
+    It draws from its random stream only in the call of a cell that draws, so that it works under
+    plain `jax.jit` and `jax.grad` over `flax.nnx.split` and `flax.nnx.merge`.
+
+    Args:
+      cell: any cell.
+      rngs: draws the parameters from ``params``, and keeps a stream ``dropout`` for a cell that
+        draws random numbers.
+      time_major: whether inputs are ``[T, ..., I]``, not ``[..., T, I]``.
+      return_carry: whether to give ``(carry, outputs)``, not the outputs alone.
+      reverse: run from the last step to the first.
+      keep_order: whether the outputs of a reversed run are in the order of the inputs.
+      unroll: steps per iteration of the compiled loop.
+      padding: what outputs show at masked steps: ``"zero"``, ``"hold"`` or ``"raw"``.
+      remat: what a gradient keeps: everything (None), or the state of every k-th step.
+      implementation: the kernel; None for the best that applies. See `lstm_jax.explain`.
+      deterministic: whether nothing random is drawn; ``layer.eval()`` and ``train()`` set it.
+      metadata: by the name of a parameter, keywords for its `flax.nnx.Param`, such as
+        ``{"kernel": {"out_sharding": (None, "model")}}``.
+    """
+
+    def __init__(
+        self,
+        cell: AnyCell,
+        *,
+        rngs: nnx.Rngs,
+        time_major: bool = False,
+        return_carry: bool = False,
+        reverse: bool = False,
+        keep_order: bool = False,
+        unroll: int = 1,
+        padding: Padding = "zero",
+        remat: Remat = None,
+        implementation: Implementation | None = None,
+        deterministic: bool = False,
+        metadata: Metadata | None = None,
+    ) -> None:
+        self.time_major = time_major
+        self.return_carry = return_carry
+        self.reverse = reverse
+        self.keep_order = keep_order
+        self.unroll = unroll
+        self.padding: Padding = padding
+        self.remat: Remat = remat
+        self.implementation: Implementation | None = implementation
+        super().__init__(cell, rngs=rngs, deterministic=deterministic, metadata=metadata)
+
+    def __call__(
+        self,
+        inputs: PyTree,
+        *,
+        initial_carry: PyTree = None,
+        seq_lengths: Int[ArrayLike, "..."] | None = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+        rngs: Randomness | None = None,
+        deterministic: bool | None = None,
+        mask: Bool[ArrayLike, "... T"] | None = None,
+        reset: Bool[ArrayLike, "... T"] | None = None,
+        start: int | Int[Array, ""] = 0,
+    ) -> Any:
+        """Run over a sequence.
+
+        Args:
+          inputs: ``[..., T, I]``, or ``[T, ..., I]`` where time is major.
+          initial_carry: the state before the first step; for an LSTM ``(h, c)``.
+          seq_lengths: steps of every row ``[...]``.
+          return_carry: in place of the layer's own.
+          time_major: in place of the layer's own; masks and resets have the same axes.
+          reverse: in place of the layer's own.
+          keep_order: in place of the layer's own.
+          rngs: what to draw from, in place of the layer's own stream: `flax.nnx.Rngs`, a stream,
+            or a key.
+          deterministic: in place of the layer's own.
+          mask: true where a step is there ``[..., T]``, in place of lengths.
+          reset: true where a row starts anew ``[..., T]``.
+          start: index of the first step: a sequence in chunks, with one key for all of them, draws
+            the random numbers of the whole.
+
+        Returns:
+          The outputs ``[..., T, H]``; with `return_carry`, ``(carry, outputs)``, the carry of an
+          LSTM being ``LSTMState(h, c)``.
+
+        Raises:
+          TypeError, ValueError: as `lstm_jax.unroll`.
+        """
+        carry, outputs = run_layer(
+            type(self).__name__,
+            self.cell,
+            self.params,
+            inputs,
+            initial_carry=initial_carry,
+            seq_lengths=seq_lengths,
+            time_major=_or(time_major, self.time_major),
+            reverse=_or(reverse, self.reverse),
+            keep_order=_or(keep_order, self.keep_order),
+            mask=mask,
+            reset=reset,
+            start=start,
+            key=key_of(self, deterministic, rngs),
+            unroll=self.unroll,
+            padding=self.padding,
+            remat=self.remat,
+            implementation=self.implementation,
+        )
+        outputs = self._shown(outputs)
+        return (carry, outputs) if _or(return_carry, self.return_carry) else outputs
+
+    def _shown(self, outputs: PyTree) -> PyTree:
+        """The outputs as the layer gives them."""
+        return outputs
+
+
+class Recurrent(SequenceLayer):
+    """Any cell as a layer; see `SequenceLayer` for the arguments.
+
+    >>> import lstm_jax as lj
+    >>> layer = Recurrent(lj.zoneout(lj.LSTM(3, 5), h=0.05, c=0.5), rngs=nnx.Rngs(0))
+    >>> inputs, lengths = jnp.ones((2, 7, 3)), jnp.array([7, 4])
+    >>> carry, outputs = layer(inputs, seq_lengths=lengths, return_carry=True)
+    >>> outputs.shape, carry.c.shape
+    ((2, 7, 5), (2, 5))
+    """
+
+
+class Bidirectional(SequenceLayer):
+    """Two cells over one sequence, one in each direction.
+
+    Args:
+      forward: the cell that runs from the first step to the last.
+      backward: the cell that runs the other way; like `forward` when not given, with parameters of
+        its own.
+      merge: ``"concat"``, ``"sum"``, ``"mean"``, ``"multiply"``, ``"none"``, or a function of the
+        two outputs.
+      rngs: draws the parameters.
+      **options: as `SequenceLayer`.
+
+    >>> import lstm_jax as lj
+    >>> layer = Bidirectional(lj.GRU(3, 5), rngs=nnx.Rngs(0))
+    >>> layer(jnp.ones((2, 7, 3))).shape, layer.backward.kernel.shape
+    ((2, 7, 10), (3, 15))
+    """
+
+    def __init__(
+        self,
+        forward: AnyCell,
+        backward: AnyCell | None = None,
+        *,
+        merge: Merge | Callable[[Any, Any], Any] = "concat",
+        rngs: nnx.Rngs,
+        **options: Any,
+    ) -> None:
+        self.merge = merge
+        cell = over_both("Bidirectional", forward, backward, merge, None)
+        super().__init__(cell, rngs=rngs, **options)
+
+    def _shown(self, outputs: PyTree) -> PyTree:
+        """The outputs, merged by the function if there is one."""
+        return self.merge(*outputs) if callable(self.merge) else outputs
+
+
+class LSTM(SequenceLayer):
+    """The LSTM as a layer, ready-made: layers, directions, projection and dropout.
+
+    Args:
+      in_features: number of input features ``I``.
+      features: number of hidden units ``H``, of every layer and direction.
+      num_layers: number of layers.
+      bidirectional: whether every layer runs in both directions.
+      merge: how these are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``.
+      projection_size: units ``P`` of a projection, where there is one.
+      dropout: rate of dropout between layers.
+      recurrent_dropout: rate of dropout of the hidden state, one mask for a sequence.
+      gate_fn: squashes the gates; the sigmoid when not given.
+      activation_fn: squashes candidate and output; tanh when not given.
+      kernel_init: initializer of input kernels, see `lstm_jax.LSTM` for what holds when not given.
+      recurrent_kernel_init: initializer of recurrent kernels.
+      bias_init: initializer of the bias; forget bias 1 when not given.
+      dtype: dtype of products and outputs; that of the parameters when not given.
+      param_dtype: dtype of the parameters.
+      kernel_metadata: keywords for the `flax.nnx.Param` of input kernels.
+      recurrent_kernel_metadata: those of recurrent kernels.
+      bias_metadata: those of the bias.
+      rngs: draws the parameters from ``params``, and keeps a stream ``dropout`` where there is any.
+      **options: as `SequenceLayer`.
+
+    Reference:
+      Hochreiter & Schmidhuber (1997), *Long short-term memory*; Gers, Schmidhuber & Cummins
+      (2000), *Learning to forget*.
+
+    >>> layer = LSTM(3, 5, num_layers=2, bidirectional=True, rngs=nnx.Rngs(0))
+    >>> layer(jnp.ones((2, 7, 3)), seq_lengths=jnp.array([7, 4])).shape
+    (2, 7, 10)
+    >>> layer.layers_1.backward.kernel.shape
+    (10, 20)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        merge: Merge = "concat",
+        projection_size: int | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        gate_fn: Activation | None = None,
+        activation_fn: Activation | None = None,
+        kernel_init: Initializer | None = None,
+        recurrent_kernel_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+        dtype: DType | None = None,
+        param_dtype: DType = jnp.float32,
+        kernel_metadata: Mapping[str, Any] | None = None,
+        recurrent_kernel_metadata: Mapping[str, Any] | None = None,
+        bias_metadata: Mapping[str, Any] | None = None,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ) -> None:
+        inits, metadata = without_metadata(
+            {
+                "kernel": kernel_init,
+                "recurrent_kernel": recurrent_kernel_init,
+                "bias": bias_init,
+            }
+        )
+        given = {
+            "kernel": kernel_metadata,
+            "recurrent_kernel": recurrent_kernel_metadata,
+            "bias": bias_metadata,
+        }
+        for name, more in (*given.items(), *(options.pop("metadata", None) or {}).items()):
+            metadata[name] = {**metadata.get(name, {}), **(more or {})}
+        cell = lstm_cell(
+            in_features,
+            features,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            merge=merge,
+            projection_size=projection_size,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            gate_activation=gate_fn,
+            activation=activation_fn,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            **{f"{name}_init": init for name, init in inits.items()},
+        )
+        super().__init__(cell, rngs=rngs, metadata=metadata, **options)
+
+
+def _or(given: bool | None, otherwise: bool) -> bool:
+    return otherwise if given is None else given
