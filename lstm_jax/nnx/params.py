@@ -11,7 +11,7 @@ from flax.nnx.variablelib import VariableMetadata
 
 from lstm_jax.layers import LEAST, as_key
 from lstm_jax.named import Named, from_named, to_named
-from lstm_jax.transforms.transform import AnyCell, draws
+from lstm_jax.transforms.transform import AnyCell, check_cell, draws
 from lstm_jax.types import DType, PRNGKey, PyTree
 
 Metadata = Mapping[str, Mapping[str, Any]]
@@ -40,9 +40,10 @@ class CellModule(nnx.Module):
         deterministic: bool = False,
         metadata: Metadata | None = None,
     ) -> None:
+        check_cell(type(self).__name__, cell)
         self.cell = cell
         self.deterministic = deterministic
-        self.rngs: Any = rngs["dropout"].fork() if draws(cell) else nnx.data(None)
+        # Parameters first: they are the same with dropout and without.
         drawn = to_named(cell.init(as_key(rngs.params())))  # pyright: ignore[reportArgumentType]
         for name, value in drawn.items():
             if hasattr(self, name):
@@ -51,12 +52,13 @@ class CellModule(nnx.Module):
                     " attribute of the layer; call it otherwise"
                 )
             setattr(self, name, _as_variables(name, value, metadata or {}))
+        self.rngs: Any = rngs["dropout"].fork() if draws(cell) else nnx.data(None)
 
     @property
     def params(self) -> PyTree:
         """The parameters as the cell takes them, such as `LSTMParams`."""
-        named = {name: _as_arrays(getattr(self, name)) for name in to_named(self._like)}
-        return from_named(type(self).__name__, self._like, named)
+        like = self._like
+        return from_named(type(self).__name__, like, _as_arrays(self, to_named(like)))
 
     def set_params(self, params: PyTree) -> None:
         """Take parameters, in place of those that were drawn.
@@ -113,16 +115,20 @@ def _as_variables(name: str, value: Any, metadata: Metadata) -> Any:
     return nnx.Param(value, **metadata.get(name, {}))
 
 
-def _as_arrays(value: Any) -> Named | jax.Array:
-    if isinstance(value, nnx.Dict):
-        return {name: _as_arrays(inner) for name, inner in value.items()}
-    return value[...]
+def _as_arrays(module: Any, names: Named) -> Named:
+    """The arrays of a module and its dicts, by no method that `flax.nnx.tabulate` would count."""
+    return {
+        name: _as_arrays(getattr(module, name), inner)
+        if isinstance(inner, dict)
+        else getattr(module, name)[...]
+        for name, inner in names.items()
+    }
 
 
 def _set(variable: Any, value: Any) -> None:
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            _set(variable[name], inner)
+            _set(getattr(variable, name), inner)
     else:
         variable[...] = value
 
