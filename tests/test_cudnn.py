@@ -69,6 +69,15 @@ def test_both_passes_are_those_of_the_scan(without_gpu, reverse):
     np.testing.assert_allclose(some[0], back(only_h)[1], rtol=0, atol=1e-5)
 
 
+def test_what_it_would_save_elsewhere_is_not_taken_for_numbers(without_gpu):
+    layer, args = CudnnLayer(), (XS, *PARAMS, *STATE)
+    outs, saved = layer.run(*args, save=True, native="no")
+    for a, b in zip(outs, layer.define(*args), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [leaf.shape for leaf in saved] == [(B, T, H), (9,)]
+    assert all(np.isnan(leaf).all() for leaf in saved)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -271,6 +271,32 @@ def test_a_gradient_is_exported_as_well():
     assert_close(exported.call(*arguments), run(*arguments), 1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"return_states": True}, {"mask": True, "reset": True}])
+def test_a_gradient_by_a_program_of_its_own_reads_what_the_exported_one_has_saved(options):
+    params, xs, state, mask = numbers()
+    flagged = {"mask": mask, "reset": jnp.asarray(flags((T, B), 0.3, 1))}
+    options = {name: flagged.get(name, value) for name, value in options.items()}
+
+    def run(params, xs, state):
+        return lj.unroll(CELL, params, xs, state, reverse=True, **options)
+
+    forward = jax.jit(lambda *a: jax.vjp(run, *a))
+    outs, pull_back = jax.export.export(forward)(params, xs, state).call(params, xs, state)
+    wanted, by = jax.vjp(run, params, xs, state)
+    cotangents = jax.tree.map(jnp.sin, wanted)
+    assert_close(outs, wanted, 1e-6)
+    assert_close(pull_back(cotangents), by(cotangents), 1e-5)
+
+
+def test_what_only_another_program_would_read_takes_no_memory():
+    exported = jax.export.export(jax.jit(jax.grad(loss)))(*numbers(64))
+    compiled = jax.jit(exported.call).lower(*numbers(64)).compile()
+    by_scan = jax.jit(jax.grad(functools.partial(loss, implementation="scan")))
+    truth = by_scan.lower(*numbers(64)).compile()
+    sizes = [each.memory_analysis().temp_size_in_bytes for each in (compiled, truth)]
+    assert sizes[0] < 1.1 * sizes[1]
+
+
 def test_a_program_for_another_platform_holds_no_native_call():
     traced = jax.jit(jax.grad(loss)).trace(*numbers())
     for platform, there in (("cuda", False), ("cpu", True)):

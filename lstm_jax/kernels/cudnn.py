@@ -119,7 +119,9 @@ class CudnnLayer(Rule):
         """cuDNN's forward pass; saves what that returns for its backward pass."""
         if native != "here":
             shapes = jax.eval_shape(self._forward, *args)[1] if save else ()
-            return self.define(*args), tuple(jnp.zeros(s.shape, s.dtype) for s in shapes)
+            # Only cuDNN makes what it keeps. A backward pass reads that if it is a program of its
+            # own, on another machine: what comes of it there must not look like a gradient.
+            return self.define(*args), tuple(map(_unknown, shapes))
         outs, saved = self._forward(*args)
         return outs, saved if save else ()
 
@@ -171,3 +173,9 @@ class CudnnLayer(Rule):
     def _settings(self, args: Arrays) -> tuple[Any, ...]:
         """Sizes, one layer, no dropout, one direction, and the precision of products."""
         return args[0].shape[-1], args[4].shape[-1], 1, 0.0, False, None
+
+
+def _unknown(like: Any) -> jax.Array:
+    """An array of which nothing is known: NaN."""
+    inexact = jnp.issubdtype(like.dtype, jnp.inexact)
+    return jnp.full(like.shape, jnp.nan if inexact else jnp.iinfo(like.dtype).max, like.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.cells import LSTM, lstm_step
+from lstm_jax.cells import LSTM, lstm_gates, lstm_step
 from lstm_jax.kernels import native
 from lstm_jax.kernels.body import Body, Carry, Inputs, Operands
 from lstm_jax.kernels.partition import over_devices
@@ -68,15 +68,16 @@ class Layer(Rule):
 
     def define(self, *args: jax.Array) -> Arrays:
         """One network after the other by the plain scan."""
-        return jax.vmap(self._define_one)(*args)
+        outs = jax.vmap(self._define_one)(*args)
+        return outs[: 3 + self.states]
 
     def run(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
         """The native forward pass; saves cell states and gates."""
-        (G, T, B, _), H = args[0].shape, args[4].shape[-1]
         if native == "no":
-            # Never read: without native code, the backward pass goes by the definition.
-            saved = [(G, T, B, H), (G, T, B, 4 * H)] if save else []
-            return self.define(*args), tuple(jnp.zeros(shape, args[0].dtype) for shape in saved)
+            # The backward pass may be another program, on another machine, which reads them. Where
+            # it is a part of this one it goes by the definition, and the compiler drops them.
+            outs = jax.vmap(self._define_one)(*args)
+            return outs[: 3 + self.states], outs[3:] if save else ()
         out = self._forward(*args, save=save, split=native == "split")
         return out[: 3 + self.states], out[3:] if save else ()
 
@@ -136,17 +137,18 @@ class Layer(Rule):
         return (args[6] if self.masked else None, args[-1] if self.resets else None)
 
     def _define_one(self, *args: jax.Array) -> Arrays:
+        """Hidden states, the last of them and of the cell states, all of those, and the gates."""
         dtype = jnp.bfloat16 if self.rounds else args[0].dtype
         x, kernel, recurrent, bias, h_0 = (a.astype(dtype) for a in args[:5])
         valid, reset = self._optional(args)
         state = LSTMState(h_0, args[5])
         start = None if reset is None else jax.tree.map(jnp.zeros_like, state)
         operands = Operands(LSTMParams(kernel, recurrent, bias), start, None)
-        final, (_, (hs, cs)) = scan(
+        final, (gates, (hs, cs)) = scan(
             _BODY, operands, Inputs(x, valid, reset, None), Carry(state), reverse=self.reverse
         )
-        outs = (hs, final.state.h, final.state.c, cs)
-        return tuple(a.astype(args[0].dtype) for a in (outs if self.states else outs[:3]))
+        outs = (hs, final.state.h, final.state.c, cs, gates)
+        return tuple(a.astype(args[0].dtype) for a in outs)
 
     def _forward(self, *args: jax.Array, save: bool, split: bool) -> Arrays:
         """Hidden states, the last of them and of the cell states, and what else is asked for."""
@@ -218,11 +220,11 @@ def _step(params: PyTree, state: PyTree, x: PyTree, noise: Any) -> tuple[PyTree,
     return new, new.h
 
 
-def _states(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any) -> Any:
-    return None, state_t
+def _kept(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any) -> Any:
+    return jnp.concatenate(lstm_gates(params, state_tm1, x_t), axis=-1), state_t
 
 
-_BODY = Body(_step, _states, "raw")
+_BODY = Body(_step, _kept, "zero")  # gates are zero at masked steps, as the native ones
 
 
 def _joined(size: int, arrays: Arrays, axes: Axes, rows: Axes, *, fold: bool) -> Arrays:
