@@ -143,6 +143,21 @@ def test_higher_derivatives_and_forward_mode_go_by_the_scan():
         assert_close(quick(lambda: results("fused"))(), quick(lambda: results("scan"))())
 
 
+@pytest.mark.parametrize("remat", [None, "step"])
+def test_one_gradient_out_of_those_that_were_mapped(remat):
+    with jax.enable_x64(True):
+        cell = lj.recurrent_dropout(lj.LSTM(I, H, **SMALL), 0.5)
+        (params, xs), keys = problem(cell), jax.random.split(jax.random.key(4), 3)
+
+        def loss(params, key):
+            options = {"implementation": "fused", "remat": remat, "key": key}
+            return jnp.sum(jnp.sin(lj.unroll(cell, params, xs, **options)[1]))
+
+        _, pull_back = jax.vmap(lambda key: jax.vjp(lambda p: loss(p, key), params))(keys)
+        one = jax.tree.map(lambda leaf: leaf[1], pull_back)
+        assert_close(one(jnp.ones(()))[0], jax.grad(loss)(params, keys[1]))
+
+
 def test_bfloat16_weights_have_gradients_that_add_up_in_one_product():
     cell = lj.LSTM(1, 1, dtype=jnp.bfloat16)
     params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0)))

@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from lstm_jax.kernels import loop
@@ -197,14 +196,12 @@ class Fused(Rule):
         # What is kept of products is that of the mapped step, of which this one knows nothing.
         out = bind_run(dataclasses.replace(rule, keeps=False), moved, save=True)
         axes_of_out: list[Any] = [0] * count + [1] * (len(out) - count)
-        one = [
-            jax.ShapeDtypeStruct(np.delete(arg.shape, [] if axis is None else axis), arg.dtype)
-            for arg, axis in zip(args, axes, strict=True)
-        ]
-        like = jax.eval_shape(functools.partial(self.run, save=True, native="no"), *one)
-        unread = jax.tree.leaves(like)[len(out) :]
-        unread = [jnp.zeros(each.shape, each.dtype) for each in unread]
-        return (*out, *unread), axes_of_out + [None] * len(unread)
+        if not self.keeps:
+            return out, axes_of_out
+        # Only who takes one gradient out of those that were mapped reads these.
+        again = jax.vmap(self._products, (1, *axes), axis_size=size)
+        products = again(*lax.stop_gradient((list(out[-count:]), *args)))
+        return (*out, *products), axes_of_out + [0] * len(products)
 
     def mapped_pull_back(
         self, size: int, operands: PullBackOperands, axes: OperandAxes, given: Given, wanted: Given
@@ -227,6 +224,14 @@ class Fused(Rule):
         back = bind_pull_back(rule, (args, outs, saved, cotangents), given, wanted)
         of_args = [1 if k else 0 for k in self._over_time()]
         return back, [axis for axis, want in zip(of_args, wanted, strict=True) if want]
+
+    def _products(self, befores: list[Any], *args: jax.Array) -> list[Any]:
+        """What `run` keeps of products, from the carry before every step."""
+        parts, operands, inputs, _ = self._parts(args)
+        phi = parts.run_fixed(operands)
+        pi = _over_time(parts, phi, inputs)
+        found = jax.vmap(lambda pi, before: _of_step(parts, phi, pi, before))(pi, befores)
+        return [*pi, *found]
 
     def _mapped(self, size: int, args: Arrays, axes: Axes) -> tuple["Fused", Arrays]:
         """The rule with a mapped step, and its arguments: with the axis in front, after time."""
@@ -317,19 +322,22 @@ def _(product: Product, primals: Any, tangents: Any) -> tuple[Any, Any]:
     return _shifted(product, act, shift, weight, y), product(tangents[0], weight) + tangents[1]
 
 
-def _shifts(parts: Parts, phi: list[Any], pi: list[Any], carry: list[Any]) -> list[Any]:
-    """Zeros like the products of a step."""
+def _of_step(parts: Parts, phi: list[Any], pi: list[Any], carry: list[Any]) -> list[Any]:
+    """The products of a step."""
     found: list[Any] = []
 
     def act(product: Product, array: jax.Array, weight: jax.Array) -> jax.Array:
         found.append(product(array, weight))
         return found[-1]
 
-    def products() -> list[Any]:
-        parts.run_rest(phi, pi, carry, act)
-        return found
+    parts.run_rest(phi, pi, carry, act)
+    return found
 
-    return [jnp.zeros(y.shape, y.dtype) for y in jax.eval_shape(products)]
+
+def _shifts(parts: Parts, phi: list[Any], pi: list[Any], carry: list[Any]) -> list[Any]:
+    """Zeros like the products of a step."""
+    products = jax.eval_shape(lambda: _of_step(parts, phi, pi, carry))
+    return [jnp.zeros(y.shape, y.dtype) for y in products]
 
 
 def _of_weight(product: Product, weight: jax.Array, acts: jax.Array, ys: jax.Array) -> jax.Array:
