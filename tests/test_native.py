@@ -72,6 +72,32 @@ def test_any_run_in_bfloat16_is_that_of_the_scan_to_its_rounding(case):
     holds(case)
 
 
+@pytest.mark.parametrize("exported", [False, True])
+def test_gradients_of_weights_that_are_rounded_are_not_rounded_themselves(exported):
+    """Only products are in bfloat16: gradients add up in float32, as they do in the scan."""
+    cell = lj.LSTM(8, 32, dtype=DTYPES["mixed"])
+    params, xs, _ = draw(cell, 200, (16,))
+
+    def gradient(params, xs, implementation, cell=cell):
+        def loss(params):
+            outputs = lj.unroll(cell, params, xs, implementation=implementation)[1]
+            return jnp.mean(outputs.astype(params.bias.dtype) ** 2)
+
+        return tuple(jax.grad(loss)(params))
+
+    run = jax.jit(lambda weights: gradient(lj.LSTMParams(*weights), xs, "cpu"))
+    weights = tuple(params)
+    got = (jax.export.export(run)(weights).call if exported else run)(weights)
+    scan = gradient(params, xs, "scan")
+    with jax.enable_x64(True):
+        rounded = jax.tree.map(lambda a: a.astype(jnp.bfloat16).astype(float), (params, xs))
+        truth = gradient(*rounded, "scan", lj.LSTM(8, 32, dtype=float))
+    for a, b, wanted in zip(got, scan, truth, strict=True):
+        off, of_scan = (np.linalg.norm(each - np.asarray(wanted)) for each in (a, b))
+        assert off < 1.3 * of_scan
+        assert np.mean(np.asarray(a) == a.astype(jnp.bfloat16).astype(jnp.float32)) < 0.1
+
+
 @pytest.mark.slow
 @settings(max_examples=25)
 @given(case=cases(list(DTYPES)))

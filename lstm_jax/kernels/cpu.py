@@ -51,14 +51,16 @@ def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
     x, valid, reset, _ = problem.inputs
     if valid is not None and not problem.safe_inputs:
         x = zero_elsewhere(valid, x)
-    params = problem.cell.in_compute_dtype(problem.operands.params)
+    params, (h, c) = problem.operands.params, problem.carry.state
     (T, *rows, features), H = x.shape, params.recurrent_kernel.shape[0]
     B = math.prod(rows)
-    h, c = problem.carry.state
-    rounds = params.kernel.dtype == jnp.bfloat16
-    dtype = jnp.float32 if rounds else params.kernel.dtype
+    dtype = problem.cell.in_compute_dtype(params).kernel.dtype
+    rounds = dtype == jnp.bfloat16
+    if rounds:
+        # Not cast to bfloat16 and back: that would round the finished gradients as well.
+        dtype, (x, *params) = jnp.float32, (_rounded(a.astype(jnp.float32)) for a in (x, *params))
     args = [
-        x.astype(params.kernel.dtype).reshape(1, T, B, features),
+        x.reshape(1, T, B, features),
         *(weight[None] for weight in params),
         *(each.reshape(1, B, H) for each in (h, c)),
     ]
@@ -84,10 +86,22 @@ def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
     return final, ys, states
 
 
+@jax.custom_jvp
+def _rounded(array: jax.Array) -> jax.Array:
+    """Numbers of bfloat16 in float32; gradients pass as they are."""
+    to = jnp.finfo(jnp.bfloat16)
+    return jax.lax.reduce_precision(array, to.nexp, to.nmant)
+
+
+@_rounded.defjvp
+def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    return _rounded(*primals), tangents[0]
+
+
 def _of_options(problem: Problem) -> str | None:
     if problem.inputs.valid is not None and problem.padding == "raw":
         return 'it holds the state at masked steps; padding="raw" shows the step itself'
-    if problem.remat is not None:  # chunks of k steps have none
+    if problem.remat is not None:  # a chunk that is run by itself has none
         return f"it keeps every step; remat={problem.remat!r} asks for less"
     return None
 

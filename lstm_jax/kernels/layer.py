@@ -139,11 +139,11 @@ class Layer(Rule):
     def _define_one(self, *args: jax.Array) -> Arrays:
         """Hidden states, the last of them and of the cell states, all of those, and the gates."""
         dtype = jnp.bfloat16 if self.rounds else args[0].dtype
-        x, kernel, recurrent, bias, h_0 = (a.astype(dtype) for a in args[:5])
+        x, *weights, h_0, c_0 = args[:6]
         valid, reset = self._optional(args)
-        state = LSTMState(h_0, args[5])
+        x, state = x.astype(dtype), LSTMState(h_0.astype(dtype), c_0)
         start = None if reset is None else jax.tree.map(jnp.zeros_like, state)
-        operands = Operands(LSTMParams(kernel, recurrent, bias), start, None)
+        operands = Operands(LSTMParams(*weights), start, None)
         final, (gates, (hs, cs)) = scan(
             _BODY, operands, Inputs(x, valid, reset, None), Carry(state), reverse=self.reverse
         )
@@ -216,12 +216,18 @@ class Layer(Rule):
 
 
 def _step(params: PyTree, state: PyTree, x: PyTree, noise: Any) -> tuple[PyTree, PyTree]:
-    new = lstm_step(params, state, x)
+    new = lstm_step(_as_multiplied(params, x), state, x)
     return new, new.h
 
 
 def _kept(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Any) -> Any:
-    return jnp.concatenate(lstm_gates(params, state_tm1, x_t), axis=-1), state_t
+    gates = lstm_gates(_as_multiplied(params, x_t), state_tm1, x_t)
+    return jnp.concatenate(gates, axis=-1), state_t
+
+
+def _as_multiplied(params: PyTree, x: jax.Array) -> PyTree:
+    """Weights as a step multiplies with them; cast there, their gradients add up in float32."""
+    return jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
 
 
 _BODY = Body(_step, _kept, "zero")  # gates are zero at masked steps, as the native ones
