@@ -1,5 +1,7 @@
 """cuDNN's kernel: its layout and its way through, on JAX's own reference where there is no GPU."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +104,17 @@ def test_it_is_not_for_machines_without_a_gpu():
     assert "NVIDIA GPU" in choice.others["cudnn"]
     half = lj.LSTM(I, H, dtype=jnp.bfloat16)
     assert "NVIDIA" in lj.explain(half, XS, implementation="cudnn").choices[0].others["cudnn"]
+
+
+@pytest.mark.parametrize(("version", "taken"), [("cuda 12090", True), ("rocm 60000", False)])
+def test_it_is_not_for_the_gpus_of_others(monkeypatch, version, taken):
+    monkeypatch.setattr(cudnn, "platform", lambda: "gpu")
+    backend = SimpleNamespace(platform_version=version)
+    monkeypatch.setattr(cudnn, "get_backend", lambda platform: backend)
+    monkeypatch.setattr(rnn, "gpu_rnn", object())
+    reason = cudnn.refuses(CELL)
+    assert (reason is None) is taken
+    assert taken or "the default device is another GPU" in reason
 
 
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN needs a GPU")

@@ -1,6 +1,8 @@
 """A fast forward and backward pass that lose no transformation: each against the plain scan."""
 
 import functools
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
+from lstm_jax.kernels.rule import Rule, call
 from tests.against_scan import draw, flags, hasty, needs_native
 from tests.toys import assert_close, random_like
 
@@ -207,6 +210,38 @@ def test_no_transformation_is_lost(name):
     assert_close(compiled(), wanted, 1e-11)
     assert jax.tree.all(jax.tree.map(lambda a: np.any(a != 0) or not a.size, wanted))
     assert calls(compiled.as_text()) == (forward, backward)
+
+
+@dataclass(frozen=True)
+class Sine(Rule):
+    """A rule with code for a platform, which notes where it may be called."""
+
+    platform: ClassVar[str] = "cuda"
+    asked: list = field(default_factory=list, hash=False, compare=False)
+
+    def define(self, *args):
+        return (jnp.sin(args[0]),)
+
+    def run(self, *args, save, native):
+        self.asked.append(native)
+        return self.define(*args), ()
+
+    def pull_back(self, args, outs, saved, cotangents, wanted, *, native):
+        return (cotangents[0] * jnp.cos(args[0]),)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_code_for_a_platform_is_called_there_alone_and_never_mapped(platform, mapped):
+    rule = Sine()
+
+    def run(a):
+        return call(rule, a)[0]
+
+    traced = jax.jit(jax.vmap(run) if mapped else run).trace(jnp.ones(3))
+    rule.asked.clear()  # types are found in passing
+    traced.lower(lowering_platforms=(platform,))
+    assert rule.asked == ["here" if platform == "cuda" and not mapped else "no"]
 
 
 @needs_native

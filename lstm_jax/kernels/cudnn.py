@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.extend.backend import get_backend
 from jaxtyping import Array, Float
 
 from lstm_jax.kernels.layer import Layer, not_features, not_plain
@@ -22,6 +23,8 @@ def refuses(cell: Any) -> str | None:
     """Why it never runs a cell, or None."""
     if platform() != "gpu":
         return f"it runs on NVIDIA GPUs; the default device is a {platform()}"
+    if "cuda" not in get_backend("gpu").platform_version:  # as on ROCm
+        return "it runs on NVIDIA GPUs; the default device is another GPU"
     if getattr(importlib.import_module("jax.experimental.rnn"), "gpu_rnn", None) is None:
         return "JAX has been built without cuDNN's LSTM"
     return not_plain(cell)

@@ -282,7 +282,8 @@ def _jitted(primitive: Any) -> Callable[..., Any]:
 
 def _lowered(f: Callable[..., Arrays], platform: str) -> Callable[..., Any]:
     def lower(ctx: Any, *operands: Any, **params: Any) -> Any:
-        here = params["rule"].platform == platform
+        # Other platforms than those with code of their own are lowered for under no name.
+        here = bool(platform) and params["rule"].platform == platform
         where = _placement(ctx.module_context) if here else "no"
         return mlir.lower_fun(functools.partial(f, native=where))(ctx, *operands, **params)
 
