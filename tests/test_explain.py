@@ -21,7 +21,7 @@ MASK = jax.ShapeDtypeStruct((7, 2), jnp.bool_)
 @pytest.fixture
 def without_native(monkeypatch):
     monkeypatch.setattr(cpu, "platform", lambda: "cpu")
-    monkeypatch.setattr(native, "missing", lambda: "the native kernels are at the dentist")
+    monkeypatch.setattr(native, "load", lambda: "the native kernels are at the dentist")
 
 
 def why_not(explanation, kernel="cpu"):
@@ -118,7 +118,7 @@ def test_an_old_processor_takes_it_only_when_asked(monkeypatch):
 def test_where_it_is_not_built_another_kernel_gives_the_same_numbers(monkeypatch):
     params, xs = CELL.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (7, 2, 3))
     best = lj.unroll(CELL, params, xs)
-    monkeypatch.setattr(native, "missing", lambda: "the native kernels are at the dentist")
+    monkeypatch.setattr(native, "load", lambda: "the native kernels are at the dentist")
     for implementation in (None, "cpu"):
         other = lj.unroll(CELL, params, xs, implementation=implementation)
         for a, b in zip(jax.tree.leaves(other), jax.tree.leaves(best), strict=True):
@@ -152,7 +152,17 @@ def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
 
     for importing, reason in ((gone, "not installed"), (broken, "cannot be loaded: no such file")):
         monkeypatch.setattr(native, "import_module", importing)
-        assert reason in native.missing.__wrapped__()
+        assert reason in native.load.__wrapped__()
+
+
+@needs_native
+def test_a_library_made_for_another_jax_is_none(monkeypatch):
+    def refused(*arguments, **options):
+        raise RuntimeError("INVALID_ARGUMENT: incompatible API version")
+
+    monkeypatch.setattr(native, "load", native.load.__wrapped__)
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", refused)
+    assert "cannot be loaded: INVALID_ARGUMENT" in why_not(lj.explain(CELL, XS))
 
 
 @needs_native

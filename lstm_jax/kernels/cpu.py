@@ -34,7 +34,7 @@ def refuses(cell: Any) -> str | None:
     """Why they never run a cell, or None."""
     if platform() != "cpu":
         return f"it runs on processors; the default device is a {platform()}"
-    if (reason := native.missing()) is not None:
+    if (reason := native.load()) is not None:
         return reason
     return not_plain(cell)
 

@@ -15,10 +15,13 @@ from jaxtyping import Array, Bool, Float
 
 
 @functools.cache
-def missing() -> str | None:
-    """Why the kernels cannot be called, or None.
+def load() -> str | None:
+    """Make the kernels known to JAX.
 
-    >>> missing() is None or "native" in missing()
+    Returns:
+      Why they cannot be called, or None.
+
+    >>> load() is None or "native" in load()
     True
     """
     try:
@@ -29,7 +32,7 @@ def missing() -> str | None:
         for target in native.TARGETS:
             capsule = jax.ffi.pycapsule(native.handler(target))
             jax.ffi.register_ffi_target(target, capsule, platform="cpu")
-    except (OSError, AttributeError) as error:
+    except Exception as error:  # as of a library for another JAX: the scan does without
         return f"the library of lstm_jax_native cannot be loaded: {error}"
     return None
 
