@@ -216,7 +216,9 @@ class Run:
 
     def _goes_in_chunks(self, cell: Any) -> bool:
         """Whether a kernel runs chunks of steps, where a gradient is to keep less."""
-        chunks = isinstance(self.remat, int) and not self.with_states and self.times.shape[0] > 0
+        T = self.times.shape[0]
+        known = isinstance(T, int) and T > 0
+        chunks = isinstance(self.remat, int) and not self.with_states and known
         plain = self.valid is None or self.padding == "zero"
         return chunks and plain and takes_sequence(cell, self._gains)
 

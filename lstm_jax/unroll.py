@@ -105,7 +105,8 @@ def unroll(
         the first, that of the initial state); or ``"raw"``, what the cell makes of a zero input.
       remat: what a gradient keeps of a run: everything (None), or the state of every step
         (``"step"``) or of every k-th step (``k``), computing the rest again. With ``k`` about
-        sqrt(T), memory grows as sqrt(T). Never changes values.
+        sqrt(T), memory grows as sqrt(T). Never changes values. Where T is a symbol, as for
+        `jax.export`, ``k`` is ``"step"``.
       unroll: steps per iteration of the compiled loop; changes speed, never values.
       implementation: how it is run; the numbers are the same. ``"scan"``, one step after the other,
         can do everything; ``"fused"`` is a loop with a backward pass of its own, for any cell;

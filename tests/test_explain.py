@@ -83,6 +83,8 @@ def test_no_steps_and_sizes_that_are_symbols():
     for shape in ("t, 2, 3", "7, b, 3"):
         xs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.float32)
         assert "some are symbols" in why_not(lj.explain(CELL, xs))
+        fused = lj.explain(lj.GRU(3, 5), xs, implementation="fused")
+        assert "some are symbols" in why_not(fused, "fused")
 
 
 @needs_native

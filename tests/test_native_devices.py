@@ -263,6 +263,41 @@ def test_what_is_exported_runs_anywhere(shape):
     assert_close(got, jax.grad(lambda p: jnp.sum(run(p, xs)[1] ** 2))(params), 1e-5)
 
 
+@pytest.mark.parametrize(("implementation", "remat"), [(None, 3), ("scan", 3), ("fused", "step")])
+def test_what_a_gradient_keeps_is_exported_for_any_number_of_steps(implementation, remat):
+    params, xs, _, mask = numbers(8)
+
+    @jax.jit
+    def run(params, xs, mask):
+        def of(params):
+            options = {"remat": remat, "implementation": implementation, "mask": mask}
+            return jnp.sum(jnp.sin(lj.unroll(CELL, lj.LSTMParams(*params), xs, **options)[1]))
+
+        return jax.value_and_grad(of)(params)
+
+    (t,) = jax.export.symbolic_shape("t")
+    specs = [jax.ShapeDtypeStruct((t, *a.shape[1:]), a.dtype) for a in (xs, mask)]
+    exported = jax.export.export(run)(tuple(params), *specs)
+    for T in (1, 8):
+        arguments = (tuple(params), xs[:T], mask[:T])
+        assert_close(exported.call(*arguments), run(*arguments), 1e-5)
+
+
+def test_a_cell_that_is_linear_is_exported_for_any_number_of_steps():
+    cell = lj.MinLSTM(I, H)
+    given, xs = cell.init(jax.random.key(0)), numbers()[1]
+
+    @jax.jit
+    def run(params, xs):
+        return lj.unroll(cell, type(given)(*params), xs, implementation="parallel")[1]
+
+    params = tuple(given)
+    spec = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"t, b, {I}"), jnp.float32)
+    assert_close(jax.export.export(run)(params, spec).call(params, xs), run(params, xs), 1e-6)
+    (choice,) = lj.explain(cell, spec, implementation="parallel").choices
+    assert choice.others["parallel"].endswith("it is a symbol")
+
+
 def test_a_gradient_is_exported_as_well():
     arguments = numbers()
     run = jax.jit(jax.value_and_grad(loss, (0, 1, 2)))

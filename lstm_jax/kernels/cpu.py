@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lstm_jax.kernels import native
 from lstm_jax.kernels.layer import Layer, not_features, not_plain
-from lstm_jax.kernels.problem import Problem, platform, split_over_mesh
+from lstm_jax.kernels.problem import Problem, has_symbols, platform, split_over_mesh
 from lstm_jax.kernels.rule import call
 from lstm_jax.ragged import zero_elsewhere
 from lstm_jax.split import alike
@@ -122,8 +122,8 @@ def _of_dtypes(problem: Problem) -> str | None:
 def _of_arrays(problem: Problem) -> str | None:
     if (reason := not_features(problem.inputs.x)) is not None:
         return reason
-    if not all(isinstance(size, int) for leaf in problem.leaves for size in leaf.shape):
-        return "its sizes must be numbers; some are symbols"
+    if (reason := has_symbols(problem)) is not None:
+        return reason
     if problem.inputs.x.shape[0] == 0:
         return "there is no step to run"
     return split_over_mesh(problem)

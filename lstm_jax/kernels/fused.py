@@ -19,7 +19,7 @@ from lstm_jax.kernels import loop
 from lstm_jax.kernels.body import Body
 from lstm_jax.kernels.parts import Parts, Product, take_apart
 from lstm_jax.kernels.primitives import Arrays, Axes, Native, bind_pull_back, bind_run, filled
-from lstm_jax.kernels.problem import Problem, platform, split_over_mesh
+from lstm_jax.kernels.problem import Problem, has_symbols, platform, split_over_mesh
 from lstm_jax.kernels.rule import Given, OperandAxes, PullBackOperands, Rule, call, in_front
 from lstm_jax.kernels.scan import scan
 from lstm_jax.kernels.vjp import can_move, plus, sums, vjp
@@ -40,7 +40,7 @@ def cannot(problem: Problem) -> str | None:
         return "there is no step to run"
     if isinstance(problem.remat, int):
         return "it keeps something of every step; remat asks for less"
-    return split_over_mesh(problem)
+    return has_symbols(problem) or split_over_mesh(problem)
 
 
 def hesitates() -> str | None:

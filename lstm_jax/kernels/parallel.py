@@ -24,6 +24,8 @@ def cannot(problem: Problem) -> str | None:
     """Why a problem is not one for a parallel scan, or None."""
     if problem.remat is not None:
         return "it keeps all states; remat asks for fewer"
+    if not isinstance(jax.tree.leaves(problem.inputs.x)[0].shape[0], int):
+        return "the number of steps must be a number; it is a symbol"
     return refuses(problem.cell)
 
 

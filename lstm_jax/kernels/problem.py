@@ -77,6 +77,12 @@ def split_over_mesh(problem: Problem) -> str | None:
     return "arrays are split over a mesh with explicit axes" if explicit else None
 
 
+def has_symbols(problem: Problem) -> str | None:
+    """Why a kernel with a gradient of its own cannot solve a problem of unknown size, or None."""
+    known = all(isinstance(size, int) for leaf in problem.leaves for size in leaf.shape)
+    return None if known else "its sizes must be numbers; some are symbols"
+
+
 def platform() -> str:
     """Where computations go unless told otherwise: ``cpu``, ``gpu`` or ``tpu``.
 

@@ -38,7 +38,8 @@ def scan(
       unroll: steps per iteration of the compiled loop.
       remat: what a gradient keeps, and what it computes again. ``"step"`` keeps the carry of every
         step; ``k`` keeps that of every k-th step, and while it works on a chunk of k steps, all of
-        that chunk. Memory is least, and grows as sqrt(T), near ``k = sqrt(T)``.
+        that chunk. Memory is least, and grows as sqrt(T), near ``k = sqrt(T)``. Where T is a symbol
+        there are no chunks, and ``k`` is ``"step"``.
 
     Returns:
       ``(final carry, ys)``, ys with leaves ``[T, ...]``.
@@ -59,6 +60,8 @@ def scan(
 
     loop = functools.partial(lax.scan, reverse=reverse, unroll=unroll)
     length = jax.tree.leaves(xs)[0].shape[0]
+    if isinstance(remat, int) and not isinstance(length, int):
+        remat = "step"
     match remat if length else None:
         case None:
             return loop(step, carry, xs)
