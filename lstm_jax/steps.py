@@ -1,5 +1,6 @@
 """Cells, steps and bare step functions as values, for those that compile what they run."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +94,14 @@ class StepOf:
 
 
 def is_value(cell: Any) -> bool:
-    """Whether a cell is a frozen dataclass and hashable, so that an equal one does the same."""
+    """Whether an equal cell does the same: a frozen dataclass, all of whose fields are compared.
+
+    What the fields hold must be values as well. An object that equals itself alone is none, as it
+    may change; a function is taken for one, as `unroll` says.
+
+    >>> is_value(LSTM(3, 5)), is_value(BareStep(lstm_step))
+    (True, False)
+    """
     # Not by `getattr`: a subclass that is no dataclass itself can be given further attributes.
     if not getattr(vars(type(cell)).get("__dataclass_params__"), "frozen", False):
         return False
@@ -101,8 +109,20 @@ def is_value(cell: Any) -> bool:
         return False
     if isinstance(cell, Transform) and not all(map(is_value, cell.children())):
         return False
+    fields = dataclasses.fields(cell)
+    if not all(field.compare for field in fields):
+        return False
     try:
         hash(cell)
     except TypeError:
         return False
-    return True
+    return all(_stays(getattr(cell, field.name)) for field in fields)
+
+
+def _stays(held: Any) -> bool:
+    """Whether an equal of what a field of a cell holds is as good."""
+    if isinstance(held, tuple | frozenset):
+        return all(map(_stays, held))
+    if dataclasses.is_dataclass(held) and not isinstance(held, type):
+        return is_value(held)
+    return held is None or callable(held) or type(held).__hash__ is not object.__hash__

@@ -1,0 +1,114 @@
+"""Which cells are values, so that what was compiled for one serves an equal one."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lstm_jax as lj
+from lstm_jax.steps import is_value
+
+XS = np.ones((4, 3), np.float32)
+
+
+class Scale:
+    """A number that may change."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __float__(self):
+        return float(self.number)
+
+
+@dataclass(frozen=True)
+class Summing:
+    """``s_t = s_{t-1} + scale * w * x_t``."""
+
+    scale: Any = 1.0
+
+    def init(self, key):
+        return jnp.ones(3)
+
+    def initial_state(self, batch_shape=()):
+        return (jnp.zeros((*batch_shape, 3)),)
+
+    def step(self, params, state, x):
+        return (state[0] + float(self.scale) * params * x,)
+
+
+@dataclass(frozen=True)
+class Unseen(Summing):
+    """Equal to others that do something else."""
+
+    scale: Any = field(compare=False, default=1.0)
+
+
+@dataclass
+class Loose:
+    """A cell that may change, as it is not frozen."""
+
+    scale: float = 1.0
+    __hash__ = object.__hash__
+    init, initial_state, step = Summing.init, Summing.initial_state, Summing.step
+
+
+@dataclass(frozen=True)
+class Around:
+    """A cell around another, of a library that knows no transforms."""
+
+    inner: Any
+
+    def init(self, key):
+        return self.inner.init(key)
+
+    def initial_state(self, batch_shape=()):
+        return self.inner.initial_state(batch_shape)
+
+    def step(self, params, state, x):
+        return self.inner.step(params, state, x)
+
+
+def changed(cell, number):
+    """The cell with another scale: the same one if something in it may change, or a new one."""
+    if isinstance(cell, Around):
+        return Around(changed(cell.inner, number))
+    if isinstance(cell, Loose):
+        cell.scale = number
+    elif isinstance(cell.scale, Scale):
+        cell.scale.number = number
+    else:
+        cell = replace(cell, scale=number)
+    return cell
+
+
+MAY_CHANGE = [Unseen(), Around(Unseen()), Around(Loose()), Summing(Scale(1.0))]
+
+
+@pytest.mark.parametrize("cell", MAY_CHANGE, ids=repr)
+def test_what_was_compiled_for_a_cell_is_not_taken_for_another(cell):
+    outputs = [
+        lj.unroll(changed(cell, number), jnp.ones(3), XS)[1][0] for number in (1.0, 5.0, 2.0)
+    ]
+    np.testing.assert_array_equal(outputs, np.outer([1.0, 5.0, 2.0], np.ones(3)))
+
+
+def test_only_what_equals_another_in_all_it_does_is_a_value():
+    assert not any(map(is_value, MAY_CHANGE))
+    inside = [lj.residual(Unseen()), Around((Summing(), Unseen()))]
+    assert not any(map(is_value, inside))
+    assert all(map(is_value, [Summing(), Around(Summing()), Around((Summing(), Summing(2.0)))]))
+
+
+def test_every_cell_of_this_library_is_one():
+    for cell in (
+        lj.LSTM(3, 5, dtype=lj.Policy(compute=jnp.bfloat16), bias_init=lj.initializers.Chrono(9)),
+        lj.LSTM(3, 5, activation=jnp.sin),
+        lj.MLSTM(3, 4),
+        lj.ConvLSTM((4, 4, 3), 5, 3),
+        lj.bidirectional(lj.stack(lj.GRU(3, 5), lj.residual(lj.LSTM(5, 5)), dropout=0.2)),
+        lj.zoneout(lj.PeepholeLSTM(3, 5), h=0.2),
+    ):
+        assert is_value(cell)
