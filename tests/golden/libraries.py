@@ -1,0 +1,330 @@
+"""LSTMs of other libraries, each with the same three things to ask of it.
+
+``weights()`` in the form in which the library gives them, ``load(weights)``, and
+``run(xs)`` for ``xs [T, B, I]``: the outputs ``[T, B, ...]`` and the final ``h`` and ``c`` of every
+layer and direction, from the input up, forward first. A library is imported where one is made.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+INPUTS, H, P = 3, 4, 2
+
+
+class Torch:
+    """`nn.LSTM`, or `nn.LSTMCell` called step by step."""
+
+    def __init__(self, dtype, kind="LSTM", **settings):
+        import torch
+
+        self.torch = torch
+        self.module = getattr(torch.nn, kind)(
+            INPUTS, H, dtype=getattr(torch, np.dtype(dtype).name), **settings
+        )
+
+    def weights(self):
+        return {name: tensor.numpy().copy() for name, tensor in self.module.state_dict().items()}
+
+    def load(self, weights):
+        tensors = {name: self.torch.from_dlpack(jnp.array(a)) for name, a in weights.items()}
+        self.module.load_state_dict(tensors)
+
+    def run(self, xs):
+        xs = self.torch.tensor(xs)
+        with self.torch.no_grad():
+            if isinstance(self.module, self.torch.nn.LSTM):
+                outputs, (h, c) = self.module(xs)
+                states = [part.numpy() for pair in zip(h, c, strict=True) for part in pair]
+                return outputs.numpy(), states
+            state, hs = None, []
+            for x in xs:
+                state = self.module(x, state)
+                hs.append(state[0].numpy())
+            return np.stack(hs), [part.numpy() for part in state]
+
+
+class Keras:
+    """Layers of Keras, each given as keywords of its `LSTM`, and ``both`` for two directions."""
+
+    def __init__(self, dtype, *layers, kind="LSTM"):
+        import keras
+
+        self.to_numpy = keras.ops.convert_to_numpy
+        self.layers, features = [], INPUTS
+        for settings in layers:
+            settings = dict(settings)
+            both = settings.pop("both", False)
+            settings |= {
+                "return_sequences": True,
+                "return_state": True,
+                "dtype": np.dtype(dtype).name,
+            }
+            layer = getattr(keras.layers, kind)(H, **settings)
+            if both:  # casts its inputs to a dtype of its own
+                layer = keras.layers.Bidirectional(layer, dtype=settings["dtype"])
+            layer.build((None, None, features))
+            features = 2 * H if both else H
+            self.layers.append(layer)
+
+    def weights(self):
+        every = [layer.get_weights() for layer in self.layers]
+        return every if len(every) > 1 else every[0]
+
+    def load(self, weights):
+        for layer, own in zip(
+            self.layers, weights if len(self.layers) > 1 else [weights], strict=True
+        ):
+            layer.set_weights(own)
+
+    def run(self, xs):
+        ys, states = np.swapaxes(xs, 0, 1), []
+        for layer in self.layers:
+            ys, *final = layer(ys)
+            states += map(self.to_numpy, final)
+        return np.swapaxes(self.to_numpy(ys), 0, 1), states
+
+
+class Linen:
+    """`nn.RNN` around a cell of linen, or `nn.Bidirectional`."""
+
+    def __init__(self, dtype, kind="LSTMCell", both=False):
+        from flax import linen
+
+        def rnn():
+            return linen.RNN(getattr(linen, kind)(H, param_dtype=dtype))
+
+        self.both = both
+        self.module = linen.Bidirectional(rnn(), rnn()) if both else rnn()
+        # A named carry: linen's is (c, h), and all of it must be in the dtype of the weights.
+        self.dtype, self.variables = dtype, None
+        self.variables = self.module.init(jax.random.key(0), jnp.zeros((2, 5, INPUTS), dtype))
+
+    def weights(self):
+        tree = self.variables["params"]
+        return jax.tree.map(np.asarray, tree if self.both else tree["cell"])
+
+    def load(self, weights):
+        self.variables = {"params": weights if self.both else {"cell": weights}}
+
+    def run(self, xs):
+        B = xs.shape[1]
+        zeros = (jnp.zeros((B, H), self.dtype),) * 2
+        start = (zeros, zeros) if self.both else zeros
+        final, ys = self.module.apply(
+            self.variables, jnp.swapaxes(xs, 0, 1), initial_carry=start, return_carry=True
+        )
+        return np.swapaxes(ys, 0, 1), carries(final if self.both else [final])
+
+
+class NNX:
+    """`nnx.RNN` around a cell of nnx, or `nnx.Bidirectional`."""
+
+    def __init__(self, dtype, kind="LSTMCell", both=False):
+        from flax import nnx
+
+        def rnn(seed):
+            cell = getattr(nnx, kind)(INPUTS, H, param_dtype=dtype, rngs=nnx.Rngs(seed))
+            return nnx.RNN(cell)
+
+        self.nnx, self.both, self.dtype = nnx, both, dtype
+        self.module = nnx.Bidirectional(rnn(0), rnn(1)) if both else rnn(0)
+
+    def weights(self):
+        state = self.nnx.state(self.module if self.both else self.module.cell, self.nnx.Param)
+        return jax.tree.map(np.asarray, self.nnx.to_pure_dict(state))
+
+    def load(self, weights):
+        self.nnx.update(self.module if self.both else self.module.cell, weights)
+
+    def run(self, xs):
+        B = xs.shape[1]
+        zeros = (jnp.zeros((B, H), self.dtype),) * 2
+        start = (zeros, zeros) if self.both else zeros
+        final, ys = self.module(
+            jnp.swapaxes(jnp.asarray(xs), 0, 1), initial_carry=start, return_carry=True
+        )
+        return np.swapaxes(ys, 0, 1), carries(final if self.both else [final])
+
+
+def carries(pairs):
+    return [np.asarray(part) for c, h in pairs for part in (h, c)]
+
+
+class Haiku:
+    """`hk.LSTM`, or several in a `DeepRNN`."""
+
+    def __init__(self, dtype, layers=1):
+        import haiku as hk
+
+        def net(xs):
+            cores = [hk.LSTM(H) for _ in range(layers)]
+            core = hk.DeepRNN(cores)
+            state = jax.tree.map(lambda a: a.astype(xs.dtype), core.initial_state(xs.shape[1]))
+            return hk.dynamic_unroll(core, xs, state)
+
+        self.net = hk.without_apply_rng(hk.transform(net))
+        self.params = self.net.init(jax.random.key(0), jnp.zeros((5, 2, INPUTS), dtype))
+
+    def weights(self):
+        return jax.tree.map(np.asarray, dict(self.params))
+
+    def load(self, weights):
+        self.params = weights
+
+    def run(self, xs):
+        ys, states = self.net.apply(self.params, jnp.asarray(xs))
+        return np.asarray(ys), [np.asarray(a) for s in states for a in (s.hidden, s.cell)]
+
+
+class Equinox:
+    """`eqx.nn.LSTMCell` in a scan, one after the other."""
+
+    def __init__(self, dtype, layers=1, use_bias=True):
+        import equinox as eqx
+
+        sizes = [INPUTS] + [H] * (layers - 1)
+        self.cells = [
+            eqx.nn.LSTMCell(n, H, use_bias=use_bias, dtype=dtype, key=jax.random.key(k))
+            for k, n in enumerate(sizes)
+        ]
+
+    def weights(self):
+        names = ("weight_ih", "weight_hh", "bias")
+        every = [
+            {name: np.asarray(w) for name in names if (w := getattr(cell, name)) is not None}
+            for cell in self.cells
+        ]
+        return every if len(every) > 1 else every[0]
+
+    def load(self, weights):
+        import equinox as eqx
+
+        weights = weights if isinstance(weights, list) else [weights]
+        for k, (cell, own) in enumerate(zip(self.cells, weights, strict=True)):
+            names = list(own)
+            self.cells[k] = eqx.tree_at(
+                lambda c, names=names: [getattr(c, name) for name in names],
+                cell,
+                [jnp.asarray(own[name]) for name in names],
+            )
+
+    def run(self, xs):
+        ys, states = jnp.asarray(xs), []
+        for cell in self.cells:
+            step = functools.partial(self.step, jax.vmap(cell))
+            zeros = jnp.zeros((xs.shape[1], H), xs.dtype)
+            state, ys = jax.lax.scan(step, (zeros, zeros), ys)
+            states += [np.asarray(part) for part in state]
+        return np.asarray(ys), states
+
+    @staticmethod
+    def step(cell, state, x):
+        state = cell(x, state)
+        return state, state[0]
+
+
+class Cudnn:
+    """The reference of `jax.experimental.rnn`, which runs anywhere."""
+
+    def __init__(self, dtype, layers=1, both=False):
+        from jax.experimental import rnn
+
+        self.rnn, self.sizes, self.dtype = rnn, (INPUTS, H, layers, both), dtype
+        self.flat = rnn.init_lstm_weight(jax.random.key(0), *self.sizes).astype(dtype)
+
+    def weights(self):
+        return np.asarray(self.flat)
+
+    def load(self, weights):
+        self.flat = jnp.asarray(weights)
+
+    def run(self, xs):
+        (T, B, _), (_, _, layers, both) = xs.shape, self.sizes
+        zeros = jnp.zeros((layers * (1 + both), B, H), xs.dtype)
+        unpacked = self.rnn.unpack_lstm_weights(self.flat, *self.sizes)
+        ys, h, c = self.rnn.lstm_ref(
+            jnp.swapaxes(xs, 0, 1),
+            zeros,
+            zeros,
+            *unpacked,
+            jnp.full(B, T, jnp.int32),
+            *self.sizes[:3],
+            0.0,
+            both,
+        )
+        return np.swapaxes(ys, 0, 1), [
+            np.asarray(a) for pair in zip(h, c, strict=True) for a in pair
+        ]
+
+
+TWO = {"num_layers": 2, "bidirectional": True}
+LIBRARIES = {
+    "torch": {
+        "one": Torch,
+        "cell": functools.partial(Torch, kind="LSTMCell"),
+        "no_bias": functools.partial(Torch, bias=False),
+        "bidirectional": functools.partial(Torch, bidirectional=True),
+        "two_layers": functools.partial(Torch, num_layers=2),
+        "projection": functools.partial(Torch, proj_size=P),
+        "everything": functools.partial(Torch, proj_size=P, **TWO),
+    },
+    "keras": {
+        "one": lambda dtype: Keras(dtype, {}),
+        "no_bias": lambda dtype: Keras(dtype, {"use_bias": False}),
+        "bidirectional": lambda dtype: Keras(dtype, {"both": True}),
+        "two_layers": lambda dtype: Keras(dtype, {"both": True}, {}),
+    },
+    "flax": {
+        "linen.LSTMCell": Linen,
+        "linen.OptimizedLSTMCell": functools.partial(Linen, kind="OptimizedLSTMCell"),
+        "linen.Bidirectional": functools.partial(Linen, both=True),
+        "nnx.LSTMCell": NNX,
+        "nnx.OptimizedLSTMCell": functools.partial(NNX, kind="OptimizedLSTMCell"),
+        "nnx.Bidirectional": functools.partial(NNX, kind="OptimizedLSTMCell", both=True),
+    },
+    "haiku": {"one": Haiku, "two_layers": functools.partial(Haiku, layers=2)},
+    "equinox": {
+        "one": Equinox,
+        "no_bias": functools.partial(Equinox, use_bias=False),
+        "two_layers": functools.partial(Equinox, layers=2),
+    },
+    "cudnn": {
+        "one": Cudnn,
+        "bidirectional": functools.partial(Cudnn, both=True),
+        "two_layers": functools.partial(Cudnn, layers=2),
+        "everything": functools.partial(Cudnn, layers=2, both=True),
+    },
+}
+
+
+def gru_weights():
+    """Weights of a GRU of every library that has one, to be refused."""
+    import equinox as eqx
+    import haiku as hk
+    import keras
+    import torch
+    from flax import linen, nnx
+
+    def net(x):
+        core = hk.GRU(H)
+        return core(x, core.initial_state(None))
+
+    x = jnp.zeros(INPUTS)
+    haiku = hk.without_apply_rng(hk.transform(net)).init(jax.random.key(0), x)
+    equinox = eqx.nn.GRUCell(INPUTS, H, key=jax.random.key(0))
+    layer = keras.layers.GRU(H)
+    layer.build((None, None, INPUTS))
+    cell = nnx.GRUCell(INPUTS, H, rngs=nnx.Rngs(0))
+    params = linen.GRUCell(H).init(jax.random.key(0), jnp.zeros(H), x)["params"]
+    return {
+        "torch": {k: v.numpy() for k, v in torch.nn.GRU(INPUTS, H).state_dict().items()},
+        "keras": layer.get_weights(),
+        "flax": {"linen": params, "nnx": nnx.to_pure_dict(nnx.state(cell, nnx.Param))},
+        "haiku": dict(haiku),
+        "equinox": {
+            name: getattr(equinox, name) for name in ("weight_ih", "weight_hh", "bias", "bias_n")
+        },
+    }

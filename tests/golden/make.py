@@ -1,0 +1,109 @@
+"""Make the golden vectors: weights, inputs and outputs of other libraries.
+
+In an environment with PyTorch, Keras, Haiku, Equinox and Flax, from the root of the repository:
+
+    KERAS_BACKEND=torch python -m tests.golden.make
+
+(On JAX, Keras 3.15 computes tanh in float32 whatever the dtype, so no float64 comes from there.)
+Weights are drawn in float32 and are the same numbers in float64, so that one set serves both.
+"""
+
+import collections
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from tests.golden.libraries import INPUTS, LIBRARIES, H, gru_weights
+
+HERE = Path(__file__).parent
+T, B = 5, 2
+
+
+def flat(tree, above=""):
+    """Arrays of nested dicts and lists by path."""
+    if isinstance(tree, dict):
+        items = tree.items()
+    elif isinstance(tree, list):
+        items = enumerate(tree)
+    else:
+        return {above[:-1]: np.asarray(tree)}
+    found = {}
+    for name, value in items:
+        found |= flat(value, f"{above}{name}/")
+    return found
+
+
+def make(library):
+    """The vectors of a library, by case."""
+    random = np.random.default_rng(0)
+    arrays = {}
+    for case, build in LIBRARIES[library].items():
+        drawn = jax.tree.map(
+            lambda a: random.normal(0, 0.6, a.shape).astype(np.float32),
+            build(np.float32).weights(),
+        )
+        xs = random.normal(size=(T, B, INPUTS)).astype(np.float32)
+        arrays |= {f"{case}/xs": xs}
+        arrays |= {f"{case}/weights/{name}": a for name, a in flat(drawn).items()}
+        for dtype in (np.float32, np.float64):
+            live = build(dtype)
+            live.load(jax.tree.map(lambda a, dtype=dtype: a.astype(dtype), drawn))
+            outputs, states = live.run(xs.astype(dtype))
+            for name, array in ({"outputs": outputs} | dict(enumerate(states))).items():
+                assert array.dtype == dtype, (library, case, name, array.dtype)
+                arrays[f"{case}/{np.dtype(dtype).name}/{name}"] = array
+    return arrays
+
+
+def save_torch_files(vectors):
+    """Files as `torch.save` writes them: good ones with known numbers, and those to be refused."""
+    import torch
+
+    def weights(case):
+        """Of a case, as `load_state_dict` takes them."""
+        start = f"{case}/weights/"
+        return {
+            name.removeprefix(start): torch.tensor(array)
+            for name, array in vectors.items()
+            if name.startswith(start)
+        }
+
+    lstm, encoder, head = (
+        torch.nn.LSTM(INPUTS, H),
+        torch.nn.LSTM(INPUTS, H, 2),
+        torch.nn.Linear(2, 1),
+    )
+    lstm.load_state_dict(weights("one"))
+    encoder.load_state_dict(weights("two_layers"))
+    head.load_state_dict({"weight": torch.tensor([[0.5, -2.0]]), "bias": torch.tensor([1.0])})
+    torch.save(lstm.state_dict(), HERE / "lstm.pt")
+    torch.save(lstm, HERE / "module.pt")
+    torch.save(lstm.state_dict(), HERE / "before_1_6.pt", _use_new_zipfile_serialization=False)
+    integers = (torch.int8, torch.int16, torch.int32, torch.int64)
+    model = torch.nn.Sequential(collections.OrderedDict(encoder=encoder, head=head)).bfloat16()
+    checkpoint = {
+        "model": model.state_dict(),
+        "parameters": list(head.parameters()),
+        "turned": torch.arange(6.0, dtype=torch.float64).reshape(2, 3).T[1:],
+        "counts": [torch.tensor([1, -2]).to(each) for each in integers],
+        "half": torch.tensor([0.5, -2.0], dtype=torch.float16),
+        "none": torch.zeros(0, 3),
+        "complex": torch.tensor([1 + 2j]),
+        "mask": torch.tensor([True, False]),
+        "epoch": 3,
+        "rate": 0.5,
+        "name": ("lstm", None, True),
+    }
+    torch.save(checkpoint, HERE / "checkpoint.pt")
+    torch.save(checkpoint, HERE / "protocol_4.pt", pickle_protocol=4)
+
+
+if __name__ == "__main__":
+    with jax.enable_x64(True):
+        for library in LIBRARIES:
+            vectors = make(library)
+            np.savez_compressed(HERE / f"{library}.npz", **vectors)
+            if library == "torch":
+                save_torch_files(vectors)
+    np.savez_compressed(HERE / "gru.npz", **flat(gru_weights()))

@@ -1,0 +1,238 @@
+"""Weights of Flax: golden vectors, every form they come in, whole models, and what is refused."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen, nnx
+from flax.core import freeze
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lstm_jax as lj
+from lstm_jax.convert import flax
+from tests.conversions import EXACT, below, cases, error, parameters, same, vector
+
+LAYOUTS = ("linen", "nnx.LSTMCell", "nnx.OptimizedLSTMCell")
+XS = jnp.ones((2, 5, 3))
+
+
+def weights(case="linen.LSTMCell", dtype="float32"):
+    return vector("flax", case, dtype).weights
+
+
+@pytest.mark.parametrize("case", cases("flax"))
+def test_their_layer_is_ours_in_float32(case):
+    assert error(flax.to_params(weights(case)), vector("flax", case)) < EXACT["float32"]
+
+
+@pytest.mark.parametrize("case", cases("flax"))
+def test_their_layer_is_ours_in_float64(case, x64):
+    theirs = vector("flax", case, "float64")
+    assert error(flax.to_params(theirs.weights), theirs) < EXACT["float64"]
+
+
+@pytest.mark.parametrize("case", cases("flax"))
+def test_the_way_back_gives_their_weights(case):
+    layout = "linen" if case.startswith("linen") else case
+    layout = "nnx.OptimizedLSTMCell" if case == "nnx.Bidirectional" else layout
+    back = flax.from_params(flax.to_params(weights(case)), layout=layout)
+    assert same(back, jax.tree.map(jnp.asarray, weights(case)))
+
+
+@settings(max_examples=12)
+@given(parameters(), st.sampled_from(LAYOUTS))
+def test_there_and_back(params, layout):
+    assert same(flax.to_params(flax.from_params(params, layout=layout)), params)
+
+
+CELL = weights()
+DENSE = weights("nnx.OptimizedLSTMCell")
+GATES = np.ones(12, np.float32)
+FORMS = {
+    "a cell": CELL,
+    "an RNN": {"cell": CELL},
+    "variables": {"params": {"cell": CELL}},
+    "frozen": freeze({"params": CELL}),
+    "boxed": jax.tree.map(lambda a: linen.Partitioned(a, names=(None,) * a.ndim), CELL),
+    "names of nnx": {"if_" if name == "if" else name: part for name, part in CELL.items()},
+    "a state": nnx.State(jax.tree.map(nnx.Param, {"cell": CELL})),
+    "with a stream": {"cell": CELL, "rngs": {"count": 0}},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_same_weights(form):
+    assert same(flax.to_params(FORMS[form]), flax.to_params(CELL))
+
+
+@pytest.mark.parametrize("kind", [nnx.LSTMCell, nnx.OptimizedLSTMCell])
+def test_live_modules_of_nnx(kind):
+    cells = [kind(3, 4, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
+    rnns = [nnx.RNN(cell) for cell in cells]
+    both = nnx.Bidirectional(*rnns)
+    params = flax.to_params(cells[0])
+    outputs = lj.unroll(lj.LSTM(3, 4), params, jnp.swapaxes(XS, 0, 1))[1]
+    np.testing.assert_allclose(jnp.swapaxes(rnns[0](XS), 0, 1), outputs, atol=1e-6)
+    pure = nnx.to_pure_dict(nnx.state(cells[0], nnx.Param))
+    for form in (rnns[0], nnx.state(rnns[0]), nnx.state(cells[0]), pure):
+        assert same(flax.to_params(form), params)
+    assert same(flax.to_params([cells[0]]), (params,))
+    ours = flax.to_params(both)
+    assert same(ours, lj.Directions(params, flax.to_params(cells[1])))
+    assert same(flax.to_params(nnx.state(both)), ours)
+
+
+def test_a_list_is_a_stack():
+    first, second = weights("linen.LSTMCell"), flax.from_params(drawn(lj.LSTM(4, 2)))
+    params = flax.to_params([{"cell": first}, second])
+    assert [p.kernel.shape for p in params] == [(3, 16), (4, 8)]
+    with pytest.raises(ValueError, match=r"flax\.to_params: layer 2 must read the 4 features"):
+        flax.to_params([first, first])
+
+
+def drawn(cell):
+    return cell.init(jax.random.key(0))
+
+
+def test_a_carry_is_the_other_way_round():
+    c, h = jnp.zeros(3), jnp.ones(3)
+    state = flax.to_carry((c, h))
+    assert state.h is h
+    assert state.c is c
+    assert flax.from_carry(state) == (c, h)
+    for function, wanted in ((flax.to_carry, "(c, h)"), (flax.from_carry, "(h, c)")):
+        message = f"{function.__name__}: it must be a tuple {wanted}; got ArrayImpl"
+        with pytest.raises(TypeError, match=re.escape(message)):
+            function(jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "message"),
+    [
+        ({}, "missing ii/kernel"),
+        (object(), "missing ii/kernel"),
+        ({k: v for k, v in CELL.items() if k != "hg"}, "missing hg/kernel, hg/bias"),
+        ({"cell": CELL | {"hx": CELL["hi"]}}, "left over cell/hx/"),
+        (CELL | {"ii": CELL["hi"]}, "left over ii/bias"),
+        (CELL | {"ii": {"kernel": np.ones((2, 4), np.float32)}}, "must have shape [I, H] = (2, 4)"),
+        (CELL | {"hi": CELL["hi"] | {"bias": np.ones((), np.float32)}}, "hi/bias must have shape"),
+        ({"forward_rnn": {"cell": CELL}}, "missing backward_rnn"),
+        ({"forward_rnn": CELL, "backward_rnn": CELL, "x": 1}, "left over x"),
+        ({"forward_rnn": CELL, "backward_rnn": {}}, "missing backward_rnn/ii/kernel"),
+        (below("gru", "flax/linen/"), ": a GRU has these"),
+        (below("gru", "flax/nnx/"), "left over dense_i/bias: a GRU has these"),
+        (DENSE | {"dense_h": {"kernel": np.ones((4, 12), np.float32), "bias": GATES}}, "a GRU has"),
+        (linen.RNN(linen.LSTMCell(4)), "missing"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(theirs, message):
+    with pytest.raises(ValueError, match=f"^flax.to_params: .*{re.escape(message)}"):
+        flax.to_params(theirs)
+
+
+def test_what_are_no_arrays_is_named():
+    with pytest.raises(TypeError, match=r"flax\.to_params: ii/kernel must be an array of floating"):
+        flax.to_params(CELL | {"ii": {"kernel": 1.0}})
+
+
+def test_what_flax_cannot_hold_is_named():
+    with pytest.raises(ValueError, match=r"flax\.from_params: flax has no projection"):
+        flax.from_params(drawn(lj.ProjectedLSTM(3, 5, projection_size=2)))
+    with pytest.raises(ValueError, match=r"flax\.from_params: layout must be one of .*; got 'nnx'"):
+        flax.from_params(drawn(lj.LSTM(3, 5)), layout="nnx")
+
+
+class InSetup(linen.Module):
+    """A model whose layers have names: each holds its cells."""
+
+    def setup(self):
+        self.lower = linen.RNN(linen.OptimizedLSTMCell(4))
+        self.both = linen.Bidirectional(*(linen.RNN(linen.LSTMCell(4)) for _ in range(2)))
+        self.gru, self.head = linen.RNN(linen.GRUCell(4)), linen.Dense(2)
+
+    def __call__(self, xs):
+        return self.head(self.gru(self.both(self.lower(xs))))
+
+
+def changed(model):
+    """Variables of a model, so that no bias is zero."""
+    return jax.tree.map(lambda a: a + 0.1, model.init(jax.random.key(0), XS))
+
+
+def test_a_model_whose_layers_have_names():
+    theirs = changed(InSetup())
+    tree = theirs["params"]
+    ours = flax.take_over({**theirs, "batch_stats": {"mean": 1.0}}, rename={"head": "readout"})
+    assert ours["batch_stats"] == {"mean": 1.0}
+    params = ours["params"]
+    assert params.keys() == {"lower", "both", "gru", "readout"}
+    assert same(lj.LSTMParams(**params["lower"]), flax.to_params(tree["lower"]))
+    both = lj.Directions(*(lj.LSTMParams(**params["both"][name]) for name in lj.Directions._fields))
+    assert same(both, flax.to_params(tree["both"]))
+    assert same([params["gru"], params["readout"]], [tree["gru"], tree["head"]])
+
+
+class InPlace(linen.Module):
+    """A model whose cells are made where they are used: they are named after their kind."""
+
+    @linen.compact
+    def __call__(self, xs):
+        xs = linen.RNN(linen.OptimizedLSTMCell(4))(linen.Dense(3)(xs))
+        return linen.Bidirectional(*(linen.RNN(linen.LSTMCell(4)) for _ in range(2)))(xs)
+
+
+def test_a_model_whose_cells_are_named_after_their_kind():
+    tree = changed(InPlace())["params"]
+    assert tree.keys() == {"Dense_0", "OptimizedLSTMCell_0", "LSTMCell_0", "LSTMCell_1"}
+    rename = {
+        "OptimizedLSTMCell_0": "LSTM_0",
+        "LSTMCell_0": "LSTM_1/forward",
+        "LSTMCell_1": "LSTM_1/backward",
+    }
+    ours = flax.take_over(tree, rename)
+    assert ours.keys() == {"Dense_0", "LSTM_0", "LSTM_1"}
+    assert same(lj.LSTMParams(**ours["LSTM_0"]), flax.to_params(tree["OptimizedLSTMCell_0"]))
+    for k, name in enumerate(lj.Directions._fields):
+        assert same(lj.LSTMParams(**ours["LSTM_1"][name]), flax.to_params(tree[f"LSTMCell_{k}"]))
+    assert same(ours["Dense_0"], tree["Dense_0"])
+
+
+def test_a_state_of_nnx_taken_over():
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(3, 4, rngs=rngs))
+            self.layers = nnx.List([nnx.RNN(nnx.LSTMCell(4, 4, rngs=rngs))])
+            self.gru = nnx.RNN(nnx.GRUCell(4, 4, rngs=rngs))
+            self.head = nnx.Linear(4, 1, rngs=rngs)
+
+    model = Model(nnx.Rngs(0))
+    ours = flax.take_over(nnx.state(model), rename={"lstm": "ours"})
+    assert same(lj.LSTMParams(**ours["ours"]), flax.to_params(model.lstm))
+    assert same(lj.LSTMParams(**ours["layers"][0]), flax.to_params(model.layers[0]))
+    assert [*ours["gru"]["cell"]] == ["dense_h", "dense_i"]
+    assert ours["head"]["kernel"] is nnx.state(model)["head"]["kernel"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "rename", "message"),
+    [
+        ({"a": {"kernel": 1}}, {}, "no LSTM in there; the names are a"),
+        ({"a": CELL}, {"b": "c"}, "no module is called b"),
+        ({"a": CELL, "b": CELL}, {"a": "b"}, "two modules come to the name 'b'"),
+        ({"a": CELL, "b": CELL}, {"a": "c/d", "b": "c"}, "two modules come to the name 'c'"),
+        ({"a": CELL, "b": CELL}, {"a": "b/forward"}, "two modules come to the name 'b'"),
+        ({"a": {"forward_rnn": CELL}}, {}, "missing backward_rnn"),
+        ({"a": CELL | {"ii": {"kernel": np.ones((3, 5))}}}, {}, "must have"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_named(theirs, rename, message):
+    with pytest.raises((ValueError, TypeError), match=f"^flax.take_over: .*{re.escape(message)}"):
+        flax.take_over(theirs, rename)
+
+
+def test_only_a_tree_can_be_taken_over():
+    with pytest.raises(TypeError, match=r"flax\.take_over: parameters must be a mapping; got list"):
+        flax.take_over([CELL])
