@@ -29,7 +29,6 @@ def cases(draw_, dtypes):
     options = {
         "reverse": draw_(st.booleans()),
         "padding": draw_(st.sampled_from(["zero", "hold"])),
-        # Gradients that arrive at states on the way are taken by the definition.
         "return_states": draw_(st.sampled_from([False, False, False, True])),
     }
     match draw_(st.sampled_from(["mask", "lengths", "whole"])):

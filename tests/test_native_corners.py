@@ -114,18 +114,27 @@ def test_each_gradient_alone_is_what_it_is_among_all(argnums):
 
 
 @pytest.mark.parametrize("of", [lambda run: run[0].h, lambda run: run[0].c, lambda run: run[2].c])
-def test_a_gradient_that_arrives_at_one_state_alone(of):
+@pytest.mark.parametrize("options", [{}, {"mask": True, "reset": True, "reverse": True}], ids=str)
+def test_a_gradient_that_arrives_at_one_state_alone(of, options):
     cell = lj.LSTM(3, 17)
     numbers = draw(cell)
+    if options:
+        options = options | {"mask": flags((T, B), 0.6), "reset": flags((T, B), 0.3, 1)}
 
     def gradient(implementation):
         def loss(*arguments):
-            run = lj.unroll(cell, *arguments, return_states=True, implementation=implementation)
+            run = lj.unroll(
+                cell, *arguments, return_states=True, implementation=implementation, **options
+            )
             return jnp.sum(jnp.sin(of(run)))
 
-        return hasty(jax.grad(loss, (0, 1, 2)))(*numbers)
+        run = hasty(jax.grad(loss, (0, 1, 2)))
+        calls.append(run.lower(*numbers).as_text().count("@lstm_jax_backward("))
+        return run(*numbers)
 
+    calls = []
     assert_near(((), gradient("cpu")), ((), gradient("scan")))
+    assert calls == [1, 0]
 
 
 COMPOSED = {
@@ -204,6 +213,36 @@ def test_what_it_cannot_do_is_done_by_the_scan(cell, options):
         results(cell, numbers, implementation=name, **options) for name in ("cpu", "scan")
     )
     assert jax.tree.all(jax.tree.map(np.array_equal, got, wanted))
+
+
+OF_MANY_NETWORKS = """
+import jax
+import lstm_jax as lj
+from experiments.bench.timing import memory_growth
+
+cell = lj.LSTM(16, 128)
+params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (128, 4, 1, 16))
+gradient = jax.grad(lambda p, x: lj.unroll(cell, p, x, implementation="cpu")[1].sum())
+compiled = jax.jit(jax.vmap(gradient, (None, 0))).lower(params, xs).compile()
+known = compiled.memory_analysis()
+growth = memory_growth(lambda: jax.block_until_ready(compiled(params, xs)), 1)
+print(growth - (known.output_size_in_bytes + known.temp_size_in_bytes) / 2**20)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak never falls")
+def test_many_networks_are_worked_on_in_the_room_of_a_few():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", OF_MANY_NETWORKS],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 128 / 4  # MiB; a room for each would be 100 and more
 
 
 ON_ANOTHER_SET = """

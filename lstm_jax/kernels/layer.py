@@ -19,6 +19,7 @@ from lstm_jax.kernels.primitives import (
     bind_run,
     filled,
     pull_back_by_definition,
+    spread,
 )
 from lstm_jax.kernels.rule import Given, OperandAxes, PullBackOperands, Rule, in_front
 from lstm_jax.kernels.scan import scan
@@ -92,8 +93,7 @@ class Layer(Rule):
         native: Native,
     ) -> Arrays:
         """The native backward pass."""
-        # The native pass has no place for a gradient that arrives at cell states on the way.
-        if native == "no" or (self.states and cotangents[3] is not None):
+        if native == "no":
             return pull_back_by_definition(self, args, cotangents, wanted)
         split = native == "split"
         return self._backward(args, outs, saved, cotangents, wanted, split=split)
@@ -181,27 +181,29 @@ class Layer(Rule):
         split: bool,
     ) -> Arrays:
         """Gradients of the first six arguments, where they are wanted."""
-        dhs = cotangents[0]
-        given = filled(cotangents[1:3], args[4:6])
+        # Those of all steps may be absent.
+        of_steps = [cotangents[0], cotangents[3] if self.states else None]
+        there = [v is not None for v in of_steps]
+        given = [*filled(cotangents[1:3], args[4:6]), *(v for v in of_steps if v is not None)]
         inputs, weights = wanted[0], any(wanted[1:4])
         computed = (inputs, weights, weights, weights, True, True)
 
         def call(*arrays: jax.Array) -> list[jax.Array]:
-            args, (hs, cs, gates, dh_T, dc_T, *dhs) = arrays[: len(wanted)], arrays[len(wanted) :]
+            args, (hs, cs, gates, dh_T, dc_T, *some) = arrays[: len(wanted)], arrays[len(wanted) :]
             x, kernel, recurrent, _, h_0, c_0 = args[:6]
             gradients = native.backward(
                 *(x, kernel, recurrent, h_0, c_0),
                 *self._optional(args),
                 (hs, cs, gates),
-                (dhs[0] if dhs else None, dh_T, dc_T),
+                (*spread(there, some), dh_T, dc_T),
                 reverse=self.reverse,
                 inputs=inputs,
                 weights=weights,
             )
             return [g for g, here in zip(gradients, computed, strict=True) if here]
 
-        arrays = (*args, outs[0], *saved, *given, *(() if dhs is None else (dhs,)))
-        letters = (*self._letters, "gtbh", "gtbh", "gtbk", "gbh", "gbh", "gtbh")[: len(arrays)]
+        arrays = (*args, outs[0], *saved, *given)
+        letters = (*self._letters, "gtbh", "gtbh", "gtbk", "gbh", "gbh", *["gtbh"] * sum(there))
         of_computed = [each for each, here in zip(self._letters, computed, strict=False) if here]
         call_ = over_devices(call, letters, of_computed) if split else call
         gradients = iter(call_(*arrays))

@@ -93,7 +93,12 @@ def backward(
     valid: Bool[Array, "G T B"] | None,
     reset: Bool[Array, "G T B"] | None,
     saved: tuple[Float[Array, "G T B H"], Float[Array, "G T B H"], Float[Array, "G T B 4*H"]],
-    cotangents: tuple[Float[Array, "G T B H"] | None, Float[Array, "G B H"], Float[Array, "G B H"]],
+    cotangents: tuple[
+        Float[Array, "G T B H"] | None,
+        Float[Array, "G T B H"] | None,
+        Float[Array, "G B H"],
+        Float[Array, "G B H"],
+    ],
     *,
     reverse: bool,
     inputs: bool,
@@ -110,7 +115,7 @@ def backward(
       valid: which steps are there, or None for all.
       reset: where rows start anew from zeros, or None for nowhere.
       saved: hidden states, cell states and gates of the forward pass.
-      cotangents: of ``hs`` (None for zeros), ``h_T`` and ``c_T``.
+      cotangents: of ``hs`` and ``cs`` (each None for zeros), ``h_T`` and ``c_T``.
       reverse: whether the forward pass ran from the last step to the first.
       inputs: whether the gradient of `x` is wanted; else it is empty.
       weights: whether those of the weights are wanted; else they are empty.
@@ -123,12 +128,12 @@ def backward(
     of_weights = [*shapes[1:3], bias] if weights else [(0,)] * 3
     out = [shapes[0] if inputs else (0,), *of_weights, *shapes[3:]]
     call = jax.ffi.ffi_call("lstm_jax_backward", [jax.ShapeDtypeStruct(s, x.dtype) for s in out])
-    dhs, dh_T, dc_T = cotangents
+    absent = jnp.zeros((0,), x.dtype)
     return tuple(
         call(
             *(x, kernel, recurrent_kernel, h_0, c_0, _flags(valid), _flags(reset)),
             *saved,
-            *(jnp.zeros((0,), x.dtype) if dhs is None else dhs, dh_T, dc_T),
+            *(absent if cotangent is None else cotangent for cotangent in cotangents),
             reverse=np.bool_(reverse),
         )
     )

@@ -1,7 +1,8 @@
 // The backward pass. A thread owns rows of the batch, as in the forward pass, and sums their share of
 // the weights' gradients over a chunk of steps at a time, while what it needs is in its cache. Where
 // such sums would not fit, or rows are fewer than threads, the threads go through a chunk of steps
-// together, each with its own hidden units, and then each sums its own columns.
+// together, each with its own hidden units, and then each sums its own columns. Where there are as
+// many networks as threads, a thread takes one whole network after the other.
 #pragma once
 
 #include "backward_pass.h"
@@ -65,16 +66,16 @@ template <class S>
 void run_together(Pool& pool, const BackwardPass<S>& pass, const BackwardState<S>& s,
                   const std::vector<Products<S>>& products, int64_t capacity, int64_t chunk) {
   const Backward<S>& f = pass.problem();
-  const auto [G, T, B, I, H] = f.n;
+  const int64_t T = f.n.T, B = f.n.B, I = f.n.I, H = f.n.H;
   const int64_t width = B * 4 * H;
   const int workers = pool.threads();
   // Panels are wide and few: halving the rows as well lets the threads share them evenly.
   const int halves = B >= 4 * kRows ? 2 : 1;
   const auto steps = [&](int64_t n_1, int64_t n_0, const S* next) {
     const int tasks = static_cast<int>(pass.panels()) * halves;
-    in_lockstep(pool, workers, n_1 - n_0, tasks, [&, b = B](int64_t e, int i) {
-      const int64_t n = n_1 - 1 - e, p = i / halves, b_0 = b * (i % halves) / halves;
-      const int64_t count = b * (i % halves + 1) / halves - b_0, shift = b_0 * 4 * f.n.H;
+    in_lockstep(pool, workers, n_1 - n_0, tasks, [&](int64_t e, int i) {
+      const int64_t n = n_1 - 1 - e, p = i / halves, b_0 = B * (i % halves) / halves;
+      const int64_t count = B * (i % halves + 1) / halves - b_0, shift = b_0 * 4 * f.n.H;
       BackwardState<S> own = s;
       own.dc += b_0 * padded<S>(f.n.H), own.held += b_0 * padded<S>(f.n.H);
       const S* const after = e > 0 ? s.dz + (n + 1 - n_0) * width : next;
@@ -92,18 +93,18 @@ void run_together(Pool& pool, const BackwardPass<S>& pass, const BackwardState<S
     const int64_t n_0 = std::max<int64_t>(0, n_1 - chunk), K = (n_1 - n_0) * B;
     steps(n_1, n_0, next);
     if (f.dx != nullptr)
-      for_each(pool, static_cast<int>(n_1 - n_0), [&, b = B](int k) {
-        pass.inputs(pass.time(n_0 + k) * b, b, s.dz + k * width);
+      for_each(pool, static_cast<int>(n_1 - n_0), [&](int k) {
+        pass.inputs(pass.time(n_0 + k) * B, B, s.dz + k * width);
       });
     if (f.dbias != nullptr)
-      for_each(pool, static_cast<int>(products.size()), [&, b = B, h = H](int k) {
+      for_each(pool, static_cast<int>(products.size()), [&](int k) {
         const Products<S>& own = products[k];
         const int64_t parts = static_cast<int64_t>(products.size()), all = own.panels();
         for (int64_t first = 0; first < K; first += capacity) {
           const int64_t count = std::min(capacity, K - first);
-          set_rows(pass, own, first, count, n_0, 0, b);
+          set_rows(pass, own, first, count, n_0, 0, B);
           for (int64_t p = all * k / parts; p < all * (k + 1) / parts; p++)
-            own.add(count, s.dz + first * 4 * h, p, f.drecurrent, f.dkernel, f.dbias, 4 * h);
+            own.add(count, s.dz + first * 4 * H, p, f.drecurrent, f.dkernel, f.dbias, 4 * H);
         }
       });
     next = static_cast<const S*>(std::memcpy(s.dz + chunk * width, s.dz, width * sizeof(S)));
@@ -115,7 +116,7 @@ void run_together(Pool& pool, const BackwardPass<S>& pass, const BackwardState<S
 
 template <class S>
 void backward(Pool& pool, const Backward<S>& f) {
-  const auto [G, T, B, I, H] = f.n;
+  const int64_t G = f.n.G, T = f.n.T, B = f.n.B, I = f.n.I, H = f.n.H;
   const bool summing = f.dbias != nullptr;
   const int64_t size = static_cast<int64_t>(sizeof(S));
   const int64_t each = std::max<int64_t>(1, pool.threads() / std::max<int64_t>(1, G));
@@ -127,7 +128,10 @@ void backward(Pool& pool, const Backward<S>& f) {
   const int64_t capacity = std::max<int64_t>(rows, kRowsAtOnce);  // rows of steps
   const int64_t room = together ? kChunkOfAll / (4 * H * size) : capacity;
   const int64_t chunk = std::max<int64_t>(1, std::min(T, room / rows));
-  const int64_t states = G * parts;
+  // A network that has one thread is packed and run by it, in the place of the one before it.
+  const bool alone = each == 1;
+  const int64_t at_work = alone ? std::min<int64_t>(G, pool.threads()) : G;
+  const int64_t states = at_work * parts;
 
   std::vector<BackwardPass<S>> passes;
   std::vector<BackwardState<S>> state;
@@ -135,7 +139,7 @@ void backward(Pool& pool, const Backward<S>& f) {
   std::vector<Sums<S>> sums;
   const auto lay_out = [&](Pieces pieces) {
     passes.clear(), state.clear(), products.clear(), sums.clear();
-    for (int64_t g = 0; g < G; g++) passes.emplace_back(network(f, g), pieces);
+    for (int64_t g = 0; g < at_work; g++) passes.emplace_back(network(f, g), pieces);
     for (int64_t k = 0; k < states; k++) state.emplace_back(pieces, rows, H, chunk);
     for (int64_t k = 0; summing && k < (together ? pool.threads() : states); k++)
       products.emplace_back(pieces, f.n, capacity);
@@ -145,6 +149,17 @@ void backward(Pool& pool, const Backward<S>& f) {
   const Scratch scratch(lay_out(Pieces()));
   lay_out(Pieces(scratch.get<char>()));
   prefer_large_pages(f.dx, G * T * B * I * sizeof(S));
+
+  if (alone) {
+    for_each_by(pool, static_cast<int>(at_work), G, [&](int w, int64_t g) {
+      BackwardPass<S> pass = passes[w].with(network(f, g));
+      pass.pack(0, 1);
+      run_rows(pass, state[w], summing ? &products[w] : nullptr, summing ? &sums[w] : nullptr, 0,
+               B, chunk);
+      if (summing) join(&sums[w], 1, pass.problem());
+    });
+    return;
+  }
 
   const int packers = static_cast<int>(each);
   const auto pack = [&](int k) { passes[k / packers].pack(k % packers, packers); };
@@ -159,7 +174,7 @@ void backward(Pool& pool, const Backward<S>& f) {
     return;
   }
   for_each(pool, static_cast<int>(states), [&](int k) {
-    const int64_t p = k % parts, b_0 = f.n.B * p / parts, b_1 = f.n.B * (p + 1) / parts;
+    const int64_t p = k % parts, b_0 = B * p / parts, b_1 = B * (p + 1) / parts;
     run_rows(passes[k / parts], state[k], summing ? &products[k] : nullptr,
              summing ? &sums[k] : nullptr, b_0, b_1 - b_0, chunk);
   });

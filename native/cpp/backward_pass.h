@@ -1,7 +1,11 @@
 // The steps of the backward pass: from the last that was run to the first.
 #pragma once
 
-#include "forward.h"
+#include <algorithm>
+
+#include "problem.h"
+#include "product.h"
+#include "scratch.h"
 
 namespace lstm::LSTM_ISA {
 
@@ -24,6 +28,13 @@ class BackwardPass {
   BackwardPass(const Backward<S>& f, Pieces& pieces) : f_(f), panels_(f.n.H), inputs_(f.n.I) {
     recurrent_ = pieces.take<S>(4 * f.n.H * padded<S>(f.n.H));
     kernel_ = f.dx == nullptr ? nullptr : pieces.take<S>(4 * f.n.H * padded<S>(f.n.I));
+  }
+
+  // The same for another network, in its place.
+  BackwardPass with(const Backward<S>& f) const {
+    BackwardPass other = *this;
+    other.f_ = f;
+    return other;
   }
 
   void pack(int64_t part, int64_t parts) {
@@ -137,8 +148,11 @@ class BackwardPass {
         if (f_.dhs != nullptr) d += load(f_.dhs + (at + r) * H + k, lanes);
         S* const carried = s.dc + (row + r) * HP + k;
         S* const out = dz + r * 4 * H + k;
+        V<S> dc = load(carried);
+        if (f_.dcs != nullptr) dc += load(f_.dcs + (at + r) * H + k, lanes);
         if (!there) {
           store(s.held + (row + r) * HP + k, d);
+          store(carried, dc);
           for (int g = 0; g < 4; g++) store(out + g * H, V<S>{}, lanes);
           continue;
         }
@@ -147,7 +161,7 @@ class BackwardPass {
         const V<S> g = load(gates + 2 * H, lanes), o = load(gates + 3 * H, lanes);
         const V<S> squashed = tanh<S>(load(f_.cs + (at + r) * H + k, lanes));
         const V<S> before = anew ? V<S>{} : load(c_tm1 + k, lanes);
-        const V<S> dc = load(carried) + d * o * (S(1) - squashed * squashed);
+        dc += d * o * (S(1) - squashed * squashed);
         store(out, dc * g * i * (S(1) - i), lanes);
         store(out + H, dc * before * f * (S(1) - f), lanes);
         store(out + 2 * H, dc * i * (S(1) - g * g), lanes);
@@ -165,7 +179,7 @@ class BackwardPass {
 
 template <class S>
 Backward<S> network(Backward<S> f, int64_t g) {
-  const auto [G, T, B, I, H] = f.n;
+  const int64_t T = f.n.T, B = f.n.B, I = f.n.I, H = f.n.H;
   const auto move = [g](auto*& p, int64_t size) { p = p == nullptr ? p : p + g * size; };
   move(f.x, T * B * I), move(f.dx, T * B * I);
   move(f.kernel, I * 4 * H), move(f.dkernel, I * 4 * H);
@@ -174,7 +188,7 @@ Backward<S> network(Backward<S> f, int64_t g) {
   move(f.valid, T * B), move(f.reset, T * B);
   for (const S** p : {&f.h_0, &f.c_0, &f.dh_T, &f.dc_T}) move(*p, B * H);
   for (S** p : {&f.dh_0, &f.dc_0}) move(*p, B * H);
-  for (const S** p : {&f.hs, &f.cs, &f.dhs}) move(*p, T * B * H);
+  for (const S** p : {&f.hs, &f.cs, &f.dhs, &f.dcs}) move(*p, T * B * H);
   move(f.gates, T * B * 4 * H);
   return f;
 }

@@ -128,8 +128,9 @@ ffi::Error forward(ffi::ThreadPool threads, In x, In kernel, In recurrent, In bi
 }
 
 ffi::Error backward(ffi::ThreadPool threads, In x, In kernel, In recurrent, In h_0, In c_0,
-                    In valid, In reset, In hs, In cs, In gates, In dhs, In dh_T, In dc_T, Out dx,
-                    Out dkernel, Out drecurrent, Out dbias, Out dh_0, Out dc_0, bool reverse) {
+                    In valid, In reset, In hs, In cs, In gates, In dhs, In dcs, In dh_T, In dc_T,
+                    Out dx, Out dkernel, Out drecurrent, Out dbias, Out dh_0, Out dc_0,
+                    bool reverse) {
   lstm::Sizes n;
   if (!sizes(x, recurrent, n)) return ffi::Error::InvalidArgument("lstm_jax: wrong ranks");
   const auto [G, T, B, I, H] = n;
@@ -140,6 +141,7 @@ ffi::Error backward(ffi::ThreadPool threads, In x, In kernel, In recurrent, In h
   check.has_flags("valid", valid), check.has_flags("reset", reset);
   check.has("hs", hs, {G, T, B, H}), check.has("cs", cs, {G, T, B, H});
   check.has("gates", gates, {G, T, B, 4 * H}), check.has("dhs", dhs, {G, T, B, H}, true);
+  check.has("dcs", dcs, {G, T, B, H}, true);
   check.has("dh_T", dh_T, {G, B, H}), check.has("dc_T", dc_T, {G, B, H});
   check.has("dx", dx, {G, T, B, I}, true), check.has("dkernel", dkernel, {G, I, 4 * H}, !sums);
   check.has("drecurrent", drecurrent, {G, H, 4 * H}, !sums);
@@ -152,9 +154,9 @@ ffi::Error backward(ffi::ThreadPool threads, In x, In kernel, In recurrent, In h
     kernels(pool, lstm::Backward<S>{
                       n, reverse, data<S>(x), data<S>(kernel), data<S>(recurrent), data<S>(h_0),
                       data<S>(c_0), flags(valid), flags(reset), data<S>(hs), data<S>(cs),
-                      data<S>(gates), data<S>(dhs), data<S>(dh_T), data<S>(dc_T), data<S>(dx),
-                      data<S>(dkernel), data<S>(drecurrent), data<S>(dbias), data<S>(dh_0),
-                      data<S>(dc_0)});
+                      data<S>(gates), data<S>(dhs), data<S>(dcs), data<S>(dh_T), data<S>(dc_T),
+                      data<S>(dx), data<S>(dkernel), data<S>(drecurrent), data<S>(dbias),
+                      data<S>(dh_0), data<S>(dc_0)});
   };
   switch (x.element_type()) {
     case ffi::DataType::F32: return guarded([&] { run(0.0f, lstm::kernels().backward_f32); });
@@ -181,7 +183,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(
     ffi::Ffi::Bind()
         .Ctx<ffi::ThreadPool>()
         .Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>()
-        .Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>()
+        .Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>()
         .Ret<In>().Ret<In>().Ret<In>().Ret<In>().Ret<In>().Ret<In>()
         .Attr<bool>("reverse"));
 

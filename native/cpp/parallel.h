@@ -15,12 +15,28 @@
 
 namespace lstm {
 
+// Bytes of recurrent weights below which a row is not worth more than one thread.
+constexpr int64_t kFewWeights = 128 << 10;
+// Weights below which packing them is not worth waking other threads.
+constexpr int64_t kQuicklyPacked = 1 << 17;
+
 class Pool {
  public:
   virtual ~Pool() = default;
   virtual int threads() const = 0;
   virtual void schedule(std::function<void()> work) = 0;
 };
+
+// Hands work to the pool for up to so many helpers. What they were given refers to the caller, who
+// has to stay until it is done: so what the pool throws, as for want of memory, ends here, and those
+// who are there do it all.
+template <class F>
+void ask_for_help(Pool& pool, int helpers, F&& work_of) {
+  try {
+    for (int k = 0; k < helpers; k++) pool.schedule(work_of(k));
+  } catch (...) {
+  }
+}
 
 inline void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -55,11 +71,20 @@ void for_each(Pool& pool, int n, F&& f) {
     }
   };
   const int helpers = (n < pool.threads() ? n : pool.threads()) - 1;
-  for (int k = 0; k < helpers; k++) pool.schedule(work);
+  ask_for_help(pool, helpers, [&](int) { return work; });
   work();
   for (int k = 0; k < 2000 && shared->done.load() < n; k++) relax();
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->all_done.wait(lock, [&] { return shared->done.load() == n; });
+}
+
+// f(w, 0), ..., f(w, n - 1), each once, by workers w who do one after the other.
+template <class F>
+void for_each_by(Pool& pool, int workers, int64_t n, F&& f) {
+  std::atomic<int64_t> next{0};
+  for_each(pool, workers, [&](int w) {
+    for (int64_t i; (i = next.fetch_add(1)) < n;) f(w, i);
+  });
 }
 
 // f(e, i) for every epoch e and task i < n, an epoch starting when the one before it is done.
@@ -94,7 +119,7 @@ void in_lockstep(Pool& pool, int workers, int64_t epochs, int n, F&& f) {
       }
     }
   };
-  for (int w = 1; w < workers; w++) pool.schedule([work, w] { work(w); });
+  ask_for_help(pool, workers - 1, [&](int k) { return [work, k] { work(k + 1); }; });
   work(0);
   while (shared->done.load(std::memory_order_acquire) < epochs * n) std::this_thread::yield();
 }

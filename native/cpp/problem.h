@@ -49,6 +49,7 @@ struct Backward {
   const S* cs;
   const S* gates;
   const S* dhs;          // [G, T, B, H] or null for zeros
+  const S* dcs;          // [G, T, B, H] or null for zeros
   const S* dh_T;         // [G, B, H]
   const S* dc_T;         // [G, B, H]
   S* dx;                 // [G, T, B, I] or null

@@ -10,13 +10,13 @@ template <class S>
 struct Arrays {
   using Array = std::vector<S>;
   Array x, kernel, recurrent, bias, h_0, c_0, hs, h_T, c_T, cs, gates;
-  Array dhs, dh_T, dc_T, dz, dx, dkernel, drecurrent, dbias, dh_0, dc_0;
+  Array dhs, dcs, dh_T, dc_T, dz, dx, dkernel, drecurrent, dbias, dh_0, dc_0;
   std::vector<char> valid, reset;  // empty for none
 };
 
 // Fills everything that the kernels compute, and is as slow as it looks.
 inline void reference(const lstm::Sizes& n, bool reverse, Arrays<double>& a) {
-  const auto [G, T, B, I, H] = n;
+  const int64_t G = n.G, T = n.T, B = n.B, I = n.I, H = n.H;
   const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
   const auto time = [&](int64_t k) { return reverse ? T - 1 - k : k; };
   a.hs.assign(G * T * B * H, 0), a.cs = a.hs;
@@ -59,7 +59,7 @@ inline void reference(const lstm::Sizes& n, bool reverse, Arrays<double>& a) {
       }
       for (int64_t k = T - 1; k >= 0; k--) {
         const int64_t t = time(k), at = row(t);
-        for (int64_t j = 0; j < H; j++) dh[j] += a.dhs[at * H + j];
+        for (int64_t j = 0; j < H; j++) dh[j] += a.dhs[at * H + j], dc[j] += a.dcs[at * H + j];
         if (!there(t)) continue;
         double* const dz = &a.dz[at * 4 * H];
         for (int64_t j = 0; j < H; j++) {

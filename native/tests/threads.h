@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -53,4 +54,18 @@ class Threads : public lstm::Pool {
   std::condition_variable wake_;
   std::deque<std::function<void()>> queue_;
   std::vector<std::thread> workers_;
+};
+
+// One that takes no more than a piece of work before it throws, and then the next.
+class Tired : public Threads {
+ public:
+  using Threads::Threads;
+  void schedule(std::function<void()> work) override {
+    tired_ = !tired_;
+    if (!tired_) throw std::runtime_error("tired");
+    Threads::schedule(std::move(work));
+  }
+
+ private:
+  bool tired_ = false;
 };
