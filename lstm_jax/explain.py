@@ -1,5 +1,6 @@
 """Which kernel a run takes, and why not another."""
 
+import os
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -7,7 +8,8 @@ import jax
 
 from lstm_jax.engine import prepare
 from lstm_jax.kernels import KERNELS, Choice, Implementation
-from lstm_jax.kernels.native import instruction_set
+from lstm_jax.kernels.native import INSTRUCTION_SETS, instruction_set
+from lstm_jax.steps import BareStep, as_cell
 from lstm_jax.types import PyTree
 from lstm_jax.unroll import Options
 
@@ -64,33 +66,49 @@ def explain(
     ('scan',)
     """
     choices: list[Choice] = []
-    given = {name: options.pop(name, None) for name in ("lengths", "mask", "reset", "key")}
+    known = as_cell("explain", cell, params, anew=True)
+    if params is None and not isinstance(known, BareStep):
+        params = jax.eval_shape(known.init, jax.random.key(0))
     start_time = options.pop("start", 0)
-    if params is None:
-        params = jax.eval_shape(cell.init, jax.random.key(0))
+    # What is not a type alone is left as it is: its numbers are checked.
+    types = {name: value for name, value in options.items() if _is_type(value)}
+    options_: dict[str, Any] = {**options}
 
-    def run(params: PyTree, xs: PyTree, state: PyTree, given: dict[str, Any]) -> PyTree:
+    def run(params: PyTree, xs: PyTree, state: PyTree, types: dict[str, Any]) -> PyTree:
         prepared, a_cell, bound, start = prepare(
             "explain",
             cell,
             params,
             xs,
             state,
-            **given,
-            **options,
+            **options_ | types,
             start_time=start_time,
             with_states=return_states,
             note=choices.append,
         )
-        return prepared(a_cell, bound, xs, start, given["key"])
+        return prepared(a_cell, bound, xs, start, types.get("key", options.get("key")))
 
-    jax.eval_shape(run, params, xs, state, given)
+    jax.eval_shape(run, params, xs, state, types)
     # Chunks of a sequence, and two directions, choose alike.
     return Explanation(tuple(c for k, c in enumerate(choices) if c not in choices[:k]))
 
 
+def _is_type(value: Any) -> bool:
+    return isinstance(value, jax.ShapeDtypeStruct)
+
+
+def _vectors() -> str:
+    """The instruction set in use, and what is to be said of another that was asked for."""
+    taken, wanted = instruction_set(), os.environ.get("LSTM_JAX_ISA")
+    if wanted in (None, "", taken):
+        return taken
+    if wanted in INSTRUCTION_SETS:
+        return f"{taken}; not {wanted}, which this machine cannot run"
+    return f"{taken}; LSTM_JAX_ISA={wanted} is none of {', '.join(INSTRUCTION_SETS)}"
+
+
 def _described(choice: Choice) -> str:
-    how = f" ({instruction_set()})" if choice.kernel == "cpu" else ""
+    how = f" ({_vectors()})" if choice.kernel == "cpu" else ""
     lines = [f"{choice.cell}", f"  {choice.kernel}{how}"]
     width = max(map(len, KERNELS))
     lines += [f"  not {name:<{width}}  {reason}" for name, reason in choice.others.items()]

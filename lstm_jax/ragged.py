@@ -92,7 +92,7 @@ def valid_steps(
         return _steps_and_rows(function, "mask", mask, T, batch_shape)
     if lengths is None:
         return None
-    lengths = jnp.asarray(lengths)
+    given, lengths = lengths, jnp.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"{function}: lengths must be integers; got {lengths.dtype}")
     if batch_shape is not None and lengths.shape != batch_shape:
@@ -100,8 +100,8 @@ def valid_steps(
             f"{function}: lengths must have shape {batch_shape}, the batch axes of xs; got"
             f" {lengths.shape}"
         )
-    if not isinstance(lengths, Tracer):
-        known = np.asarray(lengths)
+    if not isinstance(given, Tracer):  # as an array of JAX it may be one, inside of `jit`
+        known = np.asarray(given)
         if np.any((known < 0) | (known > T)):
             raise ValueError(
                 f"{function}: lengths must be within 0 and T = {T}; got {known.tolist()}"

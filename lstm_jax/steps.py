@@ -109,7 +109,7 @@ def is_value(cell: Any) -> bool:
         return False
     if isinstance(cell, Transform) and not all(map(is_value, cell.children())):
         return False
-    fields = dataclasses.fields(cell)
+    fields = dataclasses.fields(cell)  # pyright: ignore[reportArgumentType]
     if not all(field.compare for field in fields):
         return False
     try:

@@ -204,3 +204,49 @@ def test_it_raises_what_the_run_would():
         lj.explain(CELL, jax.ShapeDtypeStruct((7, 2, 4), jnp.float32))
     with pytest.raises(ValueError, match="explain: implementation must be None or one of"):
         lj.explain(CELL, XS, implementation="gpu")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        (lj.LSTM, {}),
+        (3, {}),
+        (lambda params, state, x: state, {}),
+        (CELL, {"lengths": np.array([9, 3])}),
+        (CELL, {"lengths": np.array([2.0, 3.0])}),
+        (CELL, {"mask": np.ones((7, 3), bool)}),
+        (CELL, {"key": 3}),
+        (CELL, {"start": 0.5}),
+        (CELL, {"remat": 0}),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_the_arguments_is_said_as_the_run_says_it(cell, options):
+    params = CELL.init(jax.random.key(0))
+    with pytest.raises((TypeError, ValueError)) as wanted:
+        lj.unroll(cell, params, jnp.ones(XS.shape), **options)
+    with pytest.raises(type(wanted.value)) as got:
+        lj.explain(cell, XS, **options)
+    assert str(got.value) == str(wanted.value).replace("unroll:", "explain:")
+
+
+def test_a_bare_step_without_parameters_has_none():
+    state = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    explanation = lj.explain(lambda params, state, x: (state[0] + x,), XS, (state,))
+    assert explanation.kernels == ("scan",)
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("", ")"),
+        ("axv2", "; LSTM_JAX_ISA=axv2 is none of avx512, avx2, baseline)"),
+        ("avx512", "; not avx512, which this machine cannot run)"),
+    ],
+)
+def test_an_instruction_set_that_is_not_there_is_told(monkeypatch, wanted, said):
+    module = importlib.import_module("lstm_jax.explain")
+    monkeypatch.setattr(module, "instruction_set", lambda: "avx2")
+    monkeypatch.setenv("LSTM_JAX_ISA", wanted)
+    assert str(lj.explain(CELL, XS)).endswith(f"  cpu (avx2{said}")

@@ -37,8 +37,11 @@ def load() -> str | None:
     return None
 
 
+INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
+
+
 def instruction_set() -> str:
-    """The vectors in use: ``avx512``, ``avx2``, or ``baseline``."""
+    """The vectors in use: one of `INSTRUCTION_SETS`."""
     return import_module("lstm_jax_native").instruction_set()
 
 
