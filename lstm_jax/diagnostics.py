@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.engine import prepare
-from lstm_jax.kernels.carry import as_carry, first_input
+from lstm_jax.kernels.checks import as_carry, first_input
+from lstm_jax.prepare import prepare
 from lstm_jax.transforms.noise import Noise
 from lstm_jax.transforms.transform import (
     Transform,

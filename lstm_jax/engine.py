@@ -1,4 +1,7 @@
-"""From a cell, a sequence, and what is asked of them, to a kernel and its operands."""
+"""From a cell, a sequence, and what is asked of them, to a kernel and its operands.
+
+A `Run` is made by `lstm_jax.prepare`, which checks what goes into it.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,9 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.kernels import (
-    IMPLEMENTATIONS,
     KERNELS,
-    PADDINGS,
     Apply,
     Carry,
     Choice,
@@ -27,19 +28,12 @@ from lstm_jax.kernels import (
     in_chunks,
     scanned,
 )
-from lstm_jax.kernels.carry import as_carry, at_rest, check_rows, first_input
-from lstm_jax.ragged import check_reset, held, opposite_resets, valid_steps, zero_elsewhere
+from lstm_jax.kernels.checks import as_carry, at_rest, check_rows, first_input
+from lstm_jax.ragged import held, opposite_resets, zero_elsewhere
 from lstm_jax.split import split_like
-from lstm_jax.steps import BareStep, StepOf, as_cell, is_value
-from lstm_jax.transforms.noise import Noise, check_key
-from lstm_jax.transforms.transform import (
-    Transform,
-    batch_shape,
-    bind,
-    needs_sequence,
-    start,
-    takes_sequence,
-)
+from lstm_jax.steps import StepOf, is_value
+from lstm_jax.transforms.noise import Noise
+from lstm_jax.transforms.transform import Transform, needs_sequence, start, takes_sequence
 from lstm_jax.types import PRNGKey, PyTree
 
 
@@ -137,7 +131,7 @@ class Run:
             return cell.run(as_they_are, params, self.safe(xs), state, key)
         zero = dataclasses.replace(self, padding="zero")
         final, ys, states = cell.run(zero, params, xs, state, key)
-        first = at_rest(cell, state, first_input(self.function, xs), first_input("", ys))
+        first = at_rest(cell, state, first_input(self.function, xs), first_input(self.function, ys))
         return final, held(self.valid, ys, first, reverse=self.reverse), states
 
     def _in_chunks(
@@ -230,103 +224,6 @@ class Run:
         if reset is not None:
             reset = opposite_resets(reset, self.valid, reverse=self.reverse)
         return dataclasses.replace(self, reset=reset, reverse=not self.reverse)
-
-
-def prepare(
-    function: str,
-    cell: Any,
-    params: PyTree,
-    xs: PyTree,
-    state: PyTree = None,
-    *,
-    lengths: Any = None,
-    mask: Any = None,
-    reset: Any = None,
-    key: PRNGKey | None = None,
-    start_time: Any = 0,
-    **settings: Any,
-) -> tuple[Run, Any, PyTree, PyTree]:
-    """Check a cell against its inputs, and give what it takes to run it over them.
-
-    Args:
-      function: the public function to name in errors.
-      cell: a cell or a bare step function.
-      params: the cell's parameters.
-      xs: inputs, leaves ``[T, ...]``.
-      state: state before the first step, or None for the cell's own.
-      lengths: steps of every row, or None.
-      mask: which steps are there, or None.
-      reset: where rows start anew, or None.
-      key: what random numbers are drawn from, or None.
-      start_time: index of the first step.
-      **settings: further fields of `Run`.
-
-    Returns:
-      ``(run, cell, params, state)`` to be called as ``run(cell, params, xs, state, key)``: the
-      parameters are bound to the sequence.
-
-    Raises:
-      TypeError, ValueError: as `unroll`.
-
-    >>> from lstm_jax import lstm_init, lstm_step
-    >>> params = lstm_init(jax.random.key(0), 3, 5)
-    >>> xs, state = jnp.ones((7, 3)), (jnp.zeros(5), jnp.zeros(5))
-    >>> run, cell, params, state = prepare("unroll", lstm_step, params, xs, state)
-    >>> run(cell, params, xs, state, None)[1].shape
-    (7, 5)
-    """
-    x_1 = first_input(function, xs)
-    T = jax.tree.leaves(xs)[0].shape[0]
-    cell = as_cell(function, cell, params, anew=reset is not None or state is None)
-    rows = None if isinstance(cell, BareStep) else batch_shape(cell, x_1)
-    if rows is None and state is None:
-        raise TypeError(f"{function}: a bare step function needs `state`; got None")
-    check_key(function, key)
-    first = jnp.asarray(start_time)
-    if first.ndim or not jnp.issubdtype(first.dtype, jnp.integer):
-        raise TypeError(f"{function}: start must be an integer; got {start_time!r}")
-    valid = valid_steps(function, T, rows, lengths, mask)
-    reset = check_reset(function, T, rows, reset)
-    if valid is not None and reset is not None and valid.shape != reset.shape:
-        raise ValueError(
-            f"{function}: reset must have the shape of the mask, {valid.shape}; got {reset.shape}"
-        )
-    if T:
-        like = jax.typeof(jax.tree.leaves(xs)[0])
-        valid, reset = (
-            None if given is None else split_like(given, like) for given in (valid, reset)
-        )
-    times = first.astype(jnp.int32) + jnp.arange(T, dtype=jnp.int32)
-    run = Run(function, times, valid, reset, **settings)
-    _check_options(run)
-    bound = bind(cell, params, key)
-    if isinstance(cell, BareStep):
-        cell = dataclasses.replace(cell, own=state)
-    elif state is None and rows is not None:
-        like, axes = jax.tree.leaves(x_1)[0], len(rows)
-        state = jax.tree.map(lambda leaf: split_like(leaf, like, axes), start(cell, bound, rows))
-    return run, cell, bound, state
-
-
-def _check_options(run: Run) -> None:
-    if not isinstance(run.unroll, int):
-        raise TypeError(f"{run.function}: unroll must be an integer; got {run.unroll!r}")
-    if run.unroll < 1:
-        raise ValueError(f"{run.function}: unroll must be at least 1; got {run.unroll}")
-    if run.padding not in PADDINGS:
-        raise ValueError(f"{run.function}: padding must be one of {PADDINGS}; got {run.padding!r}")
-    if run.implementation is not None and run.implementation not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"{run.function}: implementation must be None or one of {IMPLEMENTATIONS}; got"
-            f" {run.implementation!r}"
-        )
-    remat = run.remat
-    steps = isinstance(remat, int) and not isinstance(remat, bool) and remat >= 1
-    if not (remat is None or remat == "step" or steps):
-        raise ValueError(
-            f'{run.function}: remat must be None, "step" or a number of steps of at least 1; got'
-            f" {remat!r}"
-        )
 
 
 def _with_initial(initial: PyTree, states: PyTree) -> PyTree:

@@ -6,9 +6,9 @@ from typing import Any, Unpack
 
 import jax
 
-from lstm_jax.engine import prepare
 from lstm_jax.kernels import KERNELS, Choice, Implementation
 from lstm_jax.kernels.native import INSTRUCTION_SETS, instruction_set
+from lstm_jax.prepare import prepare
 from lstm_jax.steps import BareStep, as_cell
 from lstm_jax.types import PyTree
 from lstm_jax.unroll import Options

@@ -11,9 +11,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.cells.cell import check_size
-from lstm_jax.engine import prepare
 from lstm_jax.kernels import Padding, Remat
-from lstm_jax.kernels.carry import at_rest, first_input
+from lstm_jax.kernels.checks import at_rest, first_input
+from lstm_jax.prepare import prepare
 from lstm_jax.ragged import held
 from lstm_jax.transforms.transform import needs_sequence
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step

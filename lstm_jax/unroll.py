@@ -6,8 +6,8 @@ import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.engine import prepare
 from lstm_jax.kernels import Implementation, Padding, Remat
+from lstm_jax.prepare import prepare
 from lstm_jax.transforms.noise import Noise, check_key
 from lstm_jax.transforms.transform import apply, batch_shape, bind, check_cell
 from lstm_jax.transforms.transform import start as start_of

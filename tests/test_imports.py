@@ -21,6 +21,7 @@ FLOORS = [
     {"kernels"},
     {"steps"},
     {"engine"},
+    {"prepare"},
     {"unroll"},
     {"bidirectional", "diagnostics", "explain", "tbptt"},
     {"convert", "layers"},

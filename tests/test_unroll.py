@@ -319,3 +319,16 @@ def test_errors_at_the_door(arguments, error, message):
     params = LSTMParams(jnp.zeros((3, 20)), jnp.zeros((5, 20)), jnp.zeros(20))
     with pytest.raises(error, match=message):
         unroll(**({"cell": cell, "params": params, "xs": ZEROS} | arguments))
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.uint8(3), np.array(3)])
+def test_numbers_of_numpy_count_as_numbers(number):
+    cell = LSTM(2, 3)
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((7, 2))
+    wanted = unroll(cell, params, xs, remat=3, unroll=3)
+    got = unroll(cell, params, xs, remat=number, unroll=number)
+    assert jax.tree.all(jax.tree.map(np.array_equal, got, wanted))
+    with pytest.raises(TypeError, match=r"unroll must be an integer; got 3\.0"):
+        unroll(cell, params, xs, unroll=3.0)
+    with pytest.raises(ValueError, match=r"a number of steps of at least 1; got 3\.0"):
+        unroll(cell, params, xs, remat=3.0)

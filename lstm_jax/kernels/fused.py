@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from lstm_jax.kernels import loop
-from lstm_jax.kernels.body import Body
 from lstm_jax.kernels.parts import Parts, Product, take_apart
 from lstm_jax.kernels.primitives import Arrays, Axes, Native, bind_pull_back, bind_run, filled
 from lstm_jax.kernels.problem import Problem, has_symbols, platform, split_over_mesh
@@ -54,7 +53,6 @@ def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
     body = loop.body_of(problem, loop.shown_and_state if problem.with_states else loop.shown)
     tree = (problem.operands, problem.inputs, problem.carry)
     leaves, structure = jax.tree.flatten(tree)
-    result = jax.eval_shape(lambda *leaves: _scanned(body, structure, leaves, problem), *leaves)
     rule = Fused(
         body,
         structure,
@@ -63,14 +61,10 @@ def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
         ahead=platform() != "cpu",
         keeps=problem.remat is None,
     )
+    result = jax.eval_shape(rule.scanned, *leaves)
     out = jax.tree.unflatten(jax.tree.structure(result), call(rule, *alike(leaves)))
     carry, (outputs, states) = out
     return carry.state, outputs, states
-
-
-def _scanned(body: Body, structure: Any, leaves: Sequence[Any], how: Any) -> PyTree:
-    operands, inputs, carry = jax.tree.unflatten(structure, leaves)
-    return scan(body, operands, inputs, carry, reverse=how.reverse, unroll=how.unroll)
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,12 @@ class Fused(Rule):
 
     def define(self, *args: jax.Array) -> Arrays:
         """The plain scan."""
-        return tuple(jax.tree.leaves(_scanned(self.body, self.structure, args, self)))
+        return tuple(jax.tree.leaves(self.scanned(*args)))
+
+    def scanned(self, *args: jax.Array) -> PyTree:
+        """The same, put together."""
+        operands, inputs, carry = jax.tree.unflatten(self.structure, args)
+        return scan(self.body, operands, inputs, carry, reverse=self.reverse, unroll=self.unroll)
 
     def run(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
         """The loop; saves the carry before every step, and what came out of the products."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.kernels.body import Body, Carry, Emit
-from lstm_jax.kernels.carry import at_rest, first_input
+from lstm_jax.kernels.checks import at_rest, first_input
 from lstm_jax.kernels.problem import Problem
 from lstm_jax.kernels.scan import compiled_scan, scan
 from lstm_jax.transforms.noise import Noise

@@ -1,4 +1,4 @@
-"""Inputs and a state as a loop wants them: checked, and split over devices as they will go on."""
+"""What a loop takes, checked and made fit: inputs, and a state split over devices as they are."""
 
 from typing import Any
 
