@@ -14,12 +14,16 @@ import jax
 import numpy as np
 import pytest
 
+import lstm_jax as lj
 from experiments.__main__ import main
 from experiments.bench import folder, process, results
 from experiments.bench.cases import Case
 from experiments.bench.command import unmeasured
+from experiments.bench.contenders import TUNED, contender
+from experiments.bench.coordinator import Measured
 from experiments.bench.pages import page
 from experiments.bench.suites import NAMES, make_suite
+from experiments.bench.tables import taken_by
 
 ROOT = Path(__file__).parent.parent
 CASES = (Case("tiny", 2, 5, 3, 4), Case("wider", 3, 4, 2, 6))
@@ -46,8 +50,9 @@ os.abort()
 
 
 def command_with_stand_ins(contender):
-    if contender.name in STAND_INS:
-        return [sys.executable, "-c", STAND_INS[contender.name]]
+    script = STAND_INS.get(contender.name.removesuffix(TUNED))
+    if script is not None:
+        return [sys.executable, "-c", script]
     return [sys.executable, "-m", "experiments.bench.worker", contender.name]
 
 
@@ -117,6 +122,59 @@ def test_ratios_are_to_ours(result):
         assert entry["ratio"]["seconds"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_ratios_of_medians_stand_beside_those_of_minima(run, result):
+    text = (run[1] / "cpu.md").read_text()
+    rows = text.partition("## Training step, ratio of medians")[2].partition("##")[0]
+    cells = re.search(r"\| lstm_jax, scan \|(.*)\|", rows)[1].split("|")
+    for case, cell in zip(CASES, cells, strict=True):
+        ours, scan = (
+            results.find(result, name, "training", case.name)["median"]["seconds"]
+            for name in ("default", "scan")
+        )
+        assert float(cell) == pytest.approx(scan / ours, abs=0.006)
+
+
+def test_the_kernel_that_was_taken_is_told(run, result):
+    taken = {e["implementation"]: e["taken"] for e in measured(result)}
+    _, kernel, *_ = str(lj.explain(lj.LSTM(3, 4), jax.ShapeDtypeStruct((5, 2, 3), "f4"))).split(
+        "\n"
+    )
+    assert taken == {"default": kernel.strip(), "scan": "scan"}
+    text = (run[1] / "cpu.md").read_text()
+    assert f"time first, jit; took {kernel.strip()}\n" in text
+    # Files from before it was told make pages as well.
+    for entry in result["measurements"]:
+        entry.pop("taken", None)
+    assert "; took" not in page(result, None)
+
+
+def test_what_a_kernel_was_taken_on_is_told_where_there_are_several():
+    entries = [("small", "cpu (avx2)"), ("wide", "scan"), ("small", "cpu (avx2)"), ("long", "scan")]
+    found = [{"implementation": "default", "case": c, "taken": t} for c, t in entries]
+    assert (
+        taken_by({"measurements": found}, "default")
+        == "; took cpu (avx2) on small, scan on wide and long"
+    )
+
+
+def test_workers_inherit_nothing_that_changes_what_is_measured(monkeypatch):
+    for name in ("LSTM_JAX_ISA", "MALLOC_ARENA_MAX", "JAX_ENABLE_X64", "XLA_FLAGS", "HARMLESS"):
+        monkeypatch.setenv(name, "1")
+    found = process.environment(contender("default"), "cpu")
+    assert {name for name in found if name.startswith(process.SCRUBBED)} == {"JAX_PLATFORMS"}
+    assert (found["XLA_FLAGS"], found["HARMLESS"]) == ("1", "1")
+    tuned = process.environment(contender(f"default{TUNED}"), "cpu")
+    assert tuned["MALLOC_TRIM_THRESHOLD_"] == "1073741824"
+    about = results.about_run(TINY, Measured(), "", 1)
+    assert about["variables"]["XLA_FLAGS"] == "1"
+    assert not any(name.startswith(process.SCRUBBED) for name in about["variables"])
+
+
+def test_only_the_page_on_compiling_says_that_it_is_done_anew():
+    told = {name for name in NAMES if "compiled anew" in page(unmeasured(name), None)}
+    assert told == {"compile"}
+
+
 def test_shares_are_of_this_runs_own_ceiling(result):
     products = measured(result, ["product"])
     assert {e["flops"] for e in products} == {2 * 16**3, 2 * 32**3}
@@ -158,7 +216,7 @@ def test_the_terminal_shows_ratios_first_and_fits(run):
     assert max(map(len, lines)) <= 100
     titles = [line for line in lines if line.startswith(("Forward", "Training"))]
     assert [title.split(", ")[1].split(" ")[0] for title in titles] == [
-        "ratio", "ratio", "ms", "ms", "GF/s", "GF/s"
+        "ratio", "ratio", "ratio", "ratio", "ms", "ms", "GF/s", "GF/s"
     ]  # fmt: skip
     assert "  lstm_jax, default  1.00   1.00" in lines
 

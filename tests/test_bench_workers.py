@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from experiments.bench.cases import Case
 from experiments.bench.contender import Unavailable
 from experiments.bench.contenders import Contender, contender, ours, peers
 from experiments.bench.coordinator import measure
-from experiments.bench.jax_peers import Equinox, Flax, Haiku, Keras
+from experiments.bench.jax_peers import Equinox, Flax, Haiku, Keras, zeros
 from experiments.bench.numpy_peer import NumPy
 from experiments.bench.process import WorkerEnded
 from experiments.bench.suites import make_suite
@@ -144,6 +145,22 @@ def test_a_peers_last_output_is_its_final_state(package, runner, monkeypatch):
     last = outputs[:, -1] if package == "keras" else outputs[-1]
     assert xs.size == outputs.size // 4 * 3
     np.testing.assert_array_equal(last, final)
+
+
+def test_states_are_float32_whatever_is_the_default():
+    with jax.enable_x64(True):
+        assert zeros(CASES[0]).dtype == np.float32
+
+
+def test_memory_is_kept_for_others_where_it_is_for_this_library():
+    tuned = {"flax, tuned malloc", "torch, tuned malloc"}
+    for device, keeps, wanted in (
+        ("cpu", True, tuned),
+        ("cpu", False, tuned - {"flax, tuned malloc"}),
+        ("gpu", True, set()),
+    ):
+        names = {peer.name for peer in peers(["flax", "torch"], device, keeps_pages=keeps)}
+        assert names - {"flax", "torch"} == wanted
 
 
 def test_the_step_in_numpy_is_an_lstms():

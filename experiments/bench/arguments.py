@@ -106,7 +106,7 @@ def plan(given: Arguments, suite: Suite) -> Plan:
         cases = tuple(case for case in cases if case.name in names)
     return Plan(
         replace(suite, cases=cases),
-        [ours(name) for name in mine] + peers(theirs, suite.device),
+        [ours(name) for name in mine] + peers(theirs, suite.device, keeps_pages=suite.keeps_pages),
         given.rounds or suite.rounds,
     )
 

@@ -65,7 +65,7 @@ def unmeasured(name: str) -> results.Result:
     """
     suite = make_suite(name)
     contenders = [ours(each) for each in suite.implementations(implementations())]
-    contenders += peers(suite.peers, suite.device)
+    contenders += peers(suite.peers, suite.device, keeps_pages=suite.keeps_pages)
     command = f"python -m experiments bench --suite {name}"
     return results.build(suite, contenders, Measured(), {"command": command, "machine": None})
 

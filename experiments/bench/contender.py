@@ -45,6 +45,16 @@ class Runner(ABC):
           Unavailable: when there is no such call.
         """
 
+    def taken(self, quantity: str, case: Case) -> str | None:
+        """What a quantity is computed by, where the implementation chooses among several.
+
+        Args:
+          quantity: what is measured.
+          case: on which problem.
+        """
+        del quantity, case
+        return None
+
     def measure(self, quantity: str, case: Case, budget: float) -> Values:
         """Measure a quantity, once more.
 

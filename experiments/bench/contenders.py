@@ -45,6 +45,15 @@ FLAX = Contender(
     "`nn.OptimizedLSTMCell(H)` of linen, jit",
     "flax",
 )
+FLAX_TUNED = Contender(
+    f"flax{TUNED}",
+    f"flax{TUNED}",
+    FLAX.maker,
+    "the same with memory that is kept",
+    "the same with memory that is kept",
+    FLAX.package,
+    environment=KEEPING_PAGES,
+)
 TORCH = Contender(
     "torch",
     "torch",
@@ -96,7 +105,7 @@ CEILING = Contender(
 )
 
 VARIANTS: dict[str, tuple[Contender, ...]] = {
-    "flax": (FLAX,),
+    "flax": (FLAX, FLAX_TUNED),
     "torch": (TORCH, TORCH_TUNED),
     "haiku": (HAIKU,),
     "equinox": (EQUINOX,),
@@ -135,18 +144,21 @@ def implementations() -> tuple[str, ...]:
     return (REFERENCE, REFERENCE + TUNED, *IMPLEMENTATIONS)
 
 
-def peers(names: Sequence[str], device: str) -> list[Contender]:
+def peers(names: Sequence[str], device: str, *, keeps_pages: bool = False) -> list[Contender]:
     """Other libraries by name; one that depends on how memory is kept comes in both ways.
 
     Args:
       names: keys of `VARIANTS`.
       device: ``"cpu"`` or ``"gpu"``; memory of a GPU is not malloc's.
+      keeps_pages: whether libraries in JAX come in both ways as well.
 
     >>> [peer.name for peer in peers(["torch", "flax"], "cpu")]
     ['torch', 'torch, tuned malloc', 'flax']
     """
     found = [contender for name in names for contender in VARIANTS[name]]
-    return [c for c in found if device == "cpu" or c is not TORCH_TUNED]
+    if device != "cpu":
+        return [c for c in found if not c.name.endswith(TUNED)]
+    return [c for c in found if keeps_pages or c is not FLAX_TUNED]
 
 
 def contender(name: str) -> Contender:

@@ -44,11 +44,13 @@ class Measured:
       visits: what every visit of a job measured.
       troubles: the jobs that were not measured, or not to the end.
       reports: what every worker said of itself, by contender.
+      taken: what a job was computed by, where its contender says so.
     """
 
     visits: dict[Job, list[Values]] = field(default_factory=dict)
     troubles: dict[Job, Trouble] = field(default_factory=dict)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    taken: dict[Job, str] = field(default_factory=dict)
 
 
 def jobs_of(suite: Suite, contenders: Sequence[Contender]) -> list[Job]:
@@ -148,6 +150,8 @@ class Workers:
             self._measured.troubles[job] = trouble
         else:
             self._measured.visits.setdefault(job, []).append(answer["values"])
+            if answer.get("taken"):
+                self._measured.taken[job] = answer["taken"]
         if self._suite.fresh:
             self._end(job)
 

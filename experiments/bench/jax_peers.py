@@ -18,7 +18,7 @@ def zeros(case: Case) -> jax.Array:
     Args:
       case: its sizes.
     """
-    return jnp.zeros((case.B, case.H))
+    return jnp.zeros((case.B, case.H), jnp.float32)
 
 
 class Flax(JaxRunner):

@@ -49,13 +49,27 @@ class Ours(JaxRunner):
           budget: seconds to repeat a call for.
         """
         if self.implementation is not None and quantity != "step":
-            cell, remat = lj.LSTM(case.I, case.H), case.remat
-            xs = jax.ShapeDtypeStruct((case.T, case.B, case.I), jnp.float32)
-            options: Any = {"implementation": self.implementation, "remat": remat}
-            try:
-                (choice,) = lj.explain(cell, xs, **options).choices
-            except ValueError as error:
-                raise Unavailable(str(error)) from error
+            (choice,) = self._explained(case).choices
             if choice.kernel != self.implementation:
                 raise Unavailable(choice.others[self.implementation])
         return super().measure(quantity, case, budget)
+
+    def taken(self, quantity: str, case: Case) -> str | None:
+        """The kernel, with its instruction set where it has one; a single step has none.
+
+        Args:
+          quantity: what is measured.
+          case: on which problem.
+        """
+        if quantity == "step":
+            return None
+        _, kernel, *_ = str(self._explained(case)).splitlines()
+        return kernel.strip()
+
+    def _explained(self, case: Case) -> lj.Explanation:
+        xs = jax.ShapeDtypeStruct((case.T, case.B, case.I), jnp.float32)
+        options: Any = {"implementation": self.implementation, "remat": case.remat}
+        try:
+            return lj.explain(lj.LSTM(case.I, case.H), xs, **options)
+        except ValueError as error:
+            raise Unavailable(str(error)) from error

@@ -12,6 +12,7 @@ from experiments.bench.tables import (
     ceiling_of,
     spread_of,
     tables,
+    taken_by,
     troubles_of,
     what_ratios_are,
 )
@@ -80,14 +81,23 @@ def _how(result: Result) -> list[str]:
         parts.append(f"Machine: {NOT_MEASURED}. The command is `{result['command']}`.")
     parts.append(
         "Every implementation runs in a process of its own. They are taken in turn, round after"
-        " round, and only one works at a time. What is timed is repeated for half a second, and at"
-        " least three times; what is compiled is compiled anew in every round. Problems, with batch"
-        " B, time steps T, inputs I and units H:"
+        " round, and only one works at a time. "
+        + (
+            "What is compiled is compiled anew in every round."
+            if all(quantity.startswith("compile_") for quantity in result["quantities"])
+            else "What is timed is repeated for half a second, and at least three times."
+        )
+        + " Problems, with batch B, time steps T, inputs I and units H:"
     )
     cases = [Case(**fields) for fields in result["cases"]]
     parts.append("\n".join(f"- {case.name}: {case.sizes()}" for case in cases))
     parts.append("Who is measured:")
-    parts.append("\n".join(f"- {c['label']}: {c['how']}" for c in result["implementations"]))
+    parts.append(
+        "\n".join(
+            f"- {c['label']}: {c['how']}{taken_by(result, c['name'])}"
+            for c in result["implementations"]
+        )
+    )
     troubles = troubles_of(result)
     if troubles:
         parts += ["Not measured:", "\n".join(f"- {line}" for line in troubles)]

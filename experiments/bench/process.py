@@ -16,6 +16,8 @@ from experiments.bench.contenders import Contender
 
 ROOT = Path(__file__).parents[2]
 MOST_SECONDS = 600.0
+SCRUBBED = ("JAX_", "LSTM_JAX_", "MALLOC_")
+"""What the names of variables begin with that workers do not inherit."""
 _FAREWELL_SECONDS = 5.0
 
 
@@ -134,7 +136,7 @@ def command(contender: Contender) -> list[str]:
 
 
 def environment(contender: Contender, device: str) -> dict[str, str]:
-    """The variables of a worker's process.
+    """The variables of a worker's process: none that changes what is measured but the suite's own.
 
     Args:
       contender: what runs there.
@@ -144,4 +146,5 @@ def environment(contender: Contender, device: str) -> dict[str, str]:
     jax = (
         {"JAX_PLATFORMS": "cpu"} if device == "cpu" else {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     )
-    return {**os.environ, **jax, **contender.environment}
+    others = {name: os.environ[name] for name in os.environ if not name.startswith(SCRUBBED)}
+    return {**others, **jax, **contender.environment}

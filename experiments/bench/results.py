@@ -11,6 +11,7 @@ from typing import Any
 
 import lstm_jax
 from experiments import environment
+from experiments.bench.cases import Case
 from experiments.bench.contenders import CEILING, REFERENCE, Contender
 from experiments.bench.coordinator import Job, Measured, jobs_of
 from experiments.bench.suites import Suite
@@ -27,7 +28,8 @@ INSTRUCTION_SETS = (
     "sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile",
     "amx_bf16", "asimd", "bf16", "sve", "sve2",
 )  # fmt: skip
-VARIABLES = ("XLA_FLAGS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Of what workers inherit, all that may change what is measured.
+VARIABLES = ("GLIBC_TUNABLES", "KMP_", "LD_PRELOAD", "MKL_", "OMP_", "OPENBLAS_", "TORCH_", "XLA_")
 
 
 def build(
@@ -48,7 +50,7 @@ def build(
     reference = _reference(contenders, entries)
     ceilings = _ceilings(suite, entries, run.get("threads"))
     by_key = {_key(entry): entry for entry in entries}
-    bases = _bases(suite)
+    bases = bases_of(suite.cases)
     for entry in entries:
         base = bases.get(entry["case"], "")
         other = by_key.get((reference or "", entry["quantity"], base), {})
@@ -100,7 +102,7 @@ def about_run(suite: Suite, measured: Measured, command: str, rounds: int) -> di
         "budget_seconds": suite.budget,
         "threads": machine["cores"],
         "machine": machine,
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "variables": {n: os.environ[n] for n in sorted(os.environ) if n.startswith(VARIABLES)},
         **environment.commit(),
     }
 
@@ -177,6 +179,8 @@ def _entry(job: Job, measured: Measured) -> Entry:
         },
         "rounds": rounds,
     }
+    if job in measured.taken:
+        entry["taken"] = measured.taken[job]
     return entry | ({trouble.kind: trouble.reason} if trouble else {})
 
 
@@ -188,10 +192,14 @@ def _reference(contenders: Sequence[Contender], entries: Sequence[Entry]) -> str
     return names[0] if names else None
 
 
-def _bases(suite: Suite) -> dict[str, str]:
-    """The case that each is compared with, by name: the same problem, everything kept."""
-    kept = {replace(c, name=""): c.name for c in suite.cases if c.remat is None}
-    problems = {c.name: replace(c, name="", remat=None) for c in suite.cases}
+def bases_of(cases: Sequence[Case]) -> dict[str, str]:
+    """The case that each is compared with, by name: the same problem, everything kept.
+
+    Args:
+      cases: all of a suite.
+    """
+    kept = {replace(c, name=""): c.name for c in cases if c.remat is None}
+    problems = {c.name: replace(c, name="", remat=None) for c in cases}
     return {name: kept.get(problem, name) for name, problem in problems.items()}
 
 

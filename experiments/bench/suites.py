@@ -26,7 +26,8 @@ class Suite:
       one_of_ours: whether this library's implementations are one and the same here.
       ceiling: sizes of the square products that give the ceiling; none where it says nothing.
       fresh: whether every visit needs a process of its own.
-      keeps_pages: whether this library is also measured in a process whose memory is kept.
+      keeps_pages: whether this library, and others in JAX, are also measured in a process whose
+        memory is kept.
     """
 
     name: str

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from experiments.bench.results import Entry, Result, find
+from experiments.bench.cases import Case
+from experiments.bench.results import Entry, Result, bases_of, find
 from experiments.numbers import three_digits
 
 NOT_MEASURED = "not measured"
@@ -104,7 +105,8 @@ def tables(result: Result, missing: str = NOT_MEASURED) -> list[Table]:
       missing: what stands where something was planned and not measured.
 
     Returns:
-      Ratios to the reference, then values, then rates where there is a ceiling to compare with.
+      Ratios to the reference, of minima and of medians, then values, then rates where there is a
+      ceiling to compare with.
     """
     every = blocks(result)
     unit, scale = ("TF/s", 1e-3) if result["device"] == "gpu" else ("GF/s", 1.0)
@@ -112,6 +114,15 @@ def tables(result: Result, missing: str = NOT_MEASURED) -> list[Table]:
     def ratio(entry: Entry, column: Column) -> str | None:
         found = entry["ratio"].get(column.value)
         return None if found is None else f"{found:.2f}"
+
+    bases = bases_of([Case(**fields) for fields in result["cases"]])
+
+    def ratio_of_medians(entry: Entry, column: Column) -> str | None:
+        base = bases.get(column.case, column.case)
+        other = find(result, result["reference"] or "", column.quantity, base)
+        value = entry["median"].get(column.value)
+        of_other = other and other["median"].get(column.value)
+        return None if value is None or not of_other else f"{value / of_other:.2f}"
 
     def rate(entry: Entry, column: Column) -> str | None:
         del column
@@ -126,6 +137,11 @@ def tables(result: Result, missing: str = NOT_MEASURED) -> list[Table]:
         return text
 
     found = [_table(f"{s.title}, ratio", c, ratio, result, missing) for s, c in every]
+    found += [
+        _table(f"{s.title}, ratio of medians", c, ratio_of_medians, result, missing)
+        for s, c in every
+        if s.unit != "MiB"
+    ]
     found += [_table(f"{s.title}, {s.unit}", c, value(s), result, missing) for s, c in every]
     if result["ceiling_gflops"]:
         title = f"{unit} and share of the ceiling"
@@ -182,6 +198,27 @@ def spread_of(result: Result) -> str | None:
         f"Times are minima over {rounds}; the medians are {mean:.0%} above them on"
         f" average, {max(above):.0%} at most."
     )
+
+
+def taken_by(result: Result, implementation: str) -> str:
+    """What an implementation that chooses has taken, as the end of a sentence, or nothing.
+
+    Args:
+      result: what `results.build` returns.
+      implementation: the contender's name.
+
+    >>> entries = [{"implementation": "default", "case": "small", "taken": "cpu (avx2)"}]
+    >>> taken_by({"measurements": entries}, "default")
+    '; took cpu (avx2)'
+    """
+    found: dict[str, dict[str, None]] = {}
+    for entry in result["measurements"]:
+        # Files from before this was noted have none.
+        if entry["implementation"] == implementation and entry.get("taken"):
+            found.setdefault(entry["taken"], {})[entry["case"]] = None
+    if len(found) < 2:
+        return "".join(f"; took {taken}" for taken in found)
+    return "; took " + ", ".join(f"{taken} on {' and '.join(on)}" for taken, on in found.items())
 
 
 def troubles_of(result: Result) -> list[str]:

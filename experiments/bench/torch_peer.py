@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.bench.cases import Case
 from experiments.bench.contender import Runner, Unavailable
-from experiments.bench.timing import Call
+from experiments.bench.timing import Call, Values
 
 # Not every machine has it, so a type checker may not find it.
 # pyright: reportMissingImports=false
@@ -55,6 +55,17 @@ class Torch(Runner):
 
         return forward if quantity == "forward" else gradient
 
+    def measure(self, quantity: str, case: Case, budget: float) -> Values:
+        """Measure a quantity; steps of a stream are all in one inference mode, as a user's are.
+
+        Args:
+          quantity: what to measure.
+          case: on which problem.
+          budget: seconds to repeat a call for.
+        """
+        with self.torch.inference_mode(quantity == "step"):
+            return super().measure(quantity, case, budget)
+
     def _prepare_step(self, case: Case) -> Call:
         torch = self.torch
         cell, x = torch.nn.LSTMCell(case.I, case.H, device=self.place), self._inputs(case.B, case.I)
@@ -62,8 +73,7 @@ class Torch(Runner):
 
         def call() -> None:
             nonlocal state
-            with torch.inference_mode():
-                state = cell(x, state)
+            state = cell(x, state)
             self._wait()
 
         return call

@@ -45,7 +45,8 @@ def main(name: str) -> int:
         request = json.loads(line)
         try:
             case = Case(**request["case"])
-            answer(values=runner.measure(request["quantity"], case, request["budget"]))
+            values = runner.measure(request["quantity"], case, request["budget"])
+            answer(values=values, taken=runner.taken(request["quantity"], case))
         except Unavailable as reason:
             answer(unavailable=one_line(reason))
         except Exception as error:
