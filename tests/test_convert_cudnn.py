@@ -54,7 +54,7 @@ def test_the_way_back_is_unpacked_to_ours(case):
         assert not b_hh[k].any()
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(parameters(uniform=True))
 def test_there_and_back(params):
     one = without_a_stack_of_one(params)

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lstm_jax as lj
+from lstm_jax import linen as layers
+from lstm_jax import nnx as nnx_layers
 from lstm_jax.convert import flax
 from tests.conversions import EXACT, below, cases, error, parameters, same, vector
 
@@ -94,7 +96,8 @@ def test_a_list_is_a_stack():
 
 
 def drawn(cell):
-    return cell.init(jax.random.key(0))
+    shapes = jax.eval_shape(cell.init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
 
 
 def test_a_carry_is_the_other_way_round():
@@ -158,8 +161,9 @@ class InSetup(linen.Module):
 
 
 def changed(model):
-    """Variables of a model, so that no bias is zero."""
-    return jax.tree.map(lambda a: a + 0.1, model.init(jax.random.key(0), XS))
+    """Variables of a model, with no bias of zero."""
+    random, shapes = np.random.default_rng(0), jax.eval_shape(model.init, jax.random.key(0), XS)
+    return jax.tree.map(lambda a: random.normal(0, 0.5, a.shape).astype(a.dtype), shapes)
 
 
 def test_a_model_whose_layers_have_names():
@@ -184,15 +188,17 @@ class InPlace(linen.Module):
         return linen.Bidirectional(*(linen.RNN(linen.LSTMCell(4)) for _ in range(2)))(xs)
 
 
+IN_PLACE = {
+    "OptimizedLSTMCell_0": "LSTM_0",
+    "LSTMCell_0": "LSTM_1/forward",
+    "LSTMCell_1": "LSTM_1/backward",
+}
+
+
 def test_a_model_whose_cells_are_named_after_their_kind():
     tree = changed(InPlace())["params"]
     assert tree.keys() == {"Dense_0", "OptimizedLSTMCell_0", "LSTMCell_0", "LSTMCell_1"}
-    rename = {
-        "OptimizedLSTMCell_0": "LSTM_0",
-        "LSTMCell_0": "LSTM_1/forward",
-        "LSTMCell_1": "LSTM_1/backward",
-    }
-    ours = flax.take_over(tree, rename)
+    ours = flax.take_over(tree, IN_PLACE)
     assert ours.keys() == {"Dense_0", "LSTM_0", "LSTM_1"}
     assert same(lj.LSTMParams(**ours["LSTM_0"]), flax.to_params(tree["OptimizedLSTMCell_0"]))
     for k, name in enumerate(lj.Directions._fields):
@@ -200,26 +206,77 @@ def test_a_model_whose_cells_are_named_after_their_kind():
     assert same(ours["Dense_0"], tree["Dense_0"])
 
 
-def test_a_state_of_nnx_taken_over():
-    class Model(nnx.Module):
-        def __init__(self, rngs):
-            self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(3, 4, rngs=rngs))
-            self.layers = nnx.List([nnx.RNN(nnx.LSTMCell(4, 4, rngs=rngs))])
-            self.gru = nnx.RNN(nnx.GRUCell(4, 4, rngs=rngs))
-            self.head = nnx.Linear(4, 1, rngs=rngs)
+class OursInSetup(InSetup):
+    """The same model with our layers."""
 
-    model = Model(nnx.Rngs(0))
-    ours = flax.take_over(nnx.state(model), rename={"lstm": "ours"})
-    assert same(lj.LSTMParams(**ours["ours"]), flax.to_params(model.lstm))
-    assert same(lj.LSTMParams(**ours["layers"][0]), flax.to_params(model.layers[0]))
-    assert [*ours["gru"]["cell"]] == ["dense_h", "dense_i"]
-    assert ours["head"]["kernel"] is nnx.state(model)["head"]["kernel"]
+    def setup(self):
+        self.lower, self.both = layers.LSTM(4), layers.LSTM(4, bidirectional=True)
+        self.gru, self.head = linen.RNN(linen.GRUCell(4)), linen.Dense(2)
+
+
+class OursInPlace(linen.Module):
+    """The same model with our layers."""
+
+    @linen.compact
+    def __call__(self, xs):
+        xs = layers.LSTM(4)(linen.Dense(3)(xs))
+        return layers.LSTM(4, bidirectional=True)(xs)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "rename"), [(InSetup, OursInSetup, {}), (InPlace, OursInPlace, IN_PLACE)]
+)
+def test_a_checkpoint_serves_the_same_model_with_our_layers(theirs, ours, rename):
+    variables = changed(theirs())
+    taken = flax.take_over(variables, rename)
+    xs = jax.random.normal(jax.random.key(1), (2, 7, 3))
+    expected, shown = theirs().apply(variables, xs), ours().apply(taken, xs)
+    np.testing.assert_allclose(shown, expected, rtol=0, atol=1e-6)
+    assert jax.tree.structure(taken) == jax.tree.structure(changed(ours()))
+
+
+class TheirsInNNX(nnx.Module):
+    def __init__(self, rngs):
+        self.lower = nnx.RNN(nnx.OptimizedLSTMCell(3, 4, rngs=rngs))
+        self.upper = nnx.List([nnx.RNN(nnx.LSTMCell(4, 4, rngs=rngs))])
+        self.gru, self.head = nnx.RNN(nnx.GRUCell(4, 4, rngs=rngs)), nnx.Linear(4, 1, rngs=rngs)
+
+    def __call__(self, xs):
+        return self.head(self.gru(self.upper[0](self.lower(xs))))
+
+
+class OursInNNX(TheirsInNNX):
+    def __init__(self, rngs):
+        super().__init__(rngs)
+        self.lower = nnx_layers.LSTM(3, 4, rngs=rngs)
+        self.upper = nnx.List([nnx_layers.LSTM(4, 4, rngs=rngs)])
+
+
+def test_a_checkpoint_of_nnx_serves_the_same_model_with_our_layers():
+    theirs, ours = TheirsInNNX(nnx.Rngs(0)), OursInNNX(nnx.Rngs(1))
+    xs = jax.random.normal(jax.random.key(1), (2, 7, 3))
+    taken = flax.take_over(nnx.to_pure_dict(nnx.state(theirs, nnx.Param)))
+    nnx.update(ours, taken)
+    np.testing.assert_allclose(ours(xs), theirs(xs), rtol=0, atol=1e-6)
+
+
+def test_a_state_of_nnx_taken_over():
+    model = TheirsInNNX(nnx.Rngs(0))
+    state = nnx.state(model)
+    ours = flax.take_over(state, rename={"lower": "lstm"})
+    assert ours.keys() == {"lstm", "upper", "gru", "head"}
+    assert same(lj.LSTMParams(**ours["lstm"]), flax.to_params(model.lower))
+    assert same(lj.LSTMParams(**ours["upper"][0]), flax.to_params(model.upper[0]))
+    assert ours["gru"].keys() == {"cell", "rngs"}
+    assert ours["head"]["kernel"] is state["head"]["kernel"]
 
 
 @pytest.mark.parametrize(
     ("theirs", "rename", "message"),
     [
         ({"a": {"kernel": 1}}, {}, "no LSTM in there; the names are a"),
+        ({"a": below("gru", "flax/nnx/")}, {}, "no LSTM in there"),
+        ({"a": {"dense_i": DENSE["dense_h"], "dense_h": DENSE["dense_h"]}}, {}, "no LSTM in there"),
         ({"a": CELL}, {"b": "c"}, "no module is called b"),
         ({"a": CELL, "b": CELL}, {"a": "b"}, "two modules come to the name 'b'"),
         ({"a": CELL, "b": CELL}, {"a": "c/d", "b": "c"}, "two modules come to the name 'c'"),

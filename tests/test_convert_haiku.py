@@ -67,7 +67,7 @@ def test_the_rounding_is_as_the_module_says(dtype, bound):
     assert bound / 4 < moved.max() <= bound
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(parameters(directions=False))
 def test_there_and_back(params):
     one = without_a_stack_of_one(params)

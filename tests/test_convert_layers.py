@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lstm_jax as lj
-from lstm_jax.convert import cell_of
+from lstm_jax.convert import cell_of, torch
 from lstm_jax.convert.arrays import in_natural_order, reordered
 from lstm_jax.convert.layers import layers_of
-from tests.conversions import parameters
+from tests.conversions import parameters, same
 
 CELLS = [
     lj.LSTM(3, 5),
@@ -51,6 +51,14 @@ def test_the_cell_is_found_while_tracing():
     params = lj.LSTM(3, 5).init(jax.random.key(0))
     run = jax.jit(lambda p, xs: lj.unroll(cell_of(p), p, xs)[1])
     assert run(params, jnp.ones((7, 2, 3))).shape == (7, 2, 5)
+
+
+def test_an_ensemble_is_converted_at_once():
+    cell = CELLS[3]
+    params = jax.vmap(cell.init)(jax.random.split(jax.random.key(0), 3))
+    theirs = jax.vmap(torch.from_params)(params)
+    assert theirs["weight_hh_l0_reverse"].shape == (3, 20, 5)
+    assert same(jax.vmap(torch.to_params)(theirs), params)
 
 
 BOTH = lj.Directions(CELLS[0].init(jax.random.key(0)), CELLS[0].init(jax.random.key(0)))

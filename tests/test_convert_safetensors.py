@@ -194,6 +194,6 @@ for function in (safetensors.load, lambda path: safetensors.save(path, {})):
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [
-        f"safetensors.{name}: safetensors is not installed; pip install 'lstm_jax[convert]'"
+        f"safetensors.{name}: safetensors is not installed; the extra lstm_jax[convert] brings it"
         for name in ("load", "save")
     ]

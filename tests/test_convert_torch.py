@@ -143,6 +143,8 @@ def test_a_bias_in_the_way_is_named():
     message = r"torch.from_params: bias=False needs biases of zero; got values up to 1$"
     with pytest.raises(ValueError, match=message):
         torch.from_params(params, bias=False)
+    with pytest.raises(ValueError, match="got values up to nan"):
+        torch.from_params(params._replace(bias=jnp.full(20, jnp.nan)), bias=False)
     without = torch.from_params(params._replace(bias=jnp.zeros(20)), bias=False)
     assert [*without] == ["weight_ih_l0", "weight_hh_l0"]
     assert not torch.to_params(without).bias.any()

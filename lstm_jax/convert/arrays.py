@@ -128,13 +128,12 @@ def check_names(
     got, wanted = list(got), list(wanted)
     missing = [name for name in wanted if name not in got]
     over = [name for name in got if name not in wanted]
-    if missing or over:
-        listed = [f"{label} {', '.join(names)}" for label, names in
-                  (("missing", missing), ("left over", over)) if names]  # fmt: skip
-        hint = ": a GRU has these" if set(gru) & set(over) else ""
-        raise ValueError(
-            f"{function}: the names must be {', '.join(wanted)}; {'; '.join(listed)}{hint}"
-        )
+    if not missing and not over:
+        return
+    found = f"; missing {', '.join(missing)}" if missing else ""
+    found += f"; left over {', '.join(over)}" if over else ""
+    found += ": a GRU has these" if set(gru) & set(over) else ""
+    raise ValueError(f"{function}: the names must be {', '.join(wanted)}{found}")
 
 
 def reordered(array: jax.Array, *, of: str, to: str) -> jax.Array:

@@ -237,7 +237,7 @@ def take_over(theirs: Any, rename: Mapping[str, str] | None = None) -> dict[str,
     >>> theirs = model.init(jax.random.key(0), jnp.ones((2, 7, 3)))
     >>> ours = take_over(theirs, rename={"layers_0": "LSTM_0"})
     >>> {name: list(part) for name, part in ours["params"].items()}
-    {'LSTM_0': ['kernel', 'recurrent_kernel', 'bias'], 'layers_1': ['bias', 'kernel']}
+    {'LSTM_0': ['kernel', 'recurrent_kernel', 'bias'], 'layers_1': ['kernel', 'bias']}
     """
     function = "flax.take_over"
     if not isinstance(theirs, Mapping):
@@ -297,7 +297,9 @@ def _is_lstm(node: Any) -> bool:
         return _is_lstm(node["cell"])
     if names and names <= set(_RNNS):
         return all(_is_lstm(node[name]) for name in names)
-    if names == set(_DENSE):  # those of a GRU are called so as well
-        kernel = _inside(node["dense_h"]).get("kernel")
-        return kernel is not None and size(kernel, 1) == 4 * size(kernel, 0)
+    if names == set(_DENSE):  # other layers are called so as well, those of a GRU among them
+        inputs, hidden = (_inside(node[name]) for name in _DENSE)
+        if inputs.keys() == {"kernel"} and hidden.keys() == {"kernel", "bias"}:
+            return size(hidden["kernel"], 1) == 4 * size(hidden["kernel"], 0)
+        return False
     return names in (set(_LINEN), set(_NNX.values()))

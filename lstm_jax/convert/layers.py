@@ -182,7 +182,7 @@ def layers_of(
         )
     if not bias:
         for params in single:
-            if (largest := float(jnp.max(jnp.abs(params.bias)))) > 0:
+            if (largest := float(jnp.max(jnp.abs(params.bias)))) != 0:
                 raise ValueError(
                     f"{function}: bias=False needs biases of zero; got values up to {largest:.3g}"
                 )

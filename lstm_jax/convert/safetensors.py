@@ -198,5 +198,5 @@ def _library(function: str, name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"{function}: safetensors is not installed; pip install 'lstm_jax[convert]'"
+            f"{function}: safetensors is not installed; the extra lstm_jax[convert] brings it"
         ) from error

@@ -9,6 +9,8 @@ Weights are drawn in float32 and are the same numbers in float64, so that one se
 """
 
 import collections
+import importlib.metadata
+import json
 from pathlib import Path
 
 import jax
@@ -17,6 +19,14 @@ import numpy as np
 from tests.golden.libraries import INPUTS, LIBRARIES, H, gru_weights
 
 HERE = Path(__file__).parent
+PACKAGES = {
+    "PyTorch": "torch",
+    "Keras": "keras",
+    "Flax": "flax",
+    "Haiku": "dm-haiku",
+    "Equinox": "equinox",
+    "JAX": "jax",
+}
 T, B = 5, 2
 
 
@@ -107,3 +117,5 @@ if __name__ == "__main__":
             if library == "torch":
                 save_torch_files(vectors)
     np.savez_compressed(HERE / "gru.npz", **flat(gru_weights()))
+    versions = {name: importlib.metadata.version(package) for name, package in PACKAGES.items()}
+    (HERE / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
