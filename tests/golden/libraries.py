@@ -312,6 +312,8 @@ def gru_weights():
         core = hk.GRU(H)
         return core(x, core.initial_state(None))
 
+    keras.utils.set_random_seed(0)
+    torch.manual_seed(0)
     x = jnp.zeros(INPUTS)
     haiku = hk.without_apply_rng(hk.transform(net)).init(jax.random.key(0), x)
     equinox = eqx.nn.GRUCell(INPUTS, H, key=jax.random.key(0))
