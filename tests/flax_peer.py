@@ -1,6 +1,10 @@
 """Flax's own layers with the weights of ours, to compare with; written apart from `convert`."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 
@@ -35,3 +39,12 @@ def nnx_weights(cell, params):
     cell.dense_i.kernel[...] = params.kernel
     cell.dense_h.kernel[...] = params.recurrent_kernel
     cell.dense_h.bias[...] = jnp.asarray(params.bias)
+
+
+def close(got, wanted, tolerance=1e-6):
+    """The same numbers, whatever they are in."""
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance),
+        jax.tree.leaves(got),
+        jax.tree.leaves(wanted),
+    )

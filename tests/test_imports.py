@@ -14,8 +14,8 @@ MOST_LINES = 400
 
 # Each floor may import those before it. Rooms on one floor do not know of each other.
 FLOORS = [
-    {"named", "split", "types"},
-    {"initializers", "ragged"},
+    {"split", "types"},
+    {"initializers", "named", "ragged"},
     {"cells"},
     {"transforms"},
     {"kernels"},

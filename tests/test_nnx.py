@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
 from flax import nnx
@@ -12,7 +11,7 @@ from flax import nnx
 import lstm_jax as lj
 from lstm_jax import linen as ours_in_linen
 from lstm_jax.nnx import LSTM, Bidirectional, Recurrent, RNNCell
-from tests.flax_peer import nnx_weights
+from tests.flax_peer import close, nnx_weights
 from tests.toys import Sum
 
 KEY = jax.random.key(0)
@@ -26,14 +25,6 @@ def inputs():
 
 def lstm(**options):
     return LSTM(4, 5, rngs=nnx.Rngs(0), **options)
-
-
-def close(got, wanted, tolerance=1e-6):
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance),
-        jax.tree.leaves(got),
-        jax.tree.leaves(wanted),
-    )
 
 
 def shapes_of(module):
