@@ -27,9 +27,6 @@ def to_named(params: PyTree) -> Named:
     Returns:
       A dict for every NamedTuple, tuple and dict in it; nothing for what is None.
 
-    Raises:
-      ValueError: when two leaves come to the same name.
-
     >>> import lstm_jax as lj
     >>> deep = lj.stack(lj.LSTM(3, 5), lj.bidirectional(lj.LSTM(5, 4)))
     >>> named = to_named(deep.init(jax.random.key(0)))
@@ -42,8 +39,6 @@ def to_named(params: PyTree) -> Named:
         inner = named
         for name in above:
             inner = inner.setdefault(name, {})
-        if last in inner:
-            raise ValueError(f"to_named: two parameters are called {'/'.join([*above, last])!r}")
         inner[last] = leaf
     return named
 

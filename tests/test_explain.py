@@ -149,10 +149,18 @@ def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
 
     def broken(name):
         module = importlib.import_module("types").SimpleNamespace(TARGETS=("lstm_jax_forward",))
+        module.INTERFACE = native.INTERFACE
         module.handler = lambda target: (_ for _ in ()).throw(OSError("no such file"))
         return module
 
-    for importing, reason in ((gone, "not installed"), (broken, "cannot be loaded: no such file")):
+    def older(name):
+        return importlib.import_module("types").SimpleNamespace(TARGETS=("lstm_jax_forward",))
+
+    for importing, reason in (
+        (gone, "not installed"),
+        (broken, "cannot be loaded: no such file"),
+        (older, f"those of another release (1, not {native.INTERFACE}); install it anew"),
+    ):
         monkeypatch.setattr(native, "import_module", importing)
         assert reason in native.load.__wrapped__()
 

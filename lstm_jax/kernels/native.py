@@ -13,6 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+INTERFACE = 2
+"""The calls as they are made here; counted up, there as well, whenever their arguments change."""
+
 
 @functools.cache
 def load() -> str | None:
@@ -28,6 +31,11 @@ def load() -> str | None:
         native = import_module("lstm_jax_native")
     except ImportError:
         return "the distribution lstm_jax_native is not installed (it takes a C++17 compiler)"
+    if (theirs := getattr(native, "INTERFACE", 1)) != INTERFACE:
+        return (
+            f"the calls of lstm_jax_native are those of another release ({theirs}, not {INTERFACE});"
+            " install it anew"
+        )
     try:
         for target in native.TARGETS:
             capsule = jax.ffi.pycapsule(native.handler(target))

@@ -11,6 +11,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+INTERFACE = 2
+"""Counted up whenever the arguments of the calls change, so that none is called as another."""
+
 TARGETS = ("lstm_jax_forward", "lstm_jax_backward")
 """Names of the calls."""
 

@@ -1,0 +1,52 @@
+"""Parameters by name, there and back."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import lstm_jax as lj
+from lstm_jax.named import flattened, from_named, to_named
+
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        lj.LSTM(3, 5),
+        lj.stack(lj.LSTM(3, 5), lj.bidirectional(lj.GRU(5, 4)), lj.MLSTM(8, 6, num_heads=2)),
+        lj.learned_initial_state(lj.zoneout(lj.PeepholeLSTM(3, 5), c=0.5)),
+    ],
+    ids=["one", "deep", "wrapped"],
+)
+def test_there_and_back(cell):
+    params = cell.init(KEY)
+    back = from_named("load", jax.eval_shape(cell.init, KEY), to_named(params))
+    assert jax.tree.structure(back) == jax.tree.structure(params)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, back, params))
+
+
+def test_names_are_those_of_fields_and_layers():
+    deep = lj.stack(lj.LSTM(3, 5), lj.bidirectional(lj.LSTM(5, 4)))
+    names = [name for name, _ in flattened(to_named(deep.init(KEY)))]
+    one = ["kernel", "recurrent_kernel", "bias"]
+    layers = [f"layers_1/{way}/{name}" for way in ("forward", "backward") for name in one]
+    assert names == [f"layers_0/{name}" for name in one] + layers
+
+
+def test_an_array_alone_has_a_name_and_nothing_has_none():
+    assert to_named(jnp.ones(3)).keys() == {"params"}
+    assert jnp.array_equal(from_named("load", jnp.ones(3), {"params": jnp.ones(3)}), jnp.ones(3))
+    assert to_named(()) == {}
+    assert from_named("load", (), {}) == ()
+
+
+def test_what_does_not_fit_is_said():
+    cell = lj.LSTM(3, 5)
+    like, named = jax.eval_shape(cell.init, KEY), to_named(cell.init(KEY))
+    with pytest.raises(ValueError, match=r"load: bias must have shape \(20,\); got \(24,\)"):
+        from_named("load", like, named | {"bias": jnp.ones(24)})
+    with pytest.raises(ValueError, match=r"bias; got kernel, recurrent_kernel, bias, extra"):
+        from_named("load", like, named | {"extra": jnp.ones(1)})
+    with pytest.raises(ValueError, match="got none"):
+        from_named("load", like, {})
