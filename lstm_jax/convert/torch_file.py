@@ -306,8 +306,7 @@ def _tensor(storage: _Storage, offset: int, size: tuple[Any, ...], stride: tuple
     if not all(size):
         return np.empty(size, storage.dtype)
     width = storage.dtype.itemsize
-    # An axis of size 1 may have any stride, even one that no array can.
-    steps = [width * step if n > 1 else width for n, step in zip(size, stride, strict=True)]
+    steps = [width * step for step in stride]
     return np.ndarray(size, storage.dtype, storage.data, offset * width, steps)
 
 

@@ -33,8 +33,8 @@ def load() -> str | None:
         return "the distribution lstm_jax_native is not installed (it takes a C++17 compiler)"
     if (theirs := getattr(native, "INTERFACE", 1)) != INTERFACE:
         return (
-            f"the calls of lstm_jax_native are those of another release ({theirs}, not {INTERFACE});"
-            " install it anew"
+            "the calls of lstm_jax_native are those of another release"
+            f" ({theirs}, not {INTERFACE}); install it anew"
         )
     try:
         for target in native.TARGETS:
