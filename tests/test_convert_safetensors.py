@@ -20,7 +20,9 @@ from tests.drawn import KERNEL_CELLS
 
 
 def drawn(cell):
-    return cell.init(jax.random.key(0))
+    """Parameters, quicker than `init` has them."""
+    random, shapes = np.random.default_rng(0), jax.eval_shape(cell.init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: jnp.asarray(random.random(leaf.shape), leaf.dtype), shapes)
 
 
 def header(path):
@@ -50,9 +52,7 @@ CELLS = [
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_there_and_back_with_any_cell(tmp_path, cell):
     path = tmp_path / "model.safetensors"
-    shapes = jax.eval_shape(cell.init, jax.random.key(0))
-    random = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: jnp.asarray(random.random(leaf.shape), leaf.dtype), shapes)
+    params = drawn(cell)
     ours.save(path, params, cell)
     assert same(ours.load(path, cell), params)
     assert header(path)["__metadata__"]["cell"] == repr(cell)
