@@ -227,7 +227,7 @@ def test_it_raises_what_the_run_would():
         (CELL, {"start": 0.5}),
         (CELL, {"remat": 0}),
     ],
-    ids=str,
+    ids=lambda given: getattr(given, "__name__", str(given)),
 )
 def test_what_is_wrong_with_the_arguments_is_said_as_the_run_says_it(cell, options):
     params = CELL.init(jax.random.key(0))
