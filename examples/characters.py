@@ -18,7 +18,7 @@ from ngram import ngram_bits
 
 from lstm_jax.nnx import LSTM
 
-CHARACTERS, STREAMS, CHUNK, UPDATES = 128, 32, 64, 1200
+CHARACTERS, STREAMS, CHUNK, UPDATES = 128, 32, 64, 2000
 
 
 class LanguageModel(nnx.Module):

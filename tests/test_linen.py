@@ -9,7 +9,7 @@ from flax import linen as nn
 
 import lstm_jax as lj
 from lstm_jax.linen import LSTM, Bidirectional, Recurrent, RNNCell, params_of, variables
-from tests.flax_peer import close, linen_rnn
+from tests.flax_peer import close, linen_rnn, linen_weights
 from tests.toys import quick
 
 KEY = jax.random.key(0)
@@ -246,3 +246,12 @@ def test_a_batch_of_another_size(inputs, rows):
     drawn = layer.init(KEY, inputs)
     some = jnp.resize(inputs, (rows, 7, 4))
     close(layer.apply(drawn, some)[0], layer.apply(drawn, inputs)[0])
+
+
+def test_activations_have_the_names_of_flax(inputs):
+    names = {"gate_fn": nn.hard_sigmoid, "activation_fn": nn.relu}
+    params = lj.LSTM(4, 5).init(KEY)
+    peer = nn.RNN(nn.OptimizedLSTMCell(5, **names))
+    wanted = peer.apply({"params": {"cell": linen_weights(params)}}, inputs)
+    close(LSTM(5, **names).apply(variables(params), inputs), wanted)
+    assert not jnp.allclose(LSTM(5).apply(variables(params), inputs), wanted)
