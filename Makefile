@@ -29,7 +29,7 @@ pytest: $(NATIVE)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(NATIVE)
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m slow
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m slow $$(grep -l "mark.slow" tests/*.py)
 
 environment: $(NATIVE)
 

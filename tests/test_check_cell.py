@@ -118,6 +118,7 @@ def test_a_wrong_cell_is_found(cell, message):
         check_cell(cell)
 
 
+@pytest.mark.slow
 def test_a_cell_without_forward_mode_is_found():
     with pytest.raises(TypeError, match="forward-mode"):
         check_cell(RefusesForwardMode())

@@ -122,6 +122,7 @@ def test_a_training_that_fails_exits_1(config, capsys):
     assert "failed: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_report_is_a_row_for_each_run(config, capsys):
     main(["train", config])
     main(["train", config, "--seeds", "2", "--workdir", "two"])
@@ -187,6 +188,7 @@ def test_a_full_disk_is_a_short_message(config, capsys, monkeypatch):
     assert "failed: runs/quick/metrics.jsonl: No space left on device" in err
 
 
+@pytest.mark.slow
 def test_characters_from_training_to_sample(config, capsys, monkeypatch):
     """On a small text in the place of the standard library."""
     ids = encode("def remember(self, x):\n    return self.c\n" * 60)

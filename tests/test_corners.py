@@ -156,6 +156,7 @@ class Halved(lj.MinLSTM):
         return a / 2, b
 
 
+@pytest.mark.slow
 def test_coefficients_that_are_not_those_of_the_step_are_found():
     with pytest.raises(AssertionError, match="all steps at once"):
         check_cell(Halved(2, 3))

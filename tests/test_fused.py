@@ -119,6 +119,7 @@ def test_a_weight_that_is_used_otherwise_too_gets_its_whole_gradient():
     np.testing.assert_allclose(fused[1][0], scan[1][0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_higher_derivatives_and_forward_mode_go_by_the_scan():
     cell = lj.PeepholeLSTM(I, H, dtype=jnp.float64)
     with jax.enable_x64(True):

@@ -60,12 +60,14 @@ def agrees(case):
 
 @settings(max_examples=8)
 @given(case=drawn.cases())
+@pytest.mark.slow
 def test_unroll_is_a_loop_over_single_steps(case):
     agrees(case)
 
 
 @settings(max_examples=4)
 @given(case=drawn.cases(dtypes=(jnp.float32, jnp.bfloat16, jnp.float16)))
+@pytest.mark.slow
 def test_in_lower_precision_too(case):
     agrees(case)
 

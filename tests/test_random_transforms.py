@@ -297,6 +297,7 @@ LENGTHS = [5, 3]
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.slow
 def test_masks_are_the_same_in_chunks_in_truncated_gradients_and_step_by_step():
     arguments = params, xs, state = numbers(NOISY)
     options = {"key": KEY, "start": START}

@@ -54,6 +54,7 @@ def test_make_targets_exist(command):
         assert "=" in target or re.search(rf"^{re.escape(target)}:", makefile, re.M), target
 
 
+@pytest.mark.slow
 def test_the_experiment_commands_run_in_their_order(tmp_path, monkeypatch, capsys):
     """Shortened, and in a folder of their own."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")

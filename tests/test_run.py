@@ -313,6 +313,7 @@ def test_a_broken_summary_or_metrics_line_is_not_trusted(tmp_path):
     assert workdir.metrics() == [{"update": 1}]
 
 
+@pytest.mark.slow
 def test_copy_draws_its_recall(tmp_path):
     config = dataclasses.replace(TINY, task=Copy(delay=3), seeds=1)
     summary = train(config, tmp_path)
@@ -320,6 +321,7 @@ def test_copy_draws_its_recall(tmp_path):
     assert summary["baselines"] == {"memoryless": pytest.approx(10 * np.log(8) / 23)}
 
 
+@pytest.mark.slow
 def test_python_takes_little_of_the_time(tmp_path):
     """Between dispatches the host only logs, so the device is never kept waiting for long.
 

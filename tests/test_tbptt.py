@@ -83,6 +83,7 @@ def test_values_are_those_of_unroll_and_gradients_those_of_every_chunk_by_itself
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.slow
 def test_random_numbers_are_those_of_unroll_and_resets_reach_a_learned_state():
     arguments = numbers(NOISY)
     options = {"mask": MASK, "reset": RESET, "key": KEY, "start": 3}

@@ -59,6 +59,7 @@ def test_an_update_is_gradient_then_clip_then_adam():
     assert int(states.update[0]) == 1
 
 
+@pytest.mark.slow
 def test_many_updates_in_one_dispatch_equal_many_dispatches():
     training = make_training(SMALL)
     states, active = training.init(), jnp.ones(1, bool)
@@ -78,6 +79,7 @@ def test_the_states_are_donated():
     assert states.params.cell.recurrent_kernel.is_deleted()
 
 
+@pytest.mark.slow
 def test_seeds_train_as_if_alone():
     together, stats = trained(dataclasses.replace(SMALL, seeds=3), 5)
     for i in range(3):
