@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from lstm_jax.initializers import Chrono
 from lstm_jax.linen import LSTM
 
-EPOCHS, BATCH = 50, 32
+EPOCHS, BATCH = 60, 32
 
 
 class Classifier(nn.Module):

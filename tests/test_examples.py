@@ -46,8 +46,8 @@ def test_ngrams_find_what_repeats(example):
 @pytest.mark.slow
 def test_digits(example):
     right = example("digits").main()
-    assert right["LSTM"] > 0.975
-    assert right["LSTM"] > right["logistic regression"] + 0.01
+    assert right["LSTM"] > 0.972
+    assert right["LSTM"] > right["logistic regression"] + 0.005
     assert right["logistic regression"] > 0.955
 
 
@@ -55,8 +55,8 @@ def test_digits(example):
 def test_characters(example):
     bits = example("characters").main()
     best = min(value for name, value in bits.items() if name != "LSTM")
-    assert bits["LSTM"] < 1.97
-    assert bits["LSTM"] < best - 0.15
+    assert bits["LSTM"] < 2.0
+    assert bits["LSTM"] < best - 0.14
     assert best < 2.25
 
 
