@@ -274,6 +274,15 @@ def feature_axes(cell: CellOrMaker) -> int:
     return many - len(batch_shape(cell, jax.ShapeDtypeStruct((1,) * many, jnp.float32)))
 
 
+def or_else(given: bool | None, otherwise: bool) -> bool:
+    """What a call says, or where it says nothing, what the layer does.
+
+    >>> or_else(None, True), or_else(False, True)
+    (True, False)
+    """
+    return otherwise if given is None else given
+
+
 def as_key(key: jax.Array | None) -> PRNGKey | None:
     """A typed key from any that Flax hands out.
 

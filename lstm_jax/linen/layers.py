@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Int
 from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
 from lstm_jax.kernels import Implementation, Padding, Remat
-from lstm_jax.layers import CellOrMaker, cell_for, lstm_cell, over_both, run_layer
+from lstm_jax.layers import CellOrMaker, cell_for, lstm_cell, or_else, over_both, run_layer
 from lstm_jax.linen.params import Boxes, declared, key_of, partitioned, unboxed
 from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import DType, Initializer, PRNGKey, PyTree
@@ -50,8 +50,12 @@ class SequenceLayer(nn.Module, kw_only=True):
     partitioning: Mapping[str, tuple[str | None, ...]] | None = None
 
     def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
-        """The cell that reads such inputs, and the boxes that its parameters come in."""
-        raise NotImplementedError
+        """The cell that reads such inputs, and the boxes that its parameters come in.
+
+        Raises:
+          TypeError: when a subclass does not say.
+        """
+        raise TypeError(f"{type(self).__name__}: a layer says in make_cell what it runs")
 
     @nn.compact
     def __call__(
@@ -104,9 +108,9 @@ class SequenceLayer(nn.Module, kw_only=True):
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
-            time_major=_or(time_major, self.time_major),
-            reverse=_or(reverse, self.reverse),
-            keep_order=_or(keep_order, self.keep_order),
+            time_major=or_else(time_major, self.time_major),
+            reverse=or_else(reverse, self.reverse),
+            keep_order=or_else(keep_order, self.keep_order),
             mask=mask,
             reset=reset,
             start=start,
@@ -117,7 +121,7 @@ class SequenceLayer(nn.Module, kw_only=True):
             implementation=self.implementation,
         )
         outputs = self.shown(outputs)
-        return (carry, outputs) if _or(return_carry, self.return_carry) else outputs
+        return (carry, outputs) if or_else(return_carry, self.return_carry) else outputs
 
     def shown(self, outputs: PyTree) -> PyTree:
         """The outputs as the layer gives them."""
@@ -248,7 +252,3 @@ class LSTM(SequenceLayer):
             **{f"{name}_init": init for name, init in inits.items()},
         )
         return cell, boxes | partitioned(self.partitioning)
-
-
-def _or(given: bool | None, otherwise: bool) -> bool:
-    return otherwise if given is None else given

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int
 from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
 from lstm_jax.kernels import Implementation, Padding, Remat
-from lstm_jax.layers import lstm_cell, over_both, run_layer
+from lstm_jax.layers import lstm_cell, or_else, over_both, run_layer
 from lstm_jax.nnx.params import CellModule, Metadata, Randomness, key_of, without_metadata
 from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import DType, Initializer, PyTree
@@ -114,9 +114,9 @@ class SequenceLayer(CellModule):
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
-            time_major=_or(time_major, self.time_major),
-            reverse=_or(reverse, self.reverse),
-            keep_order=_or(keep_order, self.keep_order),
+            time_major=or_else(time_major, self.time_major),
+            reverse=or_else(reverse, self.reverse),
+            keep_order=or_else(keep_order, self.keep_order),
             mask=mask,
             reset=reset,
             start=start,
@@ -127,7 +127,7 @@ class SequenceLayer(CellModule):
             implementation=self.implementation,
         )
         outputs = self._shown(outputs)
-        return (carry, outputs) if _or(return_carry, self.return_carry) else outputs
+        return (carry, outputs) if or_else(return_carry, self.return_carry) else outputs
 
     def _shown(self, outputs: PyTree) -> PyTree:
         """The outputs as the layer gives them."""
@@ -272,7 +272,3 @@ class LSTM(SequenceLayer):
             **{f"{name}_init": init for name, init in inits.items()},
         )
         super().__init__(cell, rngs=rngs, metadata=metadata, **options)
-
-
-def _or(given: bool | None, otherwise: bool) -> bool:
-    return otherwise if given is None else given
