@@ -274,6 +274,16 @@ def feature_axes(cell: CellOrMaker) -> int:
     return many - len(batch_shape(cell, jax.ShapeDtypeStruct((1,) * many, jnp.float32)))
 
 
+def param_shapes(cell: AnyCell) -> PyTree:
+    """The shapes and dtypes of what a cell's `init` draws.
+
+    >>> import lstm_jax as lj
+    >>> param_shapes(lj.LSTM(3, 5)).bias.shape
+    (20,)
+    """
+    return jax.eval_shape(cell.init, jax.random.key(0))
+
+
 def or_else(given: bool | None, otherwise: bool) -> bool:
     """What a call says, or where it says nothing, what the layer does.
 

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.layers import LEAST, as_key
+from lstm_jax.layers import LEAST, as_key, param_shapes
 from lstm_jax.named import Named, from_named, to_named
 from lstm_jax.transforms.transform import AnyCell, draws
 from lstm_jax.types import DType, Initializer, PRNGKey, PyTree
@@ -56,7 +56,7 @@ def params_of(cell: AnyCell, variables: Mapping[str, Any]) -> PyTree:
     (20,)
     """
     named = nn.meta.unbox(variables.get("params", variables))
-    return from_named("params_of", _shapes(cell), named)
+    return from_named("params_of", param_shapes(cell), named)
 
 
 def declared(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
@@ -70,7 +70,7 @@ def declared(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
     Returns:
       Parameters as the cell takes them.
     """
-    like = _shapes(cell)
+    like = param_shapes(cell)
     named = to_named(like)
     missing = any(not module.has_variable("params", name) for name in named)
     if missing and module.is_mutable_collection("params"):
@@ -154,7 +154,3 @@ def _boxed(named: Named, boxes: Boxes) -> Named:
 
 def _bare(value: Any) -> Any:
     return value
-
-
-def _shapes(cell: AnyCell) -> PyTree:
-    return jax.eval_shape(cell.init, jax.random.key(0))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.variablelib import VariableMetadata
 
-from lstm_jax.layers import LEAST, as_key
+from lstm_jax.layers import LEAST, as_key, param_shapes
 from lstm_jax.named import Named, from_named, to_named
 from lstm_jax.transforms.transform import AnyCell, check_cell, draws
 from lstm_jax.types import DType, PRNGKey, PyTree
@@ -57,7 +57,7 @@ class CellModule(nnx.Module):
     @property
     def params(self) -> PyTree:
         """The parameters as the cell takes them, such as `LSTMParams`."""
-        like = self._like
+        like = param_shapes(self.cell)
         return from_named(type(self).__name__, like, _as_arrays(self, to_named(like)))
 
     def set_params(self, params: PyTree) -> None:
@@ -77,13 +77,9 @@ class CellModule(nnx.Module):
         ValueError: CellModule: kernel must have shape (3, 20); got (3, 24)
         """
         named = to_named(params)
-        from_named(type(self).__name__, self._like, named)
+        from_named(type(self).__name__, param_shapes(self.cell), named)
         for name, value in named.items():
             _set(getattr(self, name), value)
-
-    @property
-    def _like(self) -> PyTree:
-        return jax.eval_shape(self.cell.init, jax.random.key(0))
 
 
 def key_of(
