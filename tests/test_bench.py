@@ -321,14 +321,13 @@ def alive(pid):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 def test_an_interrupt_ends_the_workers_and_leaves_nothing(tmp_path):
-    command = [sys.executable, "-m", "experiments", "bench", "--suite", "stream", "--out"]
-    running = subprocess.Popen(
-        [*command, str(tmp_path)],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        # Where the tests run in the background, an interrupt is ignored, and so it would be here.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    # Where the tests run in the background, an interrupt is ignored, and so it would be here.
+    listening = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('experiments', run_name='__main__')"
     )
+    command = [sys.executable, "-c", listening, "bench", "--suite", "stream", "--out"]
+    running = subprocess.Popen([*command, str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE)
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
     started: list[int] = []
     while running.poll() is None and not started:
