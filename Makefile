@@ -28,8 +28,9 @@ types: $(READY)
 pytest: $(NATIVE)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
+# Compiled as for users; the everyday tests compile in a hurry.
 test-slow: $(NATIVE)
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m slow $$(grep -l "mark.slow" tests/*.py)
+	@XLA_FLAGS=--xla_backend_optimization_level=3 $(BIN)/python -m pytest -n auto --dist loadfile -m slow $$(grep -l "mark.slow" tests/*.py)
 
 environment: $(NATIVE)
 

@@ -2,13 +2,35 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 
+FLAGS = "XLA_FLAGS"
+# Programs of tests are many and short: half of the time goes into making them fast. Whoever sets
+# the first flag decides; the slow tests run what users run.
+HURRIED = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
 # Two CPU devices let any machine test what is split over devices.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-).strip()
+DEVICES = "--xla_force_host_platform_device_count=2"
+
+
+def with_flags(*flags: str) -> str:
+    """The environment's flags of XLA, and these."""
+    return " ".join([os.environ.get(FLAGS, ""), *flags]).strip()
+
+
+def known(*flags: str) -> bool:
+    """Whether this XLA has these flags; one that it does not know would end the process."""
+    compiles = [sys.executable, "-c", "import jax; jax.jit(lambda: 0)()"]
+    environment = os.environ | {FLAGS: with_flags(*flags)}
+    return subprocess.run(compiles, env=environment, capture_output=True).returncode == 0
+
+
+# A worker has the flags of the process that started it.
+if DEVICES not in os.environ.get(FLAGS, ""):
+    decided = HURRIED[0].partition("=")[0] in os.environ.get(FLAGS, "")
+    os.environ[FLAGS] = with_flags(DEVICES, *HURRIED if not decided and known(*HURRIED) else ())
 os.environ["MPLBACKEND"] = "Agg"
 
 import jax

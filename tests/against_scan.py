@@ -1,6 +1,5 @@
 """Runs of LSTMs by one kernel, held to those of the plain scan."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +9,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.kernels import cpu
-from lstm_jax.testing import with_gradients
+from lstm_jax.testing import quick_jit, with_gradients
 
 # How far values and gradients may be from the scan's, relative to the largest number of each array.
 CLOSE = {"float32": (1e-6, 1e-5), "float64": (1e-12, 1e-12), "bfloat16": (0.01, 0.03)}
@@ -18,24 +17,6 @@ T, B = 9, 4
 
 _REASON = cpu.refuses(lj.LSTM(1, 1))
 needs_native = pytest.mark.skipif(_REASON is not None, reason=f"the native kernel: {_REASON}")
-
-
-@functools.cache
-def _in_a_hurry():
-    """Options by which programs compile in a third of the time, as far as this XLA knows them."""
-    slow = ("xla_backend_optimization_level", 0), ("xla_cpu_use_fusion_emitters", False)
-    for options in (dict(slow), dict(slow[:1])):
-        try:
-            jax.jit(lambda: 0, compiler_options=options).lower().compile()
-        except jax.errors.JaxRuntimeError:
-            continue
-        return options
-    return None
-
-
-def hasty(function):
-    """`jax.jit` that compiles in a hurry, for programs that run a few times."""
-    return jax.jit(function, compiler_options=_in_a_hurry())
 
 
 class Numbers(NamedTuple):
@@ -81,7 +62,7 @@ def results(cell, numbers, *, own_state=False, **options):
     def run(params, xs, state):
         return lj.unroll(cell, params, xs, None if own_state else state, **options)
 
-    return hasty(with_gradients(run))(*numbers)
+    return quick_jit(with_gradients(run))(*numbers)
 
 
 def kernels(cell, numbers, **options):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from tests.toys import Sum, assert_close, column, quick, random_like, shown
+from lstm_jax.testing import quick_jit
+from tests.toys import Sum, assert_close, column, random_like, shown
 
 XS = column([1, 2, 3, 4], [10, 20, 30, 40])
 MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool).T
@@ -130,7 +131,7 @@ def test_resets_cut_both_directions_as_if_every_episode_ran_alone(name, reverse)
     cell = CELLS[name]
     params, xs = numbers(cell)
 
-    @quick
+    @quick_jit
     def run(xs, valid, reset=None):
         return lj.unroll(cell, params, xs, mask=valid, reset=reset, reverse=reverse)[1]
 
@@ -169,7 +170,7 @@ def test_is_two_unrolls_side_by_side_with_parameters_and_gradients_of_their_own(
         return jnp.sum(weight * outputs) + final.c.sum() + back.h.sum(), lj.Directions(final, back)
 
     got, wanted = (
-        quick(jax.value_and_grad(f, argnums=(0, 1, 2), has_aux=True))(params, xs, state)
+        quick_jit(jax.value_and_grad(f, argnums=(0, 1, 2), has_aux=True))(params, xs, state)
         for f in (both, by_hand)
     )
     assert_close(got, wanted)
@@ -179,7 +180,7 @@ def test_is_two_unrolls_side_by_side_with_parameters_and_gradients_of_their_own(
 def test_nan_in_padding_reaches_neither_values_nor_gradients():
     cell = CELLS["layers"]
     params, xs = numbers(cell)
-    run = quick(
+    run = quick_jit(
         jax.value_and_grad(
             lambda params, xs: jnp.sum(lj.unroll(cell, params, xs, mask=GAPS)[1] ** 2),
             argnums=(0, 1),

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.testing import check_cell, loop
+from lstm_jax.testing import check_cell, loop, quick_jit
 from lstm_jax.transforms.noise import Noise
 from lstm_jax.transforms.residual import Residual
 from lstm_jax.transforms.transform import apply
-from tests.toys import Sum, assert_close, column, quick, random_like, shown
+from tests.toys import Sum, assert_close, column, random_like, shown
 
 T, B = 5, 2
 KEY = jax.random.key(0)
@@ -88,7 +88,7 @@ def test_all_at_once_is_step_by_step_around_transforms_too(name, padding):
     options = {"mask": MASK, "reset": RESET, "padding": padding, "key": jax.random.key(1)}
     reverse = padding == "hold"
     at_once, in_steps = (
-        quick(lambda *a, i=i: lj.unroll(cell, *a, **options, reverse=reverse, implementation=i))
+        quick_jit(lambda *a, i=i: lj.unroll(cell, *a, **options, reverse=reverse, implementation=i))
         for i in ("parallel", "scan")
     )
     wanted = in_steps(*arguments)

@@ -11,7 +11,8 @@ import lstm_jax as lj
 from lstm_jax.kernels import primitives
 from lstm_jax.kernels.parts import take_apart
 from lstm_jax.kernels.vjp import vjp
-from tests.toys import assert_close, quick, random_like
+from lstm_jax.testing import quick_jit
+from tests.toys import assert_close, random_like
 
 T, B, I, H = 6, 2, 3, 4  # noqa: E741
 SMALL = {"dtype": jnp.float64}
@@ -59,7 +60,7 @@ def test_it_is_the_scan(cell, options):
         params, xs = problem(cell)
         assert lj.explain(cell, xs, implementation="fused", **options).kernels == ("fused",)
         fused, scan = (
-            quick(gradient(cell, name, **options))(params, xs) for name in ("fused", "scan")
+            quick_jit(gradient(cell, name, **options))(params, xs) for name in ("fused", "scan")
         )
         assert_close(fused, scan)
 
@@ -141,7 +142,7 @@ def test_higher_derivatives_and_forward_mode_go_by_the_scan():
             )
             return along, jax.grad(through)(params.bias), many, jax.hessian(loss)(params.bias)
 
-        assert_close(quick(lambda: results("fused"))(), quick(lambda: results("scan"))())
+        assert_close(quick_jit(lambda: results("fused"))(), quick_jit(lambda: results("scan"))())
 
 
 @pytest.mark.parametrize("remat", [None, "step"])

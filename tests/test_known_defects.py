@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.testing import loop
-from tests.toys import assert_close, quick, random_like
+from lstm_jax.testing import loop, quick_jit
+from tests.toys import assert_close, random_like
 
 T, B = 5, 3
 F64 = {"dtype": jnp.float64}
@@ -63,7 +63,7 @@ def test_a_length_above_T_means_the_same_in_both_directions():
         def run(lengths, reverse=reverse):
             return lj.unroll(LSTM, params, xs, state, lengths=lengths, reverse=reverse)
 
-        under_jit = quick(run)(jnp.array([7, 5, 2]))  # where nobody can look at the numbers
+        under_jit = quick_jit(run)(jnp.array([7, 5, 2]))  # where nobody can look at the numbers
         assert_close(under_jit, run(jnp.array([5, 5, 2])))
 
 
@@ -74,7 +74,7 @@ def test_nan_in_padding_stays_out_of_gradients(padding):
     params, xs, state = numbers()
     mask = np.arange(T)[:, None] < np.array([5, 0, 2])
 
-    @quick
+    @quick_jit
     def grads(xs):
         def loss(params, xs, state):
             final, outputs = lj.unroll(LSTM, params, xs, state, mask=mask, padding=padding)
@@ -140,8 +140,8 @@ def test_a_plain_gradient_goes_through_random_numbers():
     """`flax.nnx.RNN`: TraceContextError under `jax.grad`, as it draws from its rngs in the call."""
     params, xs, _ = numbers()
     cell = lj.recurrent_dropout(lj.dropout(LSTM, 0.3), 0.3)
-    loss = quick(lambda params: lj.unroll(cell, params, xs, key=KEY)[1].sum())
-    slope = quick(jax.grad(lambda p: lj.unroll(cell, p, xs, key=KEY)[1].sum()))(params).bias[0]
+    loss = quick_jit(lambda params: lj.unroll(cell, params, xs, key=KEY)[1].sum())
+    slope = quick_jit(jax.grad(lambda p: lj.unroll(cell, p, xs, key=KEY)[1].sum()))(params).bias[0]
     ahead, behind = (
         loss(params._replace(bias=params.bias.at[0].add(step))) for step in (1e-6, -1e-6)
     )
@@ -194,7 +194,7 @@ def test_ragged_bidirectional_values_and_gradients_are_those_of_every_row_by_its
         outputs = jnp.stack(padded, axis=1)
         return jnp.sum(outputs**3), outputs
 
-    got, wanted = (quick(jax.grad(f, has_aux=True))(params) for f in (together, apart))
+    got, wanted = (quick_jit(jax.grad(f, has_aux=True))(params) for f in (together, apart))
     assert_close(got, wanted)
 
 

@@ -9,8 +9,8 @@ from flax import linen as nn
 
 import lstm_jax as lj
 from lstm_jax.linen import LSTM, Bidirectional, Recurrent, RNNCell, params_of, variables
+from lstm_jax.testing import quick_jit
 from tests.flax_peer import close, linen_rnn, linen_weights
-from tests.toys import quick
 
 KEY = jax.random.key(0)
 LENGTHS = jnp.array([7, 3, 1])
@@ -73,10 +73,10 @@ def test_outputs_carry_and_gradients_are_those_of_flax(inputs, call):
         shown = run(params, start)
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(shown)), shown
 
-    (_, got), grads = quick(
+    (_, got), grads = quick_jit(
         jax.value_and_grad(functools.partial(judged, ours), (0, 1), has_aux=True)
     )(params, start)
-    (_, wanted), wanted_grads = quick(
+    (_, wanted), wanted_grads = quick_jit(
         jax.value_and_grad(functools.partial(judged, theirs), (0, 1), has_aux=True)
     )(params, start)
     close(got, wanted)

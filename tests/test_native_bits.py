@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from tests.against_scan import Numbers, draw, flags, hasty, needs_native
+from lstm_jax.testing import quick_jit
+from tests.against_scan import Numbers, draw, flags, needs_native
 
 pytestmark = needs_native
 
@@ -28,7 +29,7 @@ def gradient(cell, **options):
         run = lj.unroll(cell, params, xs, state, implementation="cpu", **options)
         return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(run)), run
 
-    return hasty(jax.grad(loss, (0, 1, 2), has_aux=True))
+    return quick_jit(jax.grad(loss, (0, 1, 2), has_aux=True))
 
 
 # Rows are owned by one thread each, or units are; projected inputs; one thread's sums and all's.
@@ -63,7 +64,9 @@ def test_what_is_saved_for_a_gradient_changes_no_bit_of_what_is_given():
     cell = lj.LSTM(3, 37)
     numbers = draw(cell, T, (7,))
     _, with_gradient = gradient(cell)(*numbers)
-    without = hasty(lambda *arguments: lj.unroll(cell, *arguments, implementation="cpu"))(*numbers)
+    without = quick_jit(lambda *arguments: lj.unroll(cell, *arguments, implementation="cpu"))(
+        *numbers
+    )
     assert same_bits(without, with_gradient)
 
 
@@ -72,7 +75,7 @@ def test_two_halves_are_the_whole(dtype):
     """In bfloat16 too: the hidden state is rounded at every step, not at the end."""
     cell = lj.LSTM(3, 37, dtype=dtype)
     params, xs, state = draw(cell, T, (7,))
-    run = hasty(lambda *arguments: lj.unroll(cell, *arguments, implementation="cpu"))
+    run = quick_jit(lambda *arguments: lj.unroll(cell, *arguments, implementation="cpu"))
     final, outputs = run(params, xs, state)
     middle, first = run(params, xs[:4], state)
     after, second = run(params, xs[4:], middle)

@@ -12,6 +12,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.kernels import native
+from lstm_jax.testing import quick_jit
 from tests.against_scan import (
     B,
     Numbers,
@@ -20,7 +21,6 @@ from tests.against_scan import (
     assert_near,
     draw,
     flags,
-    hasty,
     kernels,
     lengths_of,
     needs_native,
@@ -89,7 +89,7 @@ def test_arrays_in_any_order_and_place():
 
     flipped = jax.tree.map(np.transpose, (params, state))
     rows_first = np.swapaxes(xs[::-1], 0, 1)
-    got = hasty(run)(flipped[0], rows_first, flipped[1])
+    got = quick_jit(run)(flipped[0], rows_first, flipped[1])
     also = lj.unroll(cell, *jax.tree.map(odd, (params, xs, state)), implementation="cpu")
     for each in (got, also):
         for a, b in zip(jax.tree.leaves(each), jax.tree.leaves(wanted), strict=True):
@@ -105,8 +105,8 @@ def test_each_gradient_alone_is_what_it_is_among_all(argnums):
         final, outputs = lj.unroll(cell, *arguments, mask=mask, implementation="cpu")
         return jnp.sum(jnp.sin(outputs)) + jnp.sum(final.c**2)
 
-    every = hasty(jax.grad(loss, (0, 1, 2)))(*numbers)
-    some = hasty(jax.grad(loss, argnums))(*numbers)
+    every = quick_jit(jax.grad(loss, (0, 1, 2)))(*numbers)
+    some = quick_jit(jax.grad(loss, argnums))(*numbers)
     wanted = every[argnums] if isinstance(argnums, int) else tuple(every[k] for k in argnums)
     for a, b in zip(jax.tree.leaves(some), jax.tree.leaves(wanted), strict=True):
         assert np.array_equal(a, b)
@@ -128,7 +128,7 @@ def test_a_gradient_that_arrives_at_one_state_alone(of, options):
             )
             return jnp.sum(jnp.sin(of(run)))
 
-        run = hasty(jax.grad(loss, (0, 1, 2)))
+        run = quick_jit(jax.grad(loss, (0, 1, 2)))
         calls.append(run.lower(*numbers).as_text().count("@lstm_jax_backward("))
         return run(*numbers)
 
@@ -175,7 +175,7 @@ def test_rows_with_more_axes_than_their_masks():
     chosen = lj.explain(cell, xs, state, implementation="cpu", **options).kernels
     assert chosen == ("scan", "cpu")
     got, wanted = (
-        hasty(
+        quick_jit(
             lambda xs, name=name: lj.unroll(cell, params, xs, state, implementation=name, **options)
         )(xs)
         for name in ("cpu", "scan")

@@ -15,7 +15,8 @@ import lstm_jax as lj
 from lstm_jax.kernels.layer import Layer
 from lstm_jax.kernels.rule import call
 from lstm_jax.split import alike
-from tests.against_scan import draw, flags, hasty, needs_native
+from lstm_jax.testing import quick_jit
+from tests.against_scan import draw, flags, needs_native
 from tests.toys import assert_close
 
 pytestmark = needs_native
@@ -41,7 +42,7 @@ def numbers(T=T, batch=(B,)):
 def whole(arguments=None):
     """Values and gradients by the scan on one device."""
     run = jax.value_and_grad(functools.partial(loss, implementation="scan"), (0, 1, 2))
-    return hasty(run)(*(numbers() if arguments is None else arguments))
+    return quick_jit(run)(*(numbers() if arguments is None else arguments))
 
 
 def placed(on, specs, arguments=None):
@@ -90,7 +91,7 @@ def test_networks_that_are_split_stay_split():
     text = compiled.as_text()
     assert [text.count(f'custom_call_target="{name}"') for name in CALLS] == [1, 1]
     assert not any(moved in text for moved in ("all-gather", "all-reduce", "all-to-all", "permute"))
-    assert_close(compiled(split, xs, state), hasty(run)(several, xs, state), 1e-5)
+    assert_close(compiled(split, xs, state), quick_jit(run)(several, xs, state), 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_inside_of_shard_map_over_one_axis_of_two():
     def truth(*arrays):
         return sum(jnp.sum(jnp.sin(out)) for out in Layer().define(*arrays))
 
-    assert_close(compiled(*arrays), hasty(jax.value_and_grad(truth, range(6)))(*arrays), 1e-5)
+    assert_close(compiled(*arrays), quick_jit(jax.value_and_grad(truth, range(6)))(*arrays), 1e-5)
 
 
 def test_vmap_inside_of_shard_map():
@@ -227,7 +228,7 @@ def test_vmap_inside_of_shard_map():
     run = jax.shard_map(of_part, mesh=mesh(), in_specs=in_specs, out_specs=P("batch"))
     compiled = jax.jit(run).lower(params, xs, state).compile()
     assert all(f'"{name}"' in compiled.as_text() for name in CALLS)
-    assert_close(compiled(params, xs, state), hasty(of_examples)(params, xs, state), 1e-5)
+    assert_close(compiled(params, xs, state), quick_jit(of_examples)(params, xs, state), 1e-5)
 
 
 def test_the_second_device_alone():

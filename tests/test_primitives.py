@@ -12,7 +12,8 @@ from lstm_jax.kernels import native
 from lstm_jax.kernels.layer import Layer
 from lstm_jax.kernels.primitives import bind_run
 from lstm_jax.kernels.rule import Rule, call
-from tests.against_scan import draw, flags, hasty, needs_native
+from lstm_jax.testing import quick_jit
+from tests.against_scan import draw, flags, needs_native
 from tests.toys import assert_close, random_like
 
 I, H, T, B = 2, 3, 4, 2  # noqa: E741
@@ -77,8 +78,8 @@ OF_A_RULE = {
 @pytest.mark.parametrize("name", OF_A_RULE)
 def test_a_rule_is_the_function_that_it_defines(name):
     of, rule = OF_A_RULE[name], Product()
-    got = hasty(lambda: of(lambda *args: call(rule, *args)))()
-    assert_close(got, hasty(lambda: of(plain))(), 1e-5)
+    got = quick_jit(lambda: of(lambda *args: call(rule, *args)))()
+    assert_close(got, quick_jit(lambda: of(plain))(), 1e-5)
 
 
 @pytest.mark.parametrize("name", ["gradient", "jvp", "vmap of gradient"])
@@ -133,7 +134,7 @@ def test_a_run_alone_saves_nothing():
     found = asked(loss, params, xs, state)
     assert [run["save"] for run in found["lstm_run"]] == [False]
     assert not found["lstm_tangent"]
-    assert "lstm_jax_backward" not in hasty(loss).lower(params, xs, state).as_text()
+    assert "lstm_jax_backward" not in quick_jit(loss).lower(params, xs, state).as_text()
 
 
 @needs_native
@@ -154,7 +155,7 @@ def test_only_the_gradients_that_are_wanted_are_computed(argnums, with_state, wa
     assert [back["wanted"] for back in found["lstm_pullback"]] == [wanted]
     assert not found["lstm_tangent"]
     # Of the inputs or of the weights, the native call leaves out what it is not asked for.
-    text = hasty(gradient).lower(*arguments).as_text()
+    text = quick_jit(gradient).lower(*arguments).as_text()
     (line,) = [line for line in text.splitlines() if "@lstm_jax_backward" in line]
     results = line.split("->")[-1]
     assert (f"tensor<1x{T}x{B}x{I}xf32>" in results) is wanted[0]
@@ -229,7 +230,7 @@ def test_the_layer_itself_is_what_it_defines_for_several_networks(options):
             outs = f(*floats, *args[6:])
             return sum(jnp.sum(jnp.sin(out)) for out in outs[:3]), outs
 
-        return hasty(jax.grad(of, range(6), has_aux=True))(*args[:6])
+        return quick_jit(jax.grad(of, range(6), has_aux=True))(*args[:6])
 
     assert_close(both(lambda *a: call(layer, *a)), both(lambda *a: layer.define(*a)))
     # Cell states, where they are given, and gates: without any mask they follow from each other.

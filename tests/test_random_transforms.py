@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
+from lstm_jax.testing import quick_jit
 from lstm_jax.transforms.noise import drop
 from tests import reference
-from tests.toys import Echo, assert_close, assert_same_numbers, quick, random_like
+from tests.toys import Echo, assert_close, assert_same_numbers, random_like
 
 T, B, H = 5, 2, 3
 F64 = {"dtype": jnp.float64}
@@ -313,9 +314,9 @@ def test_masks_are_the_same_in_chunks_in_truncated_gradients_and_step_by_step():
         return lj.tbptt(NOISY, *arguments, k1=2, k2=3, lengths=LENGTHS, **options)
 
     wanted = lj.unroll(NOISY, *arguments, lengths=LENGTHS, **options)
-    assert_close(quick(truncated)(*arguments), wanted)
-    assert_close(quick(in_chunks)(*arguments), wanted)
-    advance = quick(lambda s, x, t: lj.advance(NOISY, params, s, x, key=KEY, t=t))
+    assert_close(quick_jit(truncated)(*arguments), wanted)
+    assert_close(quick_jit(in_chunks)(*arguments), wanted)
+    advance = quick_jit(lambda s, x, t: lj.advance(NOISY, params, s, x, key=KEY, t=t))
     for t in range(3):
         state, y = advance(state, xs[t], START + t)
         np.testing.assert_allclose(y, wanted[1][t], rtol=0, atol=1e-12)
@@ -332,7 +333,7 @@ def test_masks_are_the_same_in_gradients_whatever_is_kept_for_them(options):
             outputs = lj.unroll(NOISY, *a, key=KEY, **options)[1]
             return jnp.sum(outputs**2), outputs
 
-        return quick(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
+        return quick_jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(*arguments)
 
     wanted = results()
     assert_close(results(**options), wanted)
@@ -348,7 +349,7 @@ def test_members_with_keys_of_their_own_under_vmap_are_a_loop_over_them():
     def run(key):
         return lj.unroll(NOISY, *arguments, key=key)[1]
 
-    members, alone = quick(jax.vmap(run))(keys), quick(run)
+    members, alone = quick_jit(jax.vmap(run))(keys), quick_jit(run)
     for k in range(2):
         np.testing.assert_allclose(members[k], alone(keys[k]), rtol=0, atol=1e-12)
     assert not np.allclose(members[0], members[1], atol=1e-2)

@@ -11,7 +11,8 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.kernels.rule import Rule, call
-from tests.against_scan import draw, flags, hasty, needs_native
+from lstm_jax.testing import quick_jit
+from tests.against_scan import draw, flags, needs_native
 from tests.toys import assert_close, random_like
 
 I, H, T, B = 2, 3, 4, 2  # noqa: E741
@@ -205,8 +206,8 @@ TRANSFORMATIONS = {
 def test_no_transformation_is_lost(name):
     forward, backward, transformed = TRANSFORMATIONS[name]
     native_run, truth = (functools.partial(of, kernel, **RAGGED) for kernel in ("cpu", "scan"))
-    compiled = hasty(lambda: transformed(native_run)).lower().compile()
-    wanted = hasty(lambda: transformed(truth))()
+    compiled = quick_jit(lambda: transformed(native_run)).lower().compile()
+    wanted = quick_jit(lambda: transformed(truth))()
     assert_close(compiled(), wanted, 1e-11)
     assert jax.tree.all(jax.tree.map(lambda a: np.any(a != 0) or not a.size, wanted))
     assert calls(compiled.as_text()) == (forward, backward)
@@ -258,7 +259,7 @@ def test_vmap_is_more_rows_or_more_networks_in_one_call():
         ("inputs' gradients of every example", rows, rows),
         ("gradients of every network", networks, networks),
     ):
-        text = hasty(functools.partial(TRANSFORMATIONS[name][2], run)).lower().as_text()
+        text = quick_jit(functools.partial(TRANSFORMATIONS[name][2], run)).lower().as_text()
         lines = text.splitlines()
         of_calls = [
             [x for x in lines if f"@lstm_jax_{which}(" in x] for which in ("forward", "backward")
@@ -285,7 +286,7 @@ def test_no_transformation_is_lost_where_states_are_given(name):
     runs = [
         functools.partial(of, kernel, return_states=True, reset=RESET) for kernel in ("cpu", "scan")
     ]
-    got, wanted = (hasty(functools.partial(transformed, run))() for run in runs)
+    got, wanted = (quick_jit(functools.partial(transformed, run))() for run in runs)
     assert_close(got, wanted, 1e-11)
 
 
@@ -295,4 +296,6 @@ def test_no_transformation_is_lost_where_states_are_given(name):
 def test_outside_of_jit(name):
     transformed = TRANSFORMATIONS[name][2]
     got = transformed(functools.partial(of, "cpu"))
-    assert_close(got, hasty(functools.partial(transformed, functools.partial(of, "scan")))(), 1e-11)
+    assert_close(
+        got, quick_jit(functools.partial(transformed, functools.partial(of, "scan")))(), 1e-11
+    )

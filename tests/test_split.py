@@ -8,7 +8,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lstm_jax as lj
-from tests.toys import quick
+from lstm_jax.testing import quick_jit
 
 T, B = 4, 2
 XS = jax.random.normal(jax.random.key(1), (T, B, 3))
@@ -44,7 +44,7 @@ def assert_all_close(got, wanted):
 
 def on_one_device(cell, options):
     params = cell.init(jax.random.key(0))
-    return params, quick(lambda p, xs: lj.unroll(cell, p, xs, **options))(params, XS)
+    return params, quick_jit(lambda p, xs: lj.unroll(cell, p, xs, **options))(params, XS)
 
 
 SLOW = pytest.mark.slow
@@ -79,7 +79,7 @@ def test_a_split_batch_is_the_batch_on_one_device(name, axis_type, whole):
             }
         split_xs = jax.device_put(XS, NamedSharding(mesh, P(None, "batch")))
         whole_params = jax.device_put(params, NamedSharding(mesh, P()))
-        got = quick(lambda p, xs: lj.unroll(cell, p, xs, **options))(whole_params, split_xs)
+        got = quick_jit(lambda p, xs: lj.unroll(cell, p, xs, **options))(whole_params, split_xs)
     assert_all_close(got, wanted)
     assert got[1].sharding.shard_shape(got[1].shape)[1] == 1, "it stayed split"
 
@@ -93,12 +93,12 @@ def test_gradients_of_a_split_batch(name):
         return jnp.sum(jnp.sin(lj.unroll(cell, params, xs, **options)[1]))
 
     params = cell.init(jax.random.key(0))
-    wanted = quick(jax.grad(loss))(params, XS)
+    wanted = quick_jit(jax.grad(loss))(params, XS)
     mesh = mesh_of(AxisType.Explicit)
     with jax.set_mesh(mesh):
         split_xs = jax.device_put(XS, NamedSharding(mesh, P(None, "batch")))
         whole_params = jax.device_put(params, NamedSharding(mesh, P()))
-        got = quick(jax.grad(loss))(whole_params, split_xs)
+        got = quick_jit(jax.grad(loss))(whole_params, split_xs)
     assert_all_close(got, wanted)
 
 
@@ -115,7 +115,7 @@ def test_masks_and_resets_inside_of_shard_map(cell):
     by_row = P(None, "batch")
     with jax.set_mesh(mesh_of(AxisType.Auto)):
         mapped = jax.shard_map(run, in_specs=(P(), *[by_row] * 3), out_specs=by_row)
-        got = quick(mapped)(params, XS, MASK, RESET)
+        got = quick_jit(mapped)(params, XS, MASK, RESET)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
 
 
@@ -126,10 +126,10 @@ def test_truncated_gradients_of_a_split_batch():
     def run(params, xs):
         return lj.tbptt(cell, params, xs, k1=2, k2=3, mask=MASK, padding="hold")
 
-    wanted = quick(run)(params, XS)
+    wanted = quick_jit(run)(params, XS)
     for axis_type in (AxisType.Auto, AxisType.Explicit):
         mesh = mesh_of(axis_type)
         with jax.set_mesh(mesh):
             split_xs = jax.device_put(XS, NamedSharding(mesh, P(None, "batch")))
             whole_params = jax.device_put(params, NamedSharding(mesh, P()))
-            assert_all_close(quick(run)(whole_params, split_xs), wanted)
+            assert_all_close(quick_jit(run)(whole_params, split_xs), wanted)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.testing import weighed
-from tests.toys import Sum, assert_close, column, quick, random_like, shown
+from lstm_jax.testing import quick_jit, weighed
+from tests.toys import Sum, assert_close, column, random_like, shown
 
 T = 5
 F64 = {"dtype": jnp.float64}
@@ -52,7 +52,7 @@ def with_gradients(run):
         given = run(*arguments)
         return weighed(given), given
 
-    return quick(jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True))
+    return quick_jit(jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True))
 
 
 with jax.enable_x64(True):  # transforms look at the types of what cells hold
@@ -79,7 +79,7 @@ def test_values_are_those_of_unroll_and_gradients_those_of_every_chunk_by_itself
     arguments = numbers(CELL)
     got = with_gradients(lambda *a: lj.tbptt(CELL, *a, k1=k1, k2=k2, **options))(*arguments)
     assert_close(got, with_gradients(by_hand(CELL, k1, k2 or k1, **options))(*arguments))
-    assert_close(got[0][1], quick(lambda *a: lj.unroll(CELL, *a, **options))(*arguments))
+    assert_close(got[0][1], quick_jit(lambda *a: lj.unroll(CELL, *a, **options))(*arguments))
 
 
 @pytest.mark.usefixtures("x64")
@@ -107,7 +107,7 @@ def test_each_input_is_reached_by_so_many_outputs(k1, k2, reach):
     def total(xs):
         return lj.tbptt(Sum(), (), xs, k1=k1, k2=k2)[1].sum()
 
-    assert shown(quick(jax.grad(total))(column([1, 2, 3, 4, 5]))) == [reach]
+    assert shown(quick_jit(jax.grad(total))(column([1, 2, 3, 4, 5]))) == [reach]
 
 
 @pytest.mark.usefixtures("x64")
@@ -118,7 +118,7 @@ def test_held_padding_is_that_of_unroll_though_windows_start_with_it():
     wanted = lj.unroll(cell, *arguments, mask=mask, padding="hold")
     for k1, k2 in ((1, 1), (2, 3)):
         options = {"k1": k1, "k2": k2, "mask": mask, "padding": "hold"}
-        got = quick(lambda *a, options=options: lj.tbptt(cell, *a, **options))(*arguments)
+        got = quick_jit(lambda *a, options=options: lj.tbptt(cell, *a, **options))(*arguments)
         assert_close(got, wanted)
 
 
@@ -129,7 +129,7 @@ def test_what_was_held_from_before_a_window_is_a_constant():
         return lj.tbptt(Sum(), (), xs, k1=1, k2=k2, mask=mask, padding="hold")[1][-1].sum()
 
     for k2, reach in ((2, [0, 0, 0, 0]), (3, [0, 1, 0, 0]), (4, [1, 1, 0, 0])):
-        grad = quick(jax.grad(lambda xs, k2=k2: last(xs, k2)))
+        grad = quick_jit(jax.grad(lambda xs, k2=k2: last(xs, k2)))
         assert shown(grad(column([1, 2, 3, 4]))) == [reach]
 
 
@@ -159,7 +159,7 @@ def test_any_number_of_batch_axes_and_none(batch):
     params, _, _ = numbers(CELL)
     xs = random_like(jnp.zeros((T, *batch, 3)), 1)
     lengths = np.full(batch, 4)
-    got = quick(lambda: lj.tbptt(CELL, params, xs, k1=2, k2=3, lengths=lengths))()
+    got = quick_jit(lambda: lj.tbptt(CELL, params, xs, k1=2, k2=3, lengths=lengths))()
     assert_close(got, lj.unroll(CELL, params, xs, lengths=lengths))
 
 

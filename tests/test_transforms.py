@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
+from lstm_jax.testing import quick_jit
 from lstm_jax.transforms.transform import needs_sequence
 from tests import reference
-from tests.toys import Sum, assert_close, assert_same_numbers, quick, random_like
+from tests.toys import Sum, assert_close, assert_same_numbers, random_like
 
 T, B, H = 5, 2, 3
 F64 = {"dtype": jnp.float64}
@@ -145,7 +146,7 @@ def test_a_learned_state_is_where_rows_start_and_what_resets_return_to():
                 total += np.sum(each * s[0])
         return total
 
-    @quick
+    @quick_jit
     @jax.value_and_grad
     def loss(params):
         return jnp.sum(weight * lj.unroll(cell, params, xs, reset=reset)[1])
@@ -186,8 +187,8 @@ def test_transforms_of_transforms_under_vmap_and_jit_are_a_loop_over_members():
     )
     params, xs, state = numbers(cell)
     members = jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf / 2]), params)
-    run = quick(jax.vmap(lambda p: lj.unroll(cell, p, xs, state, lengths=[T, 2])))
-    alone = quick(lambda p: lj.unroll(cell, p, xs, state, lengths=[T, 2]))
+    run = quick_jit(jax.vmap(lambda p: lj.unroll(cell, p, xs, state, lengths=[T, 2])))
+    alone = quick_jit(lambda p: lj.unroll(cell, p, xs, state, lengths=[T, 2]))
     got = run(members)
     for k in range(2):
         member = jax.tree.map(lambda leaf, k=k: leaf[k], members)

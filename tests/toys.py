@@ -57,11 +57,6 @@ class Echo:
         )
 
 
-def quick(function):
-    """`jax.jit` that compiles in a hurry."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def column(*rows):
     """Rows of numbers as inputs ``[T, B, 1]``."""
     return jnp.asarray(np.array(rows, float).T[..., None])

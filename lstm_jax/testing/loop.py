@@ -76,14 +76,33 @@ def loop(
     return final, batched(*columns, axis=1)
 
 
+# What takes most of XLA's time on a CPU, and gains a program nothing that runs a few times.
+_HURRIED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+
+
+@functools.cache
+def _compiler_options() -> dict[str, Any]:
+    """Of these options, those that this XLA knows."""
+    if jax.default_backend() != "cpu":
+        return {}
+
+    def known(name: str) -> bool:
+        try:
+            jax.jit(lambda: 0, compiler_options={name: _HURRIED[name]}).lower().compile()
+        except jax.errors.JaxRuntimeError:
+            return False
+        return True
+
+    return {name: value for name, value in _HURRIED.items() if known(name)}
+
+
 def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """`jax.jit` that compiles in a hurry, for programs that run only a few times.
 
     >>> int(quick_jit(lambda x: x + 1)(1))
     2
     """
-    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    return jax.jit(function, compiler_options=quick)
+    return jax.jit(function, compiler_options=_compiler_options())
 
 
 def weighed(given: PyTree) -> jax.Array:
