@@ -17,7 +17,7 @@ commands:
       test a trained model, also on another length or more sequences
   report WORKDIR ...
       finished runs as a Markdown table
-  bench [--suite cpu|gpu|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
+  bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
         [--against flax,torch,haiku,equinox,keras|none] [--implementations NAME,...]
         [--out FOLDER] [--render]
       time this library beside others, and write the suite's page in docs/benchmarks, or in

@@ -299,7 +299,7 @@ def test_bad_usage_is_a_short_message_and_exit_code_2(
 
 def test_help(capsys):
     assert main(["bench", "--help"]) == 0
-    assert "bench [--suite cpu|gpu|stream|memory|compile|scaling]" in capsys.readouterr().out
+    assert "bench [--suite cpu|gpu|layers|stream|memory|compile|scaling]" in capsys.readouterr().out
 
 
 def test_nothing_measured_is_nothing_written(tmp_path, monkeypatch, capsys):

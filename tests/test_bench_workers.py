@@ -14,7 +14,8 @@ from experiments.bench.cases import Case
 from experiments.bench.contender import Unavailable
 from experiments.bench.contenders import Contender, contender, ours, peers
 from experiments.bench.coordinator import measure
-from experiments.bench.jax_peers import Equinox, Flax, Haiku, Keras, zeros
+from experiments.bench.jax_peers import Equinox, Flax, FlaxNNX, Haiku, Keras, zeros
+from experiments.bench.layers import NNX, Linen
 from experiments.bench.numpy_peer import NumPy
 from experiments.bench.process import WorkerEnded
 from experiments.bench.suites import make_suite
@@ -126,6 +127,7 @@ def test_no_implementation_is_measured_twice():
     assert make_suite("cpu").implementations(names) == (*names[:3], "fused")
     assert make_suite("gpu").implementations(names) == ("default", "scan", "fused")
     assert make_suite("stream").implementations(("default", "scan")) == ("default",)
+    assert make_suite("layers").implementations(names) == ("default", "linen", "nnx")
 
 
 def test_another_librarys_name_is_not_ours():
@@ -135,9 +137,17 @@ def test_another_librarys_name_is_not_ours():
 
 @pytest.mark.parametrize(
     ("package", "runner"),
-    [("flax", Flax), ("haiku", Haiku), ("equinox", Equinox), ("keras", Keras)],
+    [
+        ("flax", Flax),
+        ("flax", FlaxNNX),
+        ("flax", Linen),
+        ("flax", NNX),
+        ("haiku", Haiku),
+        ("equinox", Equinox),
+        ("keras", Keras),
+    ],
 )
-def test_a_peers_last_output_is_its_final_state(package, runner, monkeypatch):
+def test_the_last_output_of_a_network_is_its_final_state(package, runner, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     pytest.importorskip(package)
     params, xs, run = runner(package, "cpu", 1).network(CASES[0])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
-from experiments.bench.contenders import Contender, implementations, ours, peers
+from experiments.bench.contenders import Contender, contender, implementations, peers
 from experiments.bench.suites import NAMES, Suite
 from experiments.errors import UserError, did_you_mean
 
@@ -94,9 +94,7 @@ def plan(given: Arguments, suite: Suite) -> Plan:
     known = implementations()
     mine = suite.implementations(known)
     if given.implementations is not None:
-        mine = _chosen(
-            "--implementations", given.implementations, mine if suite.one_of_ours else known
-        )
+        mine = _chosen("--implementations", given.implementations, mine if suite.ours else known)
     theirs = suite.peers
     if given.against is not None:
         theirs = () if given.against == NOBODY else _chosen("--against", given.against, theirs)
@@ -106,7 +104,8 @@ def plan(given: Arguments, suite: Suite) -> Plan:
         cases = tuple(case for case in cases if case.name in names)
     return Plan(
         replace(suite, cases=cases),
-        [ours(name) for name in mine] + peers(theirs, suite.device, keeps_pages=suite.keeps_pages),
+        [contender(name) for name in mine]
+        + peers(theirs, suite.device, keeps_pages=suite.keeps_pages),
         given.rounds or suite.rounds,
     )
 

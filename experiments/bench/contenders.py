@@ -54,6 +54,14 @@ FLAX_TUNED = Contender(
     FLAX.package,
     environment=KEEPING_PAGES,
 )
+FLAX_NNX = Contender(
+    "flax-nnx",
+    "flax, nnx",
+    "jax_peers:FlaxNNX",
+    "`nnx.RNN(nnx.OptimizedLSTMCell(I, H))`, time first, its carry given, jit over `nnx.merge`",
+    "",
+    "flax",
+)
 TORCH = Contender(
     "torch",
     "torch",
@@ -100,19 +108,39 @@ KERAS = Contender(
 NUMPY = Contender(
     "numpy", "numpy", "numpy_peer:NumPy", "", "two products and the gates, in NumPy", "numpy"
 )
+LINEN_LAYER = Contender(
+    "linen",
+    "lstm_jax, linen",
+    "layers:Linen",
+    "`lstm_jax.linen.LSTM(H)`, time first, jit",
+    "",
+    "lstm_jax",
+    ours=True,
+)
+NNX_LAYER = Contender(
+    "nnx",
+    "lstm_jax, nnx",
+    "layers:NNX",
+    "`lstm_jax.nnx.LSTM(I, H)`, time first, jit over `nnx.merge`",
+    "",
+    "lstm_jax",
+    ours=True,
+)
+FLAX_LAYERS = (LINEN_LAYER, NNX_LAYER)
 CEILING = Contender(
     "ceiling", "matrix products", "ceiling:Ceiling", "`jnp.matmul` of square matrices", "", "jax"
 )
 
 VARIANTS: dict[str, tuple[Contender, ...]] = {
     "flax": (FLAX, FLAX_TUNED),
+    "flax-nnx": (FLAX_NNX,),
     "torch": (TORCH, TORCH_TUNED),
     "haiku": (HAIKU,),
     "equinox": (EQUINOX,),
     "keras": (KERAS,),
     "numpy": (NUMPY,),
 }
-NAMED = {c.name: c for variants in (*VARIANTS.values(), (CEILING,)) for c in variants}
+NAMED = {c.name: c for some in (*VARIANTS.values(), FLAX_LAYERS, (CEILING,)) for c in some}
 
 
 def ours(implementation: str) -> Contender:

@@ -52,6 +52,26 @@ class Flax(JaxRunner):
         return params, state, x, lambda params, state, x: cell.apply(params, state, x)[0]
 
 
+class FlaxNNX(Flax):
+    """Flax's NNX, whose cell for a single step is linen's, in other clothes."""
+
+    def network(self, case: Case) -> Network:
+        """An `nnx.RNN`, time first."""
+        from flax import nnx
+
+        cell = nnx.OptimizedLSTMCell(case.I, case.H, rngs=nnx.Rngs(0))
+        rnn = nnx.RNN(cell, time_major=True, return_carry=True)
+        graph, params, rest = nnx.split(rnn, nnx.Param, ...)
+
+        def run(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+            # Without a carry it draws one from its own stream, which plain JAX forbids.
+            carry = (zeros(case), zeros(case))
+            (_, h), outputs = cast(Any, nnx.merge(graph, params, rest)(xs, initial_carry=carry))
+            return h, outputs
+
+        return params, inputs(case.T, case.B, case.I), run
+
+
 class Haiku(JaxRunner):
     """DeepMind's Haiku."""
 

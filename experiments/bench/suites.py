@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from experiments.bench.cases import Case
-from experiments.bench.contenders import REFERENCE, TUNED
+from experiments.bench.contenders import FLAX_LAYERS, REFERENCE, TUNED
 
 SEQUENCE_PEERS = ("flax", "torch", "haiku", "equinox", "keras")
-NAMES = ("cpu", "gpu", "stream", "memory", "compile", "scaling")
+NAMES = ("cpu", "gpu", "layers", "stream", "memory", "compile", "scaling")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Suite:
       device: ``"cpu"`` or ``"gpu"``.
       rounds: how often each is visited.
       budget: seconds of a visit.
-      one_of_ours: whether this library's implementations are one and the same here.
+      ours: this library's contenders, where they are not its implementations.
       ceiling: sizes of the square products that give the ceiling; none where it says nothing.
       fresh: whether every visit needs a process of its own.
       keeps_pages: whether this library, and others in JAX, are also measured in a process whose
@@ -39,7 +39,7 @@ class Suite:
     device: str = "cpu"
     rounds: int = 5
     budget: float = 0.5
-    one_of_ours: bool = False
+    ours: tuple[str, ...] = ()
     ceiling: tuple[int, ...] = ()
     fresh: bool = False
     keeps_pages: bool = False
@@ -59,8 +59,8 @@ class Suite:
         Args:
           names: all of them.
         """
-        if self.one_of_ours:
-            return (REFERENCE,)
+        if self.ours:
+            return self.ours
         # "parallel" is for cells that are linear in their state: for an LSTM it is the scan.
         found = [name for name in names if name != "parallel"]
         return tuple(name for name in found if self.keeps_pages or not name.endswith(TUNED))
@@ -78,6 +78,8 @@ def make_suite(name: str, cores: int = 1) -> Suite:
             return CPU
         case "gpu":
             return GPU
+        case "layers":
+            return LAYERS
         case "stream":
             return STREAM
         case "memory":
@@ -157,6 +159,18 @@ GPU = Suite(
     ceiling=(2048, 4096, 8192),
 )
 
+LAYERS = Suite(
+    "layers",
+    "Layers for Flax on a CPU",
+    "What a model gains whose recurrent layer is exchanged: this library's layers for linen and"
+    " NNX, and `unroll` itself, beside Flax's own. One layer in float32: the forward pass alone,"
+    " and a training step, as for the speed on a CPU.",
+    CPU.cases,
+    ("forward", "training"),
+    peers=("flax", "flax-nnx"),
+    ours=(REFERENCE, *(layer.name for layer in FLAX_LAYERS)),
+)
+
 STREAM = Suite(
     "stream",
     "One step at a time on a CPU",
@@ -165,7 +179,7 @@ STREAM = Suite(
     tuple(Case(f"H={H}", 1, 1, H, H) for H in (64, 128, 512)),
     ("step",),
     peers=("numpy", *SEQUENCE_PEERS),
-    one_of_ours=True,
+    ours=(REFERENCE,),
 )
 
 MEMORY = Suite(
