@@ -30,7 +30,7 @@ pytest: $(NATIVE)
 
 # Compiled as for users; the everyday tests compile in a hurry.
 test-slow: $(NATIVE)
-	@XLA_FLAGS=--xla_backend_optimization_level=3 $(BIN)/python -m pytest -n auto --dist loadfile -m slow $$(grep -l "mark.slow" tests/*.py)
+	@XLA_FLAGS=--xla_backend_optimization_level=3 $(BIN)/python -m pytest -n auto --dist loadfile -m slow $$(grep -l "mark.slow\|slow_case" tests/*.py)
 
 environment: $(NATIVE)
 

@@ -173,6 +173,7 @@ def test_wrong_settings_are_refused(setting):
         Chars(**setting)
 
 
+@pytest.mark.slow
 def test_loaded_text_is_the_corpus(real):
     corpus = load_corpus()
     np.testing.assert_array_equal(real.train, corpus.train)
@@ -181,6 +182,7 @@ def test_loaded_text_is_the_corpus(real):
     assert real.train.dtype == real.test.ids.dtype == jnp.uint8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_loaded_bits_are_those_of_ngrams_fitted_to_the_training_files(real, models, split):
     """The n-gram asked for one window alone agrees wherever it sees the same four before."""

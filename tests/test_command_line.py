@@ -11,6 +11,7 @@ import pytest
 from experiments.__main__ import main
 from experiments.tasks.corpus import Corpus, encode
 from experiments.workdir import Workdir
+from tests.toys import slow_case
 
 ROOT = Path(__file__).parent.parent
 
@@ -90,7 +91,9 @@ def test_help_shows_the_files_values_in_groups(config, capsys):
         (["train", "quick.yaml", "--model.hiden_size", "3"], "did you mean model.hidden_size?"),
         (["train", "quick.yaml", "--workdri", "x"], "did you mean --workdir?"),
         (["train", "quick.yaml", "--seed"], "--seed needs a value"),
-        (["train", "quick.yaml", "--task.name", "chars", "--eval.sequences", "1000000"], "room"),
+        slow_case(
+            ["train", "quick.yaml", "--task.name", "chars", "--eval.sequences", "1000000"], "room"
+        ),
         (["evaluate", "nowhere"], "nowhere: not the folder of a run"),
         (["evaluate", ".", "--seed", "3"], "--task.* and --eval.* fields only"),
         (["report"], "WORKDIR comes next"),

@@ -202,6 +202,7 @@ def test_bfloat16_products_accumulate_in_float32():
     assert reference.relative_error(new.h, h) < 2**-8  # h is rounded once, on its way out
 
 
+@pytest.mark.slow
 def test_starts_with_a_recurrent_convolution_that_keeps_the_norm():
     cell = ConvLSTM((6, 5, 3), 4, (4, 3), peephole=True)
     params = jax.jit(cell.init)(jax.random.key(0))

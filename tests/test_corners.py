@@ -52,6 +52,7 @@ def test_gradient_flow_takes_a_plain_state_and_a_bare_step():
             np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_state_in_numpy_goes_through_connections_around_a_cell():
     cell = lj.residual(lj.LSTM(3, 3))
     params, state = cell.init(KEY), lj.LSTMState(*np.ones((2, 2, 3), np.float32))
@@ -62,6 +63,7 @@ def test_a_state_in_numpy_goes_through_connections_around_a_cell():
     np.testing.assert_allclose(again, outputs, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_a_masked_row_is_held_to_the_last_digit_in_parallel_too():
     cell = lj.MinLSTM(3, 5)
@@ -99,6 +101,7 @@ def test_recurrent_dropout_of_a_gru_drops_what_gates_read_and_not_what_it_carrie
     assert relative_error(dropped.step(params, (h,), x, noise).h, by_hand) < 1e-6
 
 
+@pytest.mark.slow
 def test_recurrent_dropout_and_candidate_dropout_act_in_the_same_step():
     cell = lj.GRU(3, 8)
     params, xs = cell.init(KEY), jax.random.normal(KEY, (5, 3))

@@ -46,6 +46,7 @@ def test_trace_wants_a_cell_with_gates(cell):
         trace(cell, None, jnp.ones((T, 3)))
 
 
+@pytest.mark.slow
 def test_trace_of_a_cell_that_can_change():
     class Weighed(LSTM):  # no dataclass itself: not known to be a value
         def step(self, params, state, x):

@@ -10,12 +10,20 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.kernels import native
+from tests.toys import slow_case
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+LONG = {"your_own_cell"}  # it holds a cell to all that the library promises
+
+
+@pytest.mark.parametrize(
+    "page",
+    [slow_case(page) if page.stem in LONG else page for page in PAGES],
+    ids=lambda page: page.stem,
+)
 def test_python_blocks_run_one_after_the_other(page):
     names = {"__name__": page.stem}
     for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
@@ -70,6 +78,7 @@ def temporaries(T, remat, implementation):
     return compiled.memory_analysis().temp_size_in_bytes / 2**20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the table was measured on a CPU")
 @pytest.mark.parametrize("implementation", ["scan", "cpu"])
 def test_the_memory_of_a_gradient_is_as_in_the_table(implementation):

@@ -13,6 +13,7 @@ from jax import export
 import lstm_jax as lj
 from lstm_jax import linen
 from lstm_jax.nnx import LSTM
+from tests.toys import slow_case
 
 SERVE = """
 import sys
@@ -43,7 +44,7 @@ def remat_layer():
     return lambda inputs: layer(inputs)
 
 
-@pytest.mark.parametrize("make", [linen_layer, nnx_layer, remat_layer])
+@pytest.mark.parametrize("make", [linen_layer, slow_case(nnx_layer), slow_case(remat_layer)])
 def test_any_batch_and_any_time(make, tmp_path):
     run = make()
     b, t = export.symbolic_shape("b, t")

@@ -63,6 +63,7 @@ def test_memory_shows_one_sequence_its_cell_states_and_its_answers():
     assert float(label.split()[-1]) == pytest.approx(total, abs=0.011)
 
 
+@pytest.mark.slow
 def test_recall_marks_what_came_back_wrong():
     config, model, params = made(Copy(delay=3))
     figure = recall(config, config.task, model, params)

@@ -12,19 +12,18 @@ from lstm_jax.kernels import primitives
 from lstm_jax.kernels.parts import take_apart
 from lstm_jax.kernels.vjp import vjp
 from lstm_jax.testing import quick_jit
-from tests.toys import assert_close, random_like
+from tests.toys import assert_close, random_like, slow_case
 
 T, B, I, H = 6, 2, 3, 4  # noqa: E741
 SMALL = {"dtype": jnp.float64}
 CELLS = [
-    lj.LSTM(I, H, **SMALL),
-    lj.PeepholeLSTM(I, H, **SMALL),
-    lj.CoupledLSTM(I, H, **SMALL),
-    lj.ProjectedLSTM(I, H, projection_size=2, **SMALL),
+    slow_case(lj.LSTM(I, H, **SMALL)),
+    slow_case(lj.PeepholeLSTM(I, H, **SMALL)),
+    slow_case(lj.CoupledLSTM(I, H, **SMALL)),
+    slow_case(lj.ProjectedLSTM(I, H, projection_size=2, **SMALL)),
     lj.LayerNormLSTM(I, H, **SMALL),
     lj.zoneout(lj.GRU(I, H, **SMALL), h=0.3),
 ]
-IDS = [type(cell).__name__ for cell in CELLS]
 
 
 def problem(cell, seed=0):
@@ -40,7 +39,7 @@ def gradient(cell, implementation, **options):
     return jax.value_and_grad(loss, (0, 1))
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=IDS)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: type(cell).__name__)
 @pytest.mark.parametrize(
     "options",
     [
@@ -145,7 +144,7 @@ def test_higher_derivatives_and_forward_mode_go_by_the_scan():
         assert_close(quick_jit(lambda: results("fused"))(), quick_jit(lambda: results("scan"))())
 
 
-@pytest.mark.parametrize("remat", [None, "step"])
+@pytest.mark.parametrize("remat", [slow_case(None), "step"])
 def test_one_gradient_out_of_those_that_were_mapped(remat):
     with jax.enable_x64(True):
         cell = lj.recurrent_dropout(lj.LSTM(I, H, **SMALL), 0.5)
@@ -160,6 +159,7 @@ def test_one_gradient_out_of_those_that_were_mapped(remat):
         assert_close(one(jnp.ones(()))[0], jax.grad(loss)(params, keys[1]))
 
 
+@pytest.mark.slow
 def test_bfloat16_weights_have_gradients_that_add_up_in_one_product():
     cell = lj.LSTM(1, 1, dtype=jnp.bfloat16)
     params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0)))

@@ -152,6 +152,7 @@ def test_vmap_over_params_is_an_ensemble():
         assert_all_close(grad, numpy_gradient(*at)[:3], 1e-11)
 
 
+@pytest.mark.slow
 def test_vmap_over_keys_draws_what_a_loop_draws():
     keys = jax.random.split(jax.random.key(0), 2)
     stacked = jax.vmap(CELL.init)(keys)

@@ -7,7 +7,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.testing import loop, quick_jit
-from tests.toys import assert_close, random_like
+from tests.toys import assert_close, random_like, slow_case
 
 T, B = 5, 3
 F64 = {"dtype": jnp.float64}
@@ -107,7 +107,11 @@ def test_float32_inputs_go_with_a_bfloat16_state():
 
 @pytest.mark.parametrize(
     ("options", "grid"),
-    [({"strides": 2}, (3, 3)), ({"padding": "VALID"}, (3, 4)), ({"strides": (2, 3)}, (3, 2))],
+    [
+        slow_case({"strides": 2}, (3, 3)),
+        ({"padding": "VALID"}, (3, 4)),
+        slow_case({"strides": (2, 3)}, (3, 2)),
+    ],
 )
 def test_a_convolutional_lstm_takes_strides_and_valid_padding(options, grid):
     """flax linen `ConvLSTMCell`: a TypeError, as state and input no longer fit together."""
@@ -149,7 +153,7 @@ def test_a_plain_gradient_goes_through_random_numbers():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("make", [lj.SLSTM, lj.MLSTM])
+@pytest.mark.parametrize("make", [slow_case(lj.SLSTM), lj.MLSTM])
 def test_resetting_one_row_of_an_exponential_lstm_is_starting_it_anew(make):
     """The reference sLSTM asks whether all of a batch is new, so that one new row goes wrong."""
     cell = make(3, 4, **F64)

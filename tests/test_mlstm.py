@@ -9,6 +9,7 @@ import pytest
 from lstm_jax import Policy, unroll
 from lstm_jax.cells.mlstm import MLSTM, MLSTMParams, MLSTMState
 from tests import reference
+from tests.toys import slow_case
 
 F16, BF16, F32 = jnp.float16, jnp.bfloat16, jnp.float32
 FORGET_GATES = pytest.mark.parametrize("forget_gate", ["sigmoid", "exp"])
@@ -136,7 +137,11 @@ def extreme(dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "tolerance", "forget_gate"),
-    [("float32", 1e-4, "sigmoid"), ("float32", 1e-4, "exp"), ("float64", 1e-11, "exp")],
+    [
+        slow_case("float32", 1e-4, "sigmoid"),
+        slow_case("float32", 1e-4, "exp"),
+        ("float64", 1e-11, "exp"),
+    ],
 )
 def test_extreme_gates_give_the_right_values_and_gradients(dtype, tolerance, forget_gate):
     options = 2, 2, forget_gate
@@ -180,7 +185,7 @@ def test_a_query_of_zero_reads_zero():
 
 @pytest.mark.parametrize(
     ("dtype", "memory", "forget_gate", "scale"),
-    [(F32, F32, "exp", 1e8), (BF16, BF16, "sigmoid", 1e4)],
+    [(F32, F32, "exp", 1e8), slow_case(BF16, BF16, "sigmoid", 1e4)],
 )
 def test_nothing_overflows_in_any_dtype(dtype, memory, forget_gate, scale):
     params, _, xs = draw(2, 3, (16,), dtype, T=60)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 import lstm_jax as lj
 from tests.against_scan import B, Numbers, T, agrees, draw, flags, lengths_of, needs_native, results
+from tests.toys import slow_case
 
 pytestmark = needs_native
 
@@ -71,7 +72,7 @@ def test_any_run_in_bfloat16_is_that_of_the_scan_to_its_rounding(case):
     holds(case)
 
 
-@pytest.mark.parametrize("exported", [False, True])
+@pytest.mark.parametrize("exported", [slow_case(False), True])
 def test_gradients_of_weights_that_are_rounded_are_not_rounded_themselves(exported):
     """Only products are in bfloat16: gradients add up in float32, as they do in the scan."""
     cell = lj.LSTM(8, 32, dtype=DTYPES["mixed"])

@@ -10,6 +10,7 @@ import pytest
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit
 from tests.against_scan import Numbers, draw, flags, needs_native
+from tests.toys import slow_case
 
 pytestmark = needs_native
 
@@ -42,7 +43,7 @@ def test_the_same_run_twice(I, H, rows):  # noqa: E741
     assert all(same_bits(run(*numbers), first) for _ in range(10))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", slow_case("float64")])
 @pytest.mark.parametrize(("I", "H"), [(3, 17), (40, 100), (3, 256)])
 def test_a_row_is_the_same_in_any_batch(I, H, dtype):  # noqa: E741
     with jax.enable_x64(dtype == "float64"):

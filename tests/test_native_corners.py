@@ -26,6 +26,7 @@ from tests.against_scan import (
     needs_native,
     results,
 )
+from tests.toys import slow_case
 
 pytestmark = needs_native
 
@@ -261,7 +262,7 @@ for dtype in ("float32", "float64"):
 """
 
 
-@pytest.mark.parametrize("name", ["avx2", "baseline"])
+@pytest.mark.parametrize("name", [slow_case("avx2"), "baseline"])
 def test_other_instruction_sets_agree_as_well(name):
     if name == "avx2" and native.instruction_set() not in ("avx2", "avx512"):
         pytest.skip("this machine has no AVX2")

@@ -17,7 +17,7 @@ from lstm_jax.kernels.rule import call
 from lstm_jax.split import alike
 from lstm_jax.testing import quick_jit
 from tests.against_scan import draw, flags, needs_native
-from tests.toys import assert_close
+from tests.toys import assert_close, slow_case
 
 pytestmark = needs_native
 
@@ -239,7 +239,9 @@ def test_the_second_device_alone():
     assert_close((value, grads), whole(), 1e-5)
 
 
-@pytest.mark.parametrize("shape", [f"{T}, {B}, {I}", f"t, b, {I}", f"{T}, b, {I}"], ids=str)
+@pytest.mark.parametrize(
+    "shape", [f"{T}, {B}, {I}", slow_case(f"t, b, {I}"), f"{T}, b, {I}"], ids=str
+)
 def test_what_is_exported_runs_anywhere(shape):
     """No native call, and any number of steps and rows."""
     params, xs, *_ = numbers()
@@ -264,7 +266,9 @@ def test_what_is_exported_runs_anywhere(shape):
     assert_close(got, jax.grad(lambda p: jnp.sum(run(p, xs)[1] ** 2))(params), 1e-5)
 
 
-@pytest.mark.parametrize(("implementation", "remat"), [(None, 3), ("scan", 3), ("fused", "step")])
+@pytest.mark.parametrize(
+    ("implementation", "remat"), [(None, 3), slow_case("scan", 3), slow_case("fused", "step")]
+)
 def test_what_a_gradient_keeps_is_exported_for_any_number_of_steps(implementation, remat):
     params, xs, _, mask = numbers(8)
 

@@ -62,6 +62,7 @@ def test_outputs_are_committed(path):
     assert str(Path.home()) not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @each_notebook
 def test_runs_from_the_top(path, tmp_path):
     notebook = read(path)

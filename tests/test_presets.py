@@ -24,6 +24,7 @@ from lstm_jax.initializers import (
     preset,
     zeros,
 )
+from tests.toys import slow_case
 
 INPUTS, H = 6, 8
 DRAWS = 200
@@ -111,7 +112,7 @@ def test_a_size_that_is_no_integer_is_named():
 @pytest.mark.parametrize(
     ("library", "name"),
     [
-        ("linen", "flax"),
+        slow_case("linen", "flax"),
         ("nnx", "flax"),
         ("torch", "torch"),
         ("keras", "keras"),

@@ -196,6 +196,7 @@ def test_a_checkpoint_saves_nothing_the_first_time():
     assert first["save"] is False
 
 
+@pytest.mark.slow
 @needs_native
 def test_numbers_without_gradients():
     params, _, _ = draw(CELL, T, (B,))

@@ -59,6 +59,7 @@ def test_with_the_identity_as_projection_it_is_the_lstm():
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_starts_at_the_scale_of_its_inputs():
     cell = ProjectedLSTM(3, 200, projection_size=50)
     params = cell.init(jax.random.key(0))

@@ -14,7 +14,7 @@ import lstm_jax as lj
 from lstm_jax.testing import quick_jit
 from lstm_jax.transforms.noise import drop
 from tests import reference
-from tests.toys import Echo, assert_close, assert_same_numbers, random_like
+from tests.toys import Echo, assert_close, assert_same_numbers, random_like, slow_case
 
 T, B, H = 5, 2, 3
 F64 = {"dtype": jnp.float64}
@@ -187,12 +187,12 @@ def is_about(mask, rate):
     ("name", "variational"),
     [
         ("dropout", False),
-        ("dropout", True),
-        ("recurrent_dropout", False),
+        slow_case("dropout", True),
+        slow_case("recurrent_dropout", False),
         ("recurrent_dropout", True),
-        ("candidate_dropout", False),
-        ("candidate_dropout", True),
-        ("zoneout of h", False),
+        slow_case("candidate_dropout", False),
+        slow_case("candidate_dropout", True),
+        slow_case("zoneout of h", False),
         ("zoneout of c", False),
         ("weight_drop", True),
     ],
@@ -232,6 +232,7 @@ def test_masks_differ_between_layers_and_between_directions(name, variational):
     assert is_about(both[independent], RATE**2)
 
 
+@pytest.mark.slow
 def test_arrays_of_one_cell_and_parts_of_an_input_have_masks_of_their_own():
     cell = lj.weight_drop(lj.stack(Echo(400), Echo(400)), RATE)
     _, states = lj.unroll(cell, cell.init(KEY), jnp.ones((1, 400)), key=KEY, return_states=True)[1:]
@@ -342,6 +343,7 @@ def test_masks_are_the_same_in_gradients_whatever_is_kept_for_them(options):
     assert 0.05 < np.mean(kernel == 0) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_members_with_keys_of_their_own_under_vmap_are_a_loop_over_them():
     arguments, keys = numbers(NOISY), jax.random.split(KEY, 2)

@@ -13,7 +13,7 @@ import lstm_jax as lj
 from lstm_jax.kernels.rule import Rule, call
 from lstm_jax.testing import quick_jit
 from tests.against_scan import draw, flags, needs_native
-from tests.toys import assert_close, random_like
+from tests.toys import assert_close, random_like, slow_case
 
 I, H, T, B = 2, 3, 4, 2  # noqa: E741
 CELL = lj.LSTM(I, H, dtype=jnp.float64)
@@ -200,9 +200,18 @@ TRANSFORMATIONS = {
 }
 
 
+EVERYDAY = {
+    *("jvp", "jacrev", "forward over reverse", "transpose", "checkpoint", "scan"),
+    *("vmap over inputs", "vmap over both", "vmap over nobody", "vmap of other axes"),
+    *("gradients of every example", "gradients of every network"),
+}
+
+
 @needs_native
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@pytest.mark.parametrize(
+    "name", [name if name in EVERYDAY else slow_case(name) for name in TRANSFORMATIONS]
+)
 def test_no_transformation_is_lost(name):
     forward, backward, transformed = TRANSFORMATIONS[name]
     native_run, truth = (functools.partial(of, kernel, **RAGGED) for kernel in ("cpu", "scan"))

@@ -193,6 +193,7 @@ def test_a_crash_between_checkpoints_loses_nothing_that_was_checkpointed(
     assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_seeds_stop_early_each_at_its_own_time(tmp_path, monkeypatch):
     """The goal is set between the two seeds' errors, so that one stops and one goes on."""
     first = train(TINY, tmp_path / "first")
@@ -274,6 +275,7 @@ def test_a_start_that_failed_blocks_nothing(tmp_path):
     assert load_config(tmp_path / "config.yaml") == TINY
 
 
+@pytest.mark.slow
 def test_an_end_that_diverged_is_not_a_result(tmp_path):
     """With one update, the loss before it is finite and only the evaluation tells."""
     config = dataclasses.replace(

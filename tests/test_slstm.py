@@ -10,6 +10,7 @@ from lstm_jax import Policy, unroll
 from lstm_jax.cells.exponential import ForgetBiasRange
 from lstm_jax.cells.slstm import SLSTM, SLSTMParams, SLSTMState
 from tests import reference
+from tests.toys import slow_case
 
 F16, BF16, F32 = jnp.float16, jnp.bfloat16, jnp.float32
 FORGET_GATES = pytest.mark.parametrize("forget_gate", ["sigmoid", "exp"])
@@ -124,7 +125,11 @@ def extreme(dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "tolerance", "forget_gate"),
-    [("float32", 1e-4, "sigmoid"), ("float32", 1e-4, "exp"), ("float64", 1e-11, "exp")],
+    [
+        slow_case("float32", 1e-4, "sigmoid"),
+        slow_case("float32", 1e-4, "exp"),
+        ("float64", 1e-11, "exp"),
+    ],
 )
 def test_extreme_gates_give_the_right_values_and_gradients(dtype, tolerance, forget_gate):
     with jax.enable_x64(dtype == "float64"):
@@ -151,7 +156,7 @@ def test_extreme_gates_give_the_right_values_and_gradients(dtype, tolerance, for
 
 @pytest.mark.parametrize(
     ("dtype", "memory", "forget_gate", "scale"),
-    [(F32, F32, "exp", 1e30), (BF16, BF16, "sigmoid", 1e4)],
+    [(F32, F32, "exp", 1e30), slow_case(BF16, BF16, "sigmoid", 1e4)],
 )
 def test_nothing_overflows_in_any_dtype(dtype, memory, forget_gate, scale):
     params, _, xs = draw(2, (16,), dtype, T=60)

@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit
+from tests.toys import slow_case
 
 T, B = 4, 2
 XS = jax.random.normal(jax.random.key(1), (T, B, 3))
@@ -47,21 +48,18 @@ def on_one_device(cell, options):
     return params, quick_jit(lambda p, xs: lj.unroll(cell, p, xs, **options))(params, XS)
 
 
-SLOW = pytest.mark.slow
-
-
 @pytest.mark.parametrize(
     ("name", "axis_type", "whole"),
     [
-        ("noise", AxisType.Explicit, True),
+        slow_case("noise", AxisType.Explicit, True),
         ("a learned state", AxisType.Explicit, True),
         ("all at once", AxisType.Explicit, False),
         ("all at once", AxisType.Auto, True),
-        pytest.param("noise", AxisType.Explicit, False, marks=SLOW),
-        pytest.param("noise", AxisType.Auto, True, marks=SLOW),
-        pytest.param("noise", AxisType.Auto, False, marks=SLOW),
-        pytest.param("a learned state", AxisType.Explicit, False, marks=SLOW),
-        pytest.param("a learned state", AxisType.Auto, True, marks=SLOW),
+        slow_case("noise", AxisType.Explicit, False),
+        slow_case("noise", AxisType.Auto, True),
+        slow_case("noise", AxisType.Auto, False),
+        slow_case("a learned state", AxisType.Explicit, False),
+        slow_case("a learned state", AxisType.Auto, True),
     ],
 )
 def test_a_split_batch_is_the_batch_on_one_device(name, axis_type, whole):
@@ -84,7 +82,7 @@ def test_a_split_batch_is_the_batch_on_one_device(name, axis_type, whole):
     assert got[1].sharding.shard_shape(got[1].shape)[1] == 1, "it stayed split"
 
 
-@pytest.mark.parametrize("name", [pytest.param("a learned state", marks=SLOW), "all at once"])
+@pytest.mark.parametrize("name", [slow_case("a learned state"), "all at once"])
 def test_gradients_of_a_split_batch(name):
     cell, options = CASES[name]
     options = options | {"return_states": False}

@@ -9,7 +9,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit, weighed
-from tests.toys import Sum, assert_close, column, random_like, shown
+from tests.toys import Sum, assert_close, column, random_like, shown, slow_case
 
 T = 5
 F64 = {"dtype": jnp.float64}
@@ -70,8 +70,8 @@ with jax.enable_x64(True):  # transforms look at the types of what cells hold
     [
         (2, None, {}),
         (2, 3, {"mask": MASK, "reset": RESET, "padding": "raw"}),
-        pytest.param(1, 2, {"reset": RESET, "remat": 2}, marks=pytest.mark.slow),
-        (3, 7, {"mask": MASK, "unroll": 2, "remat": "step"}),
+        slow_case(1, 2, {"reset": RESET, "remat": 2}),
+        slow_case(3, 7, {"mask": MASK, "unroll": 2, "remat": "step"}),
         (6, 6, {}),
     ],
 )
@@ -144,6 +144,7 @@ def test_a_bare_step_is_reset_to_the_state_that_the_sequence_started_with(k2):
     assert final[0].item() == 109
 
 
+@pytest.mark.slow
 def test_a_plain_state_and_numpy_will_do():
     cell = lj.LSTM(3, 4)
     params, xs = cell.init(jax.random.key(0)), np.ones((T, 2, 3), np.float32)

@@ -91,6 +91,7 @@ def test_seeds_train_as_if_alone():
     assert not np.allclose(kernels[0], kernels[1])
 
 
+@pytest.mark.slow
 def test_a_seed_that_has_stopped_stays_as_it_is():
     config = dataclasses.replace(SMALL, seeds=2)
     before = make_training(config).init()
@@ -108,6 +109,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_gives_others():
     assert not np.array_equal(once.params.cell.kernel, other.params.cell.kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [Adding(length=6), Copy(delay=2)])
 def test_evaluation_in_parts_is_the_mean_over_all_sequences(task):
     config = dataclasses.replace(SMALL, task=task)
@@ -121,6 +123,7 @@ def test_evaluation_in_parts_is_the_mean_over_all_sequences(task):
     assert set(in_parts) >= {task.metric, task.solved.metric}
 
 
+@pytest.mark.slow
 def test_training_learns():
     _, stats = trained(SMALL, 300)
     losses = np.asarray(stats.loss[0])

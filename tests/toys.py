@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lstm_jax.cells.cell import identity
 
@@ -55,6 +56,11 @@ class Echo:
         return EchoState(
             on_candidate(x) * state.h * params.recurrent_kernel, jnp.zeros_like(state.c)
         )
+
+
+def slow_case(*values, **options):
+    """A case of a parametrised test that is run with the slow tests only."""
+    return pytest.param(*values, marks=pytest.mark.slow, **options)
 
 
 def column(*rows):
