@@ -49,13 +49,14 @@ $(READY): pyproject.toml $(wildcard constraints/*.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$options -e '.[dev]'
 	@touch $(READY)
 
-# The native kernels take a C++17 compiler; all else works without.
+# The native kernels take a C++17 compiler; all else works without, and where it fails.
 $(NATIVE): $(READY) $(wildcard native/*.* native/cpp/* native/src/*/*.py)
 	@if command -v $${CXX:-c++} > /dev/null || command -v g++ > /dev/null || command -v clang++ > /dev/null; \
 	then echo "compiling the native kernels"; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall ./native; \
-	else echo "no C++ compiler was found: running without the native kernels"; fi
-	@touch $(NATIVE)
+		if $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall ./native; \
+		then touch $(NATIVE); \
+		else echo "they did not compile, for the reason above: running without the native kernels"; fi; \
+	else echo "no C++ compiler was found: running without the native kernels"; touch $(NATIVE); fi
 
 clean:
 	rm -rf $(VENV) build dist native/dist native/build
