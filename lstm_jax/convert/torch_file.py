@@ -6,11 +6,13 @@ The one here is not given to `pickle`: `_Program` goes through its instructions,
 a state dict needs, and refuses all others.
 """
 
+import operator
 import os
 import pickletools
 import sys
 import zipfile
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -36,6 +38,14 @@ _TENSOR = "torch._utils._rebuild_tensor_v2"
 _PARAMETER = "torch._utils._rebuild_parameter"
 _KNOWN = {_DICT, _TENSOR, _PARAMETER, *_DTYPES}
 
+_NUMBERED = 2**14
+"""How many keys a dict with numbers among them may have. An optimizer counts parameters by them. A
+number's hash is no secret: many can be chosen so that each takes a dict as long as all before it.
+"""
+
+_LONGEST = 300
+"""Characters of a message: what a file says may be without end."""
+
 _BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a magic number, pickled
 _ZIP = b"PK\x03\x04"
 
@@ -59,7 +69,8 @@ def load_file(path: str | os.PathLike[str]) -> Any:
 
     Nothing in the file is run. It may hold tensors and parameters in dicts, lists and tuples, with
     numbers, strings, true, false and None: a state dict, or one among other things as in
-    ``{"model": model.state_dict(), "epoch": 3}``.
+    ``{"model": model.state_dict(), "epoch": 3}``. Tensors that repeat their numbers, as `expand`
+    makes them, are refused: copies of them could take any amount of memory.
 
     Args:
       path: a file that `torch.save` wrote, of PyTorch 1.6 or newer.
@@ -99,6 +110,7 @@ def load_file(path: str | os.PathLike[str]) -> Any:
         raise
     except Exception as error:  # whatever a damaged file brings zipfile or pickletools to raise
         said = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
         raise ValueError(f"torch.load_file: {path}: {said}") from error
 
 
@@ -119,15 +131,15 @@ class _Members:
         if f"{self.folder}byteorder" in self.infos:
             self.byteorder = self.read("byteorder").decode()
         if self.byteorder not in ("little", "big"):
-            raise ValueError(f"its byte order is {self.byteorder!r}, neither little nor big")
+            raise ValueError(f"its byte order is {_shown(self.byteorder)}, neither little nor big")
 
     def read(self, name: str) -> bytes:
         """The bytes of a member."""
         info = self.infos.get(self.folder + name)
         if info is None:
-            raise ValueError(f"{name} is missing")
+            raise ValueError(f"{_cut(name)} is missing")
         if info.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"{name} is compressed, which torch.save never does")
+            raise ValueError(f"{_cut(name)} is compressed, which torch.save never does")
         return self.archive.read(info)
 
     def storage(self, key: str, dtype: np.dtype, count: int) -> _Storage:
@@ -135,8 +147,8 @@ class _Members:
         data = self.read(f"data/{key}")
         if len(data) != count * dtype.itemsize:
             raise ValueError(
-                f"data/{key} must have {count} numbers of {dtype.name}, {count * dtype.itemsize}"
-                f" bytes; it has {len(data)}"
+                f"{_cut(f'data/{key}')} must have {count} numbers of {dtype.name},"
+                f" {count * dtype.itemsize} bytes; it has {len(data)}"
             )
         if self.byteorder != sys.byteorder:
             width = dtype.itemsize // (2 if dtype.kind == "c" else 1)
@@ -151,7 +163,7 @@ class _Program:
         self.members = members
         self.stack: list[Any] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: list[Any] = []
         self.storages: dict[str, _Storage] = {}
 
     def result(self) -> Any:
@@ -196,10 +208,10 @@ class _Program:
                 self.update(self.pop(2))
             case "SETITEMS":
                 self.update(self.pop_to_mark())
-            case "BINPUT" | "LONG_BINPUT":
-                self.memo[argument] = stack[-1]
-            case "MEMOIZE":
-                self.memo[len(self.memo)] = stack[-1]
+            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                if argument not in (None, len(self.memo)):
+                    raise ValueError("its pickle is damaged: it numbers what it keeps in no order")
+                self.memo.append(stack[-1])
             case "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[argument])
             case "GLOBAL":
@@ -248,8 +260,13 @@ class _Program:
         """Set keys of the dict below."""
         target = self.top(dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, str | int | float | None):
-                raise ValueError(f"a key must be a string or a number; got {_shown(key)}")
+            numbered = type(key) is int and -(2**63) <= key < 2**63
+            if not numbered and not isinstance(key, str):
+                raise ValueError(f"a key must be a string or an int64; got {_shown(key)}")
+            if numbered and len(target) >= _NUMBERED:
+                raise ValueError(f"a dict with numbers for keys has more than {_NUMBERED} of them")
+            if key in target:
+                raise ValueError(f"a dict has the key {_shown(key)} twice")
             target[key] = value
 
     def storage(self, identity: Any) -> _Storage:
@@ -263,14 +280,15 @@ class _Program:
             self.storages[key] = self.members.storage(key, dtype, count)
         known = self.storages[key]
         if (known.dtype, known.numel) != (dtype, count):
-            raise ValueError(f"data/{key} is used as {known.dtype.name} and as {dtype.name}")
+            said = f"{known.dtype.name} and as {dtype.name}"
+            raise ValueError(f"{_cut(f'data/{key}')} is used as {said}")
         return known
 
 
 def _known(name: str) -> _Name:
     if name not in _KNOWN:
         raise ValueError(
-            f"names {name}, which is not run; a file of model.state_dict() has no need of it"
+            f"names {_cut(name)}, which is not run; a file of model.state_dict() has no need of it"
         )
     return _Name(name)
 
@@ -292,19 +310,20 @@ def _called(function: Any, arguments: Any) -> Any:
 
 
 def _tensor(storage: _Storage, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> Any:
-    """A view of a storage, once all of it is known to lie in there."""
+    """A view of a storage, once all of it is known to lie in there, and to repeat nothing."""
     numbers = [offset, *size, *stride]
     if len(size) != len(stride) or not all(type(n) is int and n >= 0 for n in numbers):
         shown = ", ".join(map(_shown, numbers))
         raise ValueError(f"a tensor has no whole numbers for offset, size and stride: {shown}")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if all(size) and last >= storage.numel:
-        raise ValueError(
-            f"a tensor of size {size}, stride {stride}, offset {offset} reaches number {last} of a"
-            f" storage of {storage.numel}"
-        )
     if not all(size):
         return np.empty(size, storage.dtype)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    said = f"a tensor of size {_cut(size)}, stride {_cut(stride)}, offset {_cut(offset)}"
+    if last >= storage.numel:
+        raise ValueError(f"{said} reaches number {_cut(last)} of a storage of {storage.numel}")
+    # Whoever copies a view of one number, over and over, needs memory that the file never had.
+    if any(count > storage.numel for count in accumulate(size, operator.mul)):
+        raise ValueError(f"{said} has more numbers than its storage of {storage.numel}")
     width = storage.dtype.itemsize
     steps = [width * step for step in stride]
     return np.ndarray(size, storage.dtype, storage.data, offset * width, steps)
@@ -321,7 +340,11 @@ def _shown(value: Any) -> str:
     if isinstance(value, _Name):
         return value.name
     plain = value is None or isinstance(value, str | int | float)
-    return repr(value)[:80] if plain else f"a {type(value).__name__}"
+    return _cut(repr(value)) if plain else f"a {type(value).__name__}"
+
+
+def _cut(value: Any) -> str:
+    return str(value)[:80]
 
 
 def _everything(value: Any) -> Iterator[Any]:
