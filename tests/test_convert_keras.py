@@ -46,15 +46,42 @@ def test_a_stack_of_one_layer_stays_one():
     assert same(params[0], keras.to_params(weights()))
 
 
-def test_layers_are_asked_for_their_weights():
-    class Layer:
-        def __init__(self, weights):
-            self.get_weights = lambda: weights
+class Layer:
+    def __init__(self, weights, **own):
+        self.get_weights = lambda: weights
+        vars(self).update(own)
 
+
+class Bidirectional(Layer):
+    backward_layer = None
+
+
+class Sequential(Layer):
+    def __init__(self, *layers):
+        every = [array for layer in layers for array in layer.get_weights()]
+        super().__init__(every, layers=[*layers])
+
+
+def test_layers_are_asked_for_their_weights():
     both, one = weights("two_layers")
-    assert same(keras.to_params(Layer(both)), keras.to_params(both))
-    ours = keras.to_params([Layer(both), Layer(one)])
+    assert same(keras.to_params(Bidirectional(both)), keras.to_params(both))
+    ours = keras.to_params([Bidirectional(both), Layer(one)])
     assert same(ours, keras.to_params(weights("two_layers")))
+
+
+def test_two_layers_of_a_model_are_no_two_directions():
+    lower = Layer([RECURRENT, RECURRENT, BIAS])  # reads as many features as it has units
+    upper = Layer([RECURRENT, RECURRENT, BIAS + 1])
+    stacked = keras.to_params([lower, upper])
+    assert type(stacked) is tuple
+    for model in (Sequential(lower, upper), Sequential(Sequential(lower), upper)):
+        assert same(keras.to_params(model), stacked)
+        assert same(keras.to_params([model]), stacked)
+    for model in (Layer(Sequential(lower, upper).get_weights()), Layer([]), Sequential(Layer([]))):
+        with pytest.raises(ValueError, match=r"a Bidirectional 4 or 6; got [06] of Layer"):
+            keras.to_params(model)
+    with pytest.raises(ValueError, match=r"keras\.to_params: at least one layer is needed"):
+        keras.to_params(Sequential())
 
 
 def test_their_numbers_may_change_afterwards():

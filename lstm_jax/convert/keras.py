@@ -20,7 +20,8 @@ from lstm_jax.convert.layers import (
 )
 from lstm_jax.types import PyTree
 
-_NAMES = ("kernel", "recurrent_kernel", "bias")
+_AXES = {"kernel": "[I, 4H]", "recurrent_kernel": "[H, 4H]", "bias": "[4H]"}
+_NAMES = (*_AXES,)
 
 
 def to_params(theirs: Any) -> PyTree:
@@ -28,11 +29,12 @@ def to_params(theirs: Any) -> PyTree:
 
     Args:
       theirs: what `get_weights` of an `LSTM` or a `Bidirectional` gives, or the layer itself; or a
-        list of these, from the input up.
+        list of these, from the input up, or a model of such layers alone. A flat list of 4 or 6
+        arrays must be that of one `Bidirectional`: what a model of two layers gives looks the same.
 
     Returns:
-      `LSTMParams`; `Directions` of them for a `Bidirectional`; a tuple for a list of layers. Zeros
-      stand for the bias of a layer without.
+      `LSTMParams`; `Directions` of them for a `Bidirectional`; a tuple for a list of layers or a
+      model. Zeros stand for the bias of a layer without.
 
     Raises:
       TypeError: when there is something else than floating-point arrays, or dtypes differ.
@@ -44,45 +46,57 @@ def to_params(theirs: Any) -> PyTree:
     >>> params.backward.kernel.shape
     (3, 20)
     """
-    weights = _weights(theirs)
-    if weights and (isinstance(weights[0], list | tuple) or hasattr(weights[0], "get_weights")):
-        layers = [_layer(_weights(layer)) for layer in weights]
-        return assembled("keras.to_params", layers, stack=True)
-    return assembled("keras.to_params", [_layer(weights)], stack=False)
+    function = "keras.to_params"
+    layers = _layers(theirs)
+    if layers is None:
+        return assembled(function, [_layer(function, theirs)], stack=False)
+    return assembled(function, [_layer(function, layer) for layer in layers], stack=True)
 
 
-def _weights(theirs: Any) -> Sequence[Any]:
+def _layers(theirs: Any) -> list[Any] | None:
+    """The layers of a model or a list, and of models in there; None for what is one layer."""
+    if hasattr(theirs, "layers"):
+        layers = theirs.layers
+    elif isinstance(theirs, list | tuple) and any(map(_is_layer, theirs)):
+        layers = theirs
+    else:
+        return None
+    return [inner for layer in layers for inner in _layers(layer) or [layer]]
+
+
+def _is_layer(each: Any) -> bool:
+    return isinstance(each, list | tuple) or hasattr(each, "get_weights")
+
+
+def _layer(function: str, theirs: Any) -> Layer:
     weights = theirs.get_weights() if hasattr(theirs, "get_weights") else theirs
     if not isinstance(weights, list | tuple):
         raise TypeError(
-            "keras.to_params: weights must be a list, as get_weights gives it;"
+            f"{function}: weights must be a list, as get_weights gives it;"
             f" got {type(weights).__name__}"
         )
-    return weights
-
-
-def _layer(weights: Sequence[Any]) -> Layer:
-    if len(weights) not in (2, 3, 4, 6):
-        raise ValueError(
-            "keras.to_params: an LSTM has 2 or 3 arrays, a Bidirectional 4 or 6;"
-            f" got {len(weights)}"
-        )
     if len(weights) in (2, 3):
-        return (_direction("", weights),)
+        return (_direction(function, "", weights),)
+    # Two cells in one layer have as many arrays.
+    live = weights is not theirs
+    if len(weights) not in (4, 6) or (live and not hasattr(theirs, "backward_layer")):
+        of = f" of {type(theirs).__name__}" if live else ""
+        raise ValueError(
+            f"{function}: an LSTM has 2 or 3 arrays, a Bidirectional 4 or 6; got {len(weights)}{of}"
+        )
     half = len(weights) // 2
-    return _direction("forward ", weights[:half]), _direction("backward ", weights[half:])
+    sides = {"forward ": weights[:half], "backward ": weights[half:]}
+    return tuple(_direction(function, where, side) for where, side in sides.items())
 
 
-def _direction(where: str, weights: Sequence[Any]) -> Params:
-    function = "keras.to_params"
-    arrays = as_arrays(
-        function, {where + name: w for name, w in zip(_NAMES, weights, strict=False)}
-    )
+def _direction(function: str, where: str, weights: Sequence[Any]) -> Params:
+    names = _NAMES[: len(weights)]
+    given = {f"{where}{name}": array for name, array in zip(names, weights, strict=True)}
+    arrays = as_arrays(function, given)
     kernel, recurrent, *_ = arrays.values()
-    H = size(recurrent, 0)
-    for (name, array), axes in zip(arrays.items(), ("[I, 4H]", "[H, 4H]", "[4H]"), strict=False):
-        check_shape(function, name, array, axes, H=H, I=size(kernel, 0))
-    return one_direction(dict(zip(_NAMES, arrays.values(), strict=False)))
+    for name, (called, array) in zip(names, arrays.items(), strict=True):
+        check_shape(function, called, array, _AXES[name], I=size(kernel, 0), H=size(recurrent, 0))
+    return one_direction(dict(zip(names, arrays.values(), strict=True)))
 
 
 def from_params(params: PyTree, *, bias: bool = True) -> list[Any]:
