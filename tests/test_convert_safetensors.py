@@ -61,6 +61,16 @@ def test_there_and_back_with_any_cell(tmp_path, cell):
             ours.load(path)
 
 
+def test_a_single_number_is_loaded_as_it_was(tmp_path):
+    class Cell:
+        def init(self, key):
+            return {"scale": jnp.float32(2), "turned": jnp.arange(6.0).reshape(2, 3).T}
+
+    params = Cell().init(None)
+    ours.save(tmp_path / "model", params, Cell())
+    assert same(ours.load(tmp_path / "model", Cell()), params)
+
+
 def test_float64_there_and_back(tmp_path, x64):
     params = drawn(lj.LSTM(3, 5, dtype=jnp.float64))
     ours.save(tmp_path / "model", params)

@@ -71,7 +71,7 @@ def save(path: str | os.PathLike[str], params: PyTree, cell: Any = None) -> None
         joined = name.replace("/", ".")
         if joined in tensors or joined.count(".") != len(name.split("/")) - 1:
             raise ValueError(f"{function}: a name must be without dots of its own; got {name!r}")
-        tensors[joined] = np.ascontiguousarray(leaf)
+        tensors[joined] = np.asarray(leaf, order="C")
     metadata = {
         "format": FORMAT,
         "format_version": str(VERSION),
