@@ -271,6 +271,11 @@ def test_a_state_of_nnx_taken_over():
     assert ours["head"]["kernel"] is state["head"]["kernel"]
 
 
+def stacked(tree):
+    """As `nn.scan` has layers."""
+    return jax.tree.map(lambda a: np.stack([a] * 2), tree)
+
+
 @pytest.mark.parametrize(
     ("theirs", "rename", "message"),
     [
@@ -281,13 +286,32 @@ def test_a_state_of_nnx_taken_over():
         ({"a": CELL, "b": CELL}, {"a": "b"}, "two modules come to the name 'b'"),
         ({"a": CELL, "b": CELL}, {"a": "c/d", "b": "c"}, "two modules come to the name 'c'"),
         ({"a": CELL, "b": CELL}, {"a": "b/forward"}, "two modules come to the name 'b'"),
-        ({"a": {"forward_rnn": CELL}}, {}, "missing backward_rnn"),
-        ({"a": CELL | {"ii": {"kernel": np.ones((3, 5))}}}, {}, "must have"),
+        ({"a": {"forward_rnn": CELL}}, {}, "a: the names must be forward_rnn, backward_rnn; miss"),
+        (
+            {"a": {"forward_rnn": CELL, "backward_rnn": flax.from_params(drawn(lj.LSTM(2, 4)))}},
+            {},
+            "a: both directions must read the same inputs; got features [3, 2]",
+        ),
+        (
+            {"params": {"lower": {"cell": CELL}, "upper": [], "top": {"cell": stacked(CELL)}}},
+            {"top": "LSTM_0"},
+            "params/top: cell/ii/kernel must have shape [I, H] = (2, 2); got (2, 3, 4)",
+        ),
+        ({"b": stacked(DENSE)}, {}, "b: dense_i/kernel must"),
+        (CELL | {"ii": {"kernel": 1.0}}, {}, "ii/kernel must be an array of floating-point"),
     ],
 )
 def test_what_cannot_be_taken_over_is_named(theirs, rename, message):
     with pytest.raises((ValueError, TypeError), match=f"^flax.take_over: .*{re.escape(message)}"):
         flax.take_over(theirs, rename)
+
+
+def test_layers_that_only_have_the_names_of_an_lstm_stay_as_they_are():
+    dense = {"kernel": np.ones((5, 20)), "bias": np.ones(20)}
+    others = {"dense_i": {"kernel": np.ones((3, 5))}, "dense_h": dense}
+    ours = flax.take_over({"a": others, "b": DENSE})
+    assert ours["a"] == others
+    assert ours["b"].keys() == {"kernel", "recurrent_kernel", "bias"}
 
 
 def test_only_a_tree_can_be_taken_over():

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from lstm_jax.convert.arrays import OURS, as_arrays, check_names, check_shape, size
 from lstm_jax.convert.layers import Params, assembled, is_stack, layers_of, one_direction
 from lstm_jax.named import to_named
-from lstm_jax.types import LSTMState, PyTree
+from lstm_jax.types import LSTMParams, LSTMState, PyTree
 
 Layout = Literal["linen", "nnx.LSTMCell", "nnx.OptimizedLSTMCell"]
 
@@ -86,12 +86,14 @@ def _direction(function: str, where: str, node: Any) -> Params:
     check_names(function, leaves or inside, wanted, gru=[where + name for name in _GRU])
     arrays = as_arrays(function, {name: leaves[name] for name in wanted})
     kernels, recurrent, biases = ([arrays[name] for name in part] for part in names)
-    blocks, sizes = "H" if len(kernels) > 1 else "4H", (size(kernels[0], 0), size(recurrent[0], 0))
-    for part, axes in zip(names, (f"[I, {blocks}]", f"[H, {blocks}]", f"[{blocks}]"), strict=True):
+    sizes = {"I": size(kernels[0], 0), "H": size(recurrent[0], 0)}
+    block = "H" if len(kernels) > 1 else "4H"
+    axes = (f"[I, {block}]", f"[H, {block}]", f"[{block}]")
+    for part, shape in zip(names, axes, strict=True):
         for name in part:
-            check_shape(function, name, arrays[name], axes, I=sizes[0], H=sizes[1])
+            check_shape(function, name, arrays[name], shape, **sizes)
     parts = (jnp.concatenate(part, axis=-1) for part in (kernels, recurrent, biases))
-    return one_direction(dict(zip(("kernel", "recurrent_kernel", "bias"), parts, strict=True)))
+    return one_direction(dict(zip(LSTMParams._fields, parts, strict=True)))
 
 
 def _names(cell: Mapping[str, Any], where: str) -> tuple[list[str], list[str], list[str]]:
@@ -149,8 +151,9 @@ def from_params(params: PyTree, *, layout: Layout = "linen") -> Any:
     theirs = []
     for layer in layers_of(function, params, projection=False):
         cells = [make[layout](each) for each in layer]
-        both = {name: {"cell": cell} for name, cell in zip(_RNNS, cells, strict=False)}
-        theirs.append(both if len(cells) == 2 else cells[0])
+        both = len(cells) == len(_RNNS)
+        sides = zip(_RNNS, cells, strict=True) if both else ()
+        theirs.append({name: {"cell": cell} for name, cell in sides} if both else cells[0])
     return theirs if is_stack(params) else theirs[0]
 
 
@@ -216,7 +219,8 @@ def take_over(theirs: Any, rename: Mapping[str, str] | None = None) -> dict[str,
 
     Every LSTM in it becomes ours by name, as `lstm_jax.named.to_named` gives it: ``lstm/cell/ii``
     and so on become ``lstm/kernel``, ``lstm/recurrent_kernel``, ``lstm/bias``, and
-    ``forward_rnn/cell`` becomes ``forward``. All else stays as it is, but in plain dicts.
+    ``forward_rnn/cell`` becomes ``forward``. All else stays as it is, but in plain dicts. Boxes
+    such as `nn.Partitioned` stay too, except for those of an LSTM: its arrays come without.
 
     Args:
       theirs: a tree of parameters, ``{"params": ...}`` with any other collections, or an
@@ -260,13 +264,14 @@ class _Tree:
         self.function, self.rename = function, rename
         self.found, self.met = 0, set()
 
-    def taken_over(self, node: Any) -> Any:
+    def taken_over(self, node: Any, *where: str) -> Any:
         """A part of the tree with our parameters in it."""
         if not isinstance(node, Mapping):
             return node
         if _is_lstm(node):
             self.found += 1
-            return to_named(assembled(self.function, [_layer(self.function, node)], stack=False))
+            at = f"{self.function}: {'/'.join(where)}" if where else self.function
+            return to_named(assembled(at, [_layer(at, node)], stack=False))
         paths = {name: self.path(name) for name in node}
         ordered = sorted([str(part) for part in path] for path in paths.values())
         for path, other in pairwise(ordered):
@@ -279,7 +284,7 @@ class _Tree:
             inner = ours
             for part in above:
                 inner = inner.setdefault(part, {})
-            inner[last] = self.taken_over(node[name])
+            inner[last] = self.taken_over(node[name], *where, str(name))
         return ours
 
     def path(self, name: Any) -> list[Any]:
@@ -299,7 +304,9 @@ def _is_lstm(node: Any) -> bool:
         return all(_is_lstm(node[name]) for name in names)
     if names == set(_DENSE):  # other layers are called so as well, those of a GRU among them
         inputs, hidden = (_inside(node[name]) for name in _DENSE)
-        if inputs.keys() == {"kernel"} and hidden.keys() == {"kernel", "bias"}:
-            return size(hidden["kernel"], 1) == 4 * size(hidden["kernel"], 0)
-        return False
+        if inputs.keys() != {"kernel"} or hidden.keys() != {"kernel", "bias"}:
+            return False
+        # From the end: modules that are stacked have an axis before these.
+        widths = {size(dense["kernel"], -1) for dense in (inputs, hidden)}
+        return widths == {4 * size(hidden["kernel"], -2)}
     return names in (set(_LINEN), set(_NNX.values()))
