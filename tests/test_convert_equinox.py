@@ -104,7 +104,7 @@ ONE = weights()
     [
         ({}, "missing weight_ih, weight_hh"),
         (object(), "missing weight_ih, weight_hh"),
-        (ONE | {"weight": np.ones(3)}, "left over weight"),
+        (ONE | {"weight": np.ones(3), 0: 1}, "left over weight, 0"),
         (ONE | {"weight_hh": np.ones((16, 5), np.float32)}, "weight_ih must have shape [4H, I]"),
         (ONE | {"bias": ONE["bias"][1:]}, "bias must have shape [4H] = (16,); got (15,)"),
         ([ONE, ONE], "layer 2 must read the 4 features that layer 1 shows; it reads 3"),

@@ -123,6 +123,7 @@ def test_what_does_not_fit_is_named(theirs, message):
     ("theirs", "message"),
     [
         ([W, B], "parameters must be a mapping; got list"),
+        ({0: W}, "names must be strings; got 0"),
         ({"w": W, "b": B.astype(np.float16)}, "one dtype; got w float32, b float16"),
         ({"a/linear": {"w": W, "b": B}, "c": B}, "c must hold w and b; got ndarray"),
     ],

@@ -73,6 +73,8 @@ def test_a_prefix_finds_the_lstm_in_a_model():
     assert same(torch.to_params(model, prefix="encoder.lstm."), torch.to_params(inner))
     back = torch.from_params(torch.to_params(inner), prefix="encoder.lstm.")
     assert back.keys() == {name for name in model if name.startswith("encoder")}
+    with pytest.raises(ValueError, match=r"torch\.to_params: no name begins with 'a\.'; there is"):
+        torch.to_params({"head.weight": np.ones((1, 4))}, prefix="a.")
     for prefix in ("", "encoder.", "encoder.lstm", "other."):
         with pytest.raises(
             ValueError,
@@ -164,6 +166,7 @@ def test_a_bias_in_the_way_is_named():
         ({"weight_hr_l0": np.ones((4, 6), np.float32)}, "weight_ih_l0 must have shape [4H, I] = "),
         ({"weight_hr_l0": np.ones((2, 4), np.float32)}, "weight_hr_l0 must have shape [P, H] = "),
         ({"weight_ih_l0": np.ones((0, 3), np.float32)}, "weight_ih_l0 must have shape [4H, I]"),
+        ({"weight_ih_l0": np.broadcast_to(np.float32(1), (2**30, 2**20))}, "(1073741824, 1048576)"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(change, message):
@@ -176,6 +179,7 @@ def test_what_does_not_fit_is_named(change, message):
     ("theirs", "message"),
     [
         ([1, 2], "a state dict is a mapping; got list"),
+        ({0: 1}, "names must be strings; got 0"),
         (dict.fromkeys(ONE, np.ones(20, np.int32)), "weight_ih_l0 must be an array of floating"),
         (dict.fromkeys(ONE, "x"), "must be an array of floating-point numbers; got str"),
         (dict.fromkeys(ONE, np.ones(2, complex)), "floating-point numbers; got complex128"),

@@ -14,8 +14,8 @@ OURS = "ifgo"
 _OTHERS = {1: "one block of H, as a plain RNN has", 3: "three blocks of H, as a GRU has"}
 
 
-def as_arrays(function: str, values: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Arrays of any library as JAX arrays of the same dtype, copied.
+def as_arrays(function: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays of any library as those of NumPy or JAX, to be looked at: not copied yet.
 
     Known by what they can do, so that no library has to be there: boxes of `flax.linen`, variables
     of `flax.nnx`, tensors of PyTorch with or without a gradient, and all that NumPy reads.
@@ -25,8 +25,7 @@ def as_arrays(function: str, values: Mapping[str, Any]) -> dict[str, jax.Array]:
       values: arrays by name.
 
     Returns:
-      JAX arrays by the same names. They are copies: what happens to the others afterwards does not
-      reach them. Float64 stays so only where JAX has it enabled.
+      Arrays by the same names.
 
     Raises:
       TypeError: when one is no array of floating-point numbers, or dtypes differ.
@@ -38,14 +37,15 @@ def as_arrays(function: str, values: Mapping[str, Any]) -> dict[str, jax.Array]:
     TypeError: torch.to_params: bias must be an array of floating-point numbers; got dict
     """
     arrays = {name: _as_array(function, name, value) for name, value in values.items()}
-    dtypes = {array.dtype.name for array in arrays.values()}
-    if len(dtypes) > 1:
-        listed = ", ".join(f"{name} {array.dtype.name}" for name, array in arrays.items())
+    # Float64 is another dtype only where JAX has it enabled.
+    dtypes = {name: jax.dtypes.canonicalize_dtype(array.dtype) for name, array in arrays.items()}
+    if len({*dtypes.values()}) > 1:
+        listed = ", ".join(f"{name} {dtype.name}" for name, dtype in dtypes.items())
         raise TypeError(f"{function}: weights must have one dtype; got {listed}")
     return arrays
 
 
-def _as_array(function: str, name: str, value: Any) -> jax.Array:
+def _as_array(function: str, name: str, value: Any) -> Any:
     if hasattr(value, "unbox"):
         value = value.unbox()
     if hasattr(value, "get_value"):
@@ -61,7 +61,7 @@ def _as_array(function: str, name: str, value: Any) -> jax.Array:
     if not hasattr(value, "shape") or not jnp.issubdtype(value.dtype, jnp.floating):
         got = f"{value.dtype}" if hasattr(value, "dtype") and value.dtype != object else got
         raise TypeError(f"{function}: {name} must be an array of floating-point numbers; got {got}")
-    return jnp.array(value)
+    return value
 
 
 def size(array: Any, axis: int) -> int:
@@ -125,7 +125,7 @@ def check_names(
     ValueError: equinox.to_params: the names must be weight_ih, weight_hh; missing weight_hh; left\
  over bias_n
     """
-    got, wanted = list(got), list(wanted)
+    got, wanted = dict.fromkeys(map(str, got)), dict.fromkeys(wanted)
     missing = [name for name in wanted if name not in got]
     over = [name for name in got if name not in wanted]
     if not missing and not over:
@@ -172,10 +172,27 @@ def in_natural_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=parts)
 
 
-def under(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """What of a mapping begins with a prefix, by the rest of the names.
+def under(function: str, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """What of a mapping begins with a prefix, by its full names.
 
-    >>> under({"encoder.lstm.bias": 1, "head.bias": 2}, "encoder.lstm.")
-    {'bias': 1}
+    Args:
+      function: the public function to name in errors.
+      values: arrays by name.
+      prefix: what the names begin with.
+
+    Returns:
+      A part of the mapping.
+
+    Raises:
+      TypeError: when a name is no string.
+
+    >>> under("torch.to_params", {"encoder.lstm.bias": 1, "head.bias": 2}, "encoder.lstm.")
+    {'encoder.lstm.bias': 1}
+    >>> under("torch.to_params", {0: 1}, "")
+    Traceback (most recent call last):
+    TypeError: torch.to_params: names must be strings; got 0
     """
-    return {name[len(prefix) :]: values[name] for name in values if name.startswith(prefix)}
+    for name in values:
+        if not isinstance(name, str):
+            raise TypeError(f"{function}: names must be strings; got {name!r}")
+    return {name: values[name] for name in values if name.startswith(prefix)}

@@ -13,9 +13,11 @@ import jax.numpy as jnp
 from lstm_jax.convert.arrays import as_arrays, check_names, check_shape, size
 from lstm_jax.convert.layers import Params, assembled, is_stack, layers_of, one_direction
 from lstm_jax.named import names_of
-from lstm_jax.types import PyTree
+from lstm_jax.types import LSTMParams, PyTree
 
-_NAMES = ("weight_ih", "weight_hh", "bias")
+_AXES = {"weight_ih": "[4H, I]", "weight_hh": "[4H, H]", "bias": "[4H]"}
+_NAMES = (*_AXES,)
+_OURS = dict(zip(_NAMES, LSTMParams._fields, strict=True))
 _GRU = ("bias_n",)
 
 
@@ -52,13 +54,10 @@ def _one(function: str, cell: Any) -> Params:
     names = [name for name in _NAMES if name != "bias" or "bias" in weights]
     check_names(function, weights, names, gru=_GRU)
     arrays = as_arrays(function, {name: weights[name] for name in names})
-    w_ih, w_hh, *bias = arrays.values()
-    H = size(w_hh, 1)
-    for (name, array), axes in zip(arrays.items(), ("[4H, I]", "[4H, H]", "[4H]"), strict=False):
-        check_shape(function, name, array, axes, H=H, I=size(w_ih, 1))
-    return one_direction(
-        {"kernel": w_ih.T, "recurrent_kernel": w_hh.T} | dict(zip(["bias"], bias, strict=False))
-    )
+    sizes = {"I": size(arrays["weight_ih"], 1), "H": size(arrays["weight_hh"], 1)}
+    for name, array in arrays.items():
+        check_shape(function, name, array, _AXES[name], **sizes)
+    return one_direction({_OURS[name]: array.T for name, array in arrays.items()})
 
 
 def from_params(params: PyTree, *, like: Any = None) -> Any:

@@ -30,6 +30,7 @@ from lstm_jax.convert.layers import Params, assembled, layers_of, one_direction
 from lstm_jax.types import PyTree
 
 _THEIRS = "igfo"
+_NAMES = ("w", "b")
 _GRU = ("w_i", "w_h")
 
 
@@ -58,30 +59,29 @@ def to_params(theirs: Mapping[str, Any], *, prefix: str = "") -> PyTree:
     function = "haiku.to_params"
     if not isinstance(theirs, Mapping):
         raise TypeError(f"{function}: parameters must be a mapping; got {type(theirs).__name__}")
-    chosen = under(theirs, prefix)
+    chosen = under(function, theirs, prefix)
     if not chosen:
-        listed = ", ".join(map(str, theirs)) or "nothing"
+        listed = ", ".join(theirs) or "nothing"
         raise ValueError(f"{function}: no name begins with {prefix!r}; there is {listed}")
     if not any(isinstance(value, Mapping) for value in chosen.values()):
         return _one(function, "", chosen)
-    names = in_natural_order(chosen)
-    layers = [(_one(function, prefix + name, chosen[name]),) for name in names]
+    layers = [(_one(function, name, chosen[name]),) for name in in_natural_order(chosen)]
     return assembled(function, layers, stack=len(layers) > 1)
 
 
 def _one(function: str, where: str, linear: Any) -> Params:
     if not isinstance(linear, Mapping):
         raise TypeError(f"{function}: {where} must hold w and b; got {type(linear).__name__}")
-    name = f"{where}/" if where else ""
-    check_names(function, [name + key for key in linear], [f"{name}w", f"{name}b"],
-                gru=[name + key for key in _GRU])  # fmt: skip
-    arrays = as_arrays(function, {name + key: linear[key] for key in ("w", "b")})
-    w, b = arrays.values()
+    above = f"{where}/" if where else ""
+    named = {f"{above}{name}": value for name, value in linear.items()}
+    wanted, gru = ([f"{above}{name}" for name in names] for names in (_NAMES, _GRU))
+    check_names(function, named, wanted, gru=gru)
+    w, b = as_arrays(function, {name: named[name] for name in wanted}).values()
     width = size(b, 0)
     H = width // 4
     inputs = max(size(w, 0) - H, 1)
-    check_shape(function, f"{name}b", b, "[4H]", H=H)
-    check_shape(function, f"{name}w", w, "[I+H, 4H]", I=inputs, H=H)
+    check_shape(function, f"{above}b", b, "[4H]", H=H)
+    check_shape(function, f"{above}w", w, "[I+H, 4H]", I=inputs, H=H)
     w, b = (reordered(array, of=_THEIRS, to=OURS) for array in (w, b))
     return one_direction(
         {"kernel": w[:inputs], "recurrent_kernel": w[inputs:], "bias": b + _added(H, b.dtype)}

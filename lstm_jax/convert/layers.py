@@ -62,25 +62,26 @@ def _cell(layer: Layer) -> Any:
     return bidirectional(*cells) if len(cells) == 2 else cells[0]
 
 
-def one_direction(arrays: Mapping[str, jax.Array]) -> Params:
+def one_direction(arrays: Mapping[str, Any]) -> Params:
     """Parameters of one layer in one direction, from arrays whose shapes have been checked.
+
+    They are copies: what happens to the other library's arrays afterwards does not reach them.
 
     Args:
       arrays: ``kernel [I, 4H]`` and ``recurrent_kernel``; zeros stand for ``bias [4H]`` where there
         is none; ``projection [H, P]`` where there is one.
 
     Returns:
-      `LSTMParams`, or `ProjectedLSTMParams` with a projection.
+      `LSTMParams`, or `ProjectedLSTMParams` with a projection. Float64 stays so only where JAX has
+      it enabled.
 
     >>> one_direction({"kernel": jnp.ones((3, 8)), "recurrent_kernel": jnp.ones((2, 8))}).bias.shape
     (8,)
     """
-    kernel = arrays["kernel"]
-    bias = arrays.get("bias", jnp.zeros(kernel.shape[-1:], kernel.dtype))
-    parts = kernel, arrays["recurrent_kernel"], bias
-    if "projection" in arrays:
-        return ProjectedLSTMParams(*parts, arrays["projection"])
-    return LSTMParams(*parts)
+    ours = {name: jnp.array(array) for name, array in arrays.items()}
+    if "bias" not in ours:
+        ours["bias"] = jnp.zeros(ours["kernel"].shape[-1:], ours["kernel"].dtype)
+    return (ProjectedLSTMParams if "projection" in ours else LSTMParams)(**ours)
 
 
 def assembled(function: str, layers: Sequence[Layer], *, stack: bool) -> PyTree:

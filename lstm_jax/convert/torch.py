@@ -68,31 +68,26 @@ def to_params(theirs: Any, *, prefix: str = "") -> PyTree:
     state = theirs.state_dict() if hasattr(theirs, "state_dict") else theirs
     if not isinstance(state, Mapping):
         raise TypeError(f"{function}: a state dict is a mapping; got {type(state).__name__}")
-    tensors = under(state, prefix)
-    _check_prefix(function, state, tensors, prefix)
-    suffixes = _suffixes(tensors)
+    tensors = under(function, state, prefix)
+    _check_prefix(function, state, prefix)
     parts = [*_WEIGHTS]
-    parts += _BIASES if any(name.startswith("bias") for name in tensors) else []
-    parts += [_PROJECTION] if any(name.startswith(_PROJECTION) for name in tensors) else []
-    wanted = [part + suffix for layer in suffixes for suffix in layer for part in parts]
-    check_names(function, (prefix + name for name in tensors), [prefix + name for name in wanted])
-    arrays = as_arrays(function, {prefix + name: tensors[name] for name in wanted})
-    layers = [
-        tuple(
-            _direction(function, {part: (n := prefix + part + suffix, arrays[n]) for part in parts})
-            for suffix in layer
-        )
-        for layer in suffixes
+    parts += _BIASES if any(name.startswith(f"{prefix}bias") for name in tensors) else []
+    parts += [_PROJECTION] if any(n.startswith(f"{prefix}{_PROJECTION}") for n in tensors) else []
+    names = [
+        [{part: f"{prefix}{part}{suffix}" for part in parts} for suffix in layer]
+        for layer in _suffixes(tensors, f"{prefix}weight_ih")
     ]
+    wanted = [name for layer in names for each in layer for name in each.values()]
+    check_names(function, tensors, wanted)
+    arrays = as_arrays(function, {name: tensors[name] for name in wanted})
+    layers = [tuple(_direction(function, each, arrays) for each in layer) for layer in names]
     return assembled(function, layers, stack=len(layers) > 1)
 
 
-def _check_prefix(
-    function: str, state: Mapping[str, Any], tensors: Mapping[str, Any], prefix: str
-) -> None:
+def _check_prefix(function: str, state: Mapping[str, Any], prefix: str) -> None:
     """Raise when there is no LSTM right after the prefix, and say where there are some."""
     first = ("weight_ih_l0", "weight_ih")
-    if any(name in tensors for name in first):
+    if any(f"{prefix}{name}" in state for name in first):
         return
     there = [name.removesuffix(end) for name in state for end in first if name.endswith(end)]
     if there:
@@ -100,35 +95,36 @@ def _check_prefix(
             f"{function}: no LSTM under prefix={prefix!r}; there is one under"
             f" {' and '.join(map(repr, there))}"
         )
-    if not tensors:
+    if not any(name.startswith(prefix) for name in state):
         raise ValueError(f"{function}: no name begins with {prefix!r}; there is none of an LSTM")
 
 
-def _suffixes(tensors: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def _suffixes(tensors: Mapping[str, Any], first: str) -> list[tuple[str, ...]]:
     """For every layer what its names end with, for each direction."""
-    if "weight_ih" in tensors:
+    if first in tensors:
         return [("",)]
     directions = 2 if any(name.endswith("_reverse") for name in tensors) else 1
     layers = 1
-    while any(name.startswith(f"weight_ih_l{layers}") for name in tensors):
+    while tensors.keys() & {f"{first}_l{layers}", f"{first}_l{layers}_reverse"}:
         layers += 1
     return [(f"_l{k}", f"_l{k}_reverse")[:directions] for k in range(layers)]
 
 
-def _direction(function: str, parts: Mapping[str, tuple[str, jax.Array]]) -> Params:
-    """Parameters of one direction, from its arrays and what these are called."""
-    (_, w_ih), (_, w_hh) = (parts[part] for part in _WEIGHTS)
+def _direction(function: str, names: Mapping[str, str], arrays: Mapping[str, Any]) -> Params:
+    """Parameters of one direction, from what its parts are called and all arrays."""
+    parts = {part: arrays[name] for part, name in names.items()}
+    w_ih, w_hh = (parts[part] for part in _WEIGHTS)
     feeds_back = size(w_hh, 1)
-    H = size(parts[_PROJECTION][1], 1) if _PROJECTION in parts else feeds_back
+    H = size(parts[_PROJECTION], 1) if _PROJECTION in parts else feeds_back
     axes = dict.fromkeys(_BIASES, "[4H]") | {"weight_ih": "[4H, I]", _PROJECTION: "[P, H]"}
     axes["weight_hh"] = "[4H, P]" if _PROJECTION in parts else "[4H, H]"
-    for part, (name, array) in parts.items():
-        check_shape(function, name, array, axes[part], I=size(w_ih, 1), H=H, P=feeds_back)
+    for part, array in parts.items():
+        check_shape(function, names[part], array, axes[part], I=size(w_ih, 1), H=H, P=feeds_back)
     ours = {"kernel": w_ih.T, "recurrent_kernel": w_hh.T}
     if _BIASES[0] in parts:
-        ours["bias"] = parts["bias_ih"][1] + parts["bias_hh"][1]
+        ours["bias"] = parts["bias_ih"] + parts["bias_hh"]
     if _PROJECTION in parts:
-        ours["projection"] = parts[_PROJECTION][1].T
+        ours["projection"] = parts[_PROJECTION].T
     return one_direction(ours)
 
 
