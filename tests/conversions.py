@@ -1,6 +1,7 @@
 """What the tests of conversions share: vectors of other libraries, and random parameters."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,13 +9,22 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import rnn
 
 import lstm_jax as lj
-from lstm_jax.convert import cell_of
+from lstm_jax import convert
+from lstm_jax.testing import quick_jit
 from tests import reference
 
 GOLDEN = Path(__file__).parent / "golden"
 EXACT = {"float32": 1e-6, "float64": 1e-12}
+LIBRARIES = ("torch", "keras", "flax", "haiku", "equinox", "cudnn")
+SIZES = {  # of cuDNN's vectors, which do not say them
+    "one": (3, 4, 1, False),
+    "bidirectional": (3, 4, 1, True),
+    "two_layers": (3, 4, 2, False),
+    "everything": (3, 4, 2, True),
+}
 
 
 class Vector(NamedTuple):
@@ -81,9 +91,30 @@ def vector(library: str, case: str, dtype: str = "float32") -> Vector:
     )
 
 
+def to_params(library: str, theirs: Any) -> Any:
+    """Parameters from weights of a library, of one of its golden vectors or of as many."""
+    lengths = {rnn.get_num_params_in_lstm(*sizes): sizes for sizes in SIZES.values()}
+    sizes = lengths[jnp.size(theirs)] if library == "cudnn" else ()
+    return getattr(convert, library).to_params(theirs, *sizes)
+
+
+def there_and_back(library: str, params: Any, **settings: Any) -> Any:
+    """What a library's weights from parameters are read as; in one program, which is quicker."""
+
+    def both(params: Any) -> Any:
+        return to_params(library, getattr(convert, library).from_params(params, **settings))
+
+    return quick_jit(both)(params)
+
+
+@functools.cache
+def unrolled(cell: Any) -> Callable[..., Any]:
+    return quick_jit(functools.partial(lj.unroll, cell))
+
+
 def error(params: Any, theirs: Vector) -> float:
     """How far our layer with these parameters is from theirs, in outputs and final states."""
-    final, outputs = lj.unroll(cell_of(params), params, jnp.asarray(theirs.xs))
+    final, outputs = unrolled(convert.cell_of(params))(params, jnp.asarray(theirs.xs))
     states = jax.tree.leaves(final)
     assert outputs.dtype == theirs.outputs.dtype
     return max(

@@ -15,7 +15,16 @@ from flax import nnx
 
 import lstm_jax as lj
 from lstm_jax import convert
-from tests.conversions import EXACT, GOLDEN, cases, same, vector
+from tests.conversions import (
+    EXACT,
+    GOLDEN,
+    LIBRARIES,
+    cases,
+    same,
+    there_and_back,
+    to_params,
+    vector,
+)
 
 PAGE = (Path(__file__).parent.parent / "docs" / "convert.md").read_text()
 HEAD, *ROWS = [
@@ -37,19 +46,6 @@ def weights(library, dtype="float32"):
     """Weights of one layer, as the library gives them."""
     given = vector(library, ONE.get(library, "one"), dtype).weights
     return given["lstm/linear"] if library == "haiku" else given
-
-
-def to_params(library, theirs):
-    """With the sizes that the vectors have, where they need to be said."""
-    layers = SIZES.get(jnp.shape(theirs), ()) if library == "cudnn" else ()
-    return getattr(convert, library).to_params(theirs, *layers)
-
-
-SIZES = {(144,): (3, 4), (288,): (3, 4, 1, True), (304,): (3, 4, 2)}
-
-
-def there_and_back(library, params):
-    return to_params(library, getattr(convert, library).from_params(params))
 
 
 def drawn(cell):
@@ -74,7 +70,8 @@ class Cell:
 
 
 def module_of_nnx(theirs):
-    cell = nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0))
+    zeros = nnx.initializers.zeros
+    cell = nnx.LSTMCell(3, 4, recurrent_kernel_init=zeros, rngs=nnx.Rngs(0))
     nnx.update(cell, {"if_" if name == "if" else name: part for name, part in theirs.items()})
     return cell
 
@@ -112,12 +109,16 @@ def takes(library, text):
             model = {**inside(weights(library)), "head": {"w": np.ones(3)}}
             found = getattr(convert, library).to_params(model, prefix=prefix)
             assert same(found, params)
+        elif kind == "model":
+            model = SimpleNamespace(layers=[weights(library)])
+            assert same(to_params(library, model), (params,))
         elif kind.startswith("list of "):
             for make in TAKEN[library].values():
                 assert same(to_params(library, [make(weights(library))]), (params,))
         else:
             assert same(to_params(library, TAKEN[library][kind](weights(library))), params)
-    assert {*TAKEN[library]} == {kind for kind in kinds if not kind.startswith(("part", "list"))}
+    alone = {kind for kind in kinds if not kind.startswith(("part", "list", "model"))}
+    assert {*TAKEN[library]} == alone
 
 
 GIVEN = {
@@ -211,7 +212,7 @@ def dtypes(library, text):
         with jax.enable_x64(dtype == "float64"):
             theirs = jax.tree.map(lambda a, dtype=dtype: a.astype(dtype), weights(library))
             params = to_params(library, theirs)
-            back = getattr(convert, library).from_params(params)
+            back = jax.eval_shape(getattr(convert, library).from_params, params)
             assert {leaf.dtype.name for leaf in jax.tree.leaves((params, back))} == {dtype}
 
 
@@ -260,7 +261,7 @@ def test_a_cell_of_the_table(library, column, text):
 
 def test_every_library_has_a_row():
     modules = {*convert.__all__} - {"cell_of", "safetensors"}
-    assert {row[0] for row in ROWS} == modules
+    assert {row[0] for row in ROWS} == modules == {*LIBRARIES}
     assert {*TRIED} == {*COLUMNS}
 
 

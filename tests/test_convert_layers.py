@@ -123,21 +123,23 @@ def test_names_in_natural_order(names):
     assert in_natural_order(names) == ordered
 
 
-def loaded(statement):
-    program = f"import sys; {statement}; print(*sys.modules)"
-    return set(
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", program],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(__file__).parent.parent,
-        ).stdout.split()
-    )
-
-
 def test_no_other_library_is_imported_and_nothing_here_unasked():
-    assert "lstm_jax.convert" not in loaded("import lstm_jax")
-    modules = loaded("import lstm_jax.convert as c; c.cell_of, c.torch, c.safetensors")
+    program = """
+import sys
+import lstm_jax
+print(*sys.modules)
+import lstm_jax.convert as c
+c.cell_of, c.torch, c.safetensors
+print(*sys.modules)
+"""
+    lines = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    ).stdout.splitlines()
+    unasked, modules = (set(line.split()) for line in lines)
+    assert "lstm_jax.convert" not in unasked
     assert "lstm_jax.convert.torch" in modules
     assert modules.isdisjoint({"torch", "keras", "flax", "haiku", "equinox", "safetensors"})
