@@ -151,9 +151,11 @@ def from_params(params: PyTree, *, layout: Layout = "linen") -> Any:
     theirs = []
     for layer in layers_of(function, params, projection=False):
         cells = [make[layout](each) for each in layer]
-        both = len(cells) == len(_RNNS)
-        sides = zip(_RNNS, cells, strict=True) if both else ()
-        theirs.append({name: {"cell": cell} for name, cell in sides} if both else cells[0])
+        if len(cells) == 1:
+            theirs += cells
+        else:
+            pairs = zip(_RNNS, cells, strict=True)
+            theirs.append({name: {"cell": cell} for name, cell in pairs})
     return theirs if is_stack(params) else theirs[0]
 
 

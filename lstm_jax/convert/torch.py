@@ -166,7 +166,7 @@ def from_params(
         raise ValueError(f"{function}: an nn.LSTMCell is one layer; got a tuple of {len(layers)}")
     theirs = {}
     for k, layer in enumerate(layers):
-        for each, direction in zip(layer, ("", "_reverse"), strict=False):
+        for each, direction in zip(layer, ("", "_reverse")[: len(layer)], strict=True):
             suffix = "" if cell else f"_l{k}{direction}"
             for name, array in _weights(function, each, bias).items():
                 theirs[f"{prefix}{name}{suffix}"] = array
