@@ -311,6 +311,16 @@ def draws(cell: Any) -> bool:
     return isinstance(cell, Transform) and (cell.draws or any(map(draws, cell.children())))
 
 
+def param_shapes(cell: AnyCell) -> PyTree:
+    """The shapes and dtypes of what a cell's `init` draws.
+
+    >>> import lstm_jax as lj
+    >>> param_shapes(lj.LSTM(3, 5)).bias.shape
+    (20,)
+    """
+    return jax.eval_shape(cell.init, jax.random.key(0))
+
+
 def batch_shape(cell: Any, x: PyTree) -> tuple[int, ...]:
     """The batch axes of one step's input: all but the last, unless the cell says otherwise."""
     if hasattr(cell, "batch_shape"):

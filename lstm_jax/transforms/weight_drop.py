@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 
 from lstm_jax.transforms.noise import check_rate, child_key, drop, own_key
-from lstm_jax.transforms.transform import AnyCell, Transform, bind, check_cell
+from lstm_jax.transforms.transform import AnyCell, Transform, bind, check_cell, param_shapes
 from lstm_jax.types import PRNGKey, PyTree
 
 
@@ -46,7 +46,7 @@ def weight_drop(
     check_cell("weight_drop", cell)
     check_rate("weight_drop", "rate", rate)
     names = (names,) if isinstance(names, str) else tuple(names)
-    there = {_name(path) for path, _ in _with_paths(jax.eval_shape(cell.init, jax.random.key(0)))}
+    there = {_name(path) for path, _ in _with_paths(param_shapes(cell))}
     if missing := [name for name in names if name not in there]:
         raise ValueError(
             f"weight_drop: names must be fields of the parameters, {sorted(there)}; got {missing}"
