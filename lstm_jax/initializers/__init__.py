@@ -8,12 +8,14 @@ argument of `jax.jit`. Low-precision dtypes are drawn in float32 and rounded.
 
 from lstm_jax.initializers.biases import GATES, Chrono, ForgetBias, UniformGate, zeros
 from lstm_jax.initializers.kernels import (
+    PerGate,
     TruncatedNormal,
     Uniform,
     glorot_uniform,
     lecun_normal,
     orthogonal,
     orthogonal_per_gate,
+    per_gate,
 )
 from lstm_jax.initializers.presets import PRESETS, Preset, preset
 
@@ -22,6 +24,7 @@ __all__ = [
     "PRESETS",
     "Chrono",
     "ForgetBias",
+    "PerGate",
     "Preset",
     "TruncatedNormal",
     "Uniform",
@@ -30,6 +33,7 @@ __all__ = [
     "lecun_normal",
     "orthogonal",
     "orthogonal_per_gate",
+    "per_gate",
     "preset",
     "zeros",
 ]

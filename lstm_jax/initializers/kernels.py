@@ -1,6 +1,7 @@
 """Initializers of kernels: by variance, by a bound, orthogonal."""
 
 import functools
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jax.nn import initializers as jax_initializers
 from jaxtyping import Array, Float
 
+from lstm_jax.initializers.biases import GATES
 from lstm_jax.types import DType, Initializer, PRNGKey, wider
 
 
@@ -129,6 +131,68 @@ def orthogonal_per_gate(
     keys = jax.random.split(key, width // hidden_size)
     blocks = jax.vmap(lambda key: orthogonal(key, (hidden_size, hidden_size), dtype))(keys)
     return jnp.moveaxis(blocks, 0, 1).reshape(shape)
+
+
+@dataclass(frozen=True)
+class PerGate:
+    """Any initializer for each gate on its own: ``k`` draws ``[I, H]`` side by side.
+
+    An initializer that looks at the shape, as those of JAX by variance and the orthogonal one do,
+    has another scale for all gates as one.
+
+    Args:
+      init: initializer of one gate's kernel ``[I, H]``.
+      gates: the number ``k`` of gate blocks.
+
+    >>> kernel = PerGate(jax.nn.initializers.orthogonal())(jax.random.key(0), (5, 20))
+    >>> f = kernel[:, 5:10]
+    >>> bool(jnp.allclose(f.T @ f, jnp.eye(5), atol=1e-5))
+    True
+    """
+
+    init: Initializer
+    gates: int = GATES
+
+    def __call__(
+        self, key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
+    ) -> Float[Array, "I k*H"]:
+        """Draw a kernel.
+
+        Args:
+          key: typed random key.
+          shape: ``(I, kH)``.
+          dtype: dtype of the result.
+
+        Returns:
+          The kernel, of `shape`.
+
+        Raises:
+          ValueError: when `shape` is not ``(I, kH)``.
+        """
+        if len(shape) != 2 or shape[1] % self.gates:
+            raise ValueError(f"PerGate: shape must be (I, {self.gates} * H); got {tuple(shape)}")
+        block = (shape[0], shape[1] // self.gates)
+        keys = jax.random.split(key, self.gates)
+        return jnp.concatenate([self.init(k, block, dtype) for k in keys], axis=1)
+
+
+def per_gate(init: Initializer) -> Initializer:
+    """`PerGate` of an initializer, unless it is one of ours that says itself how gates are drawn.
+
+    Args:
+      init: any initializer; wrapped by `functools.wraps` it counts as what is inside.
+
+    Returns:
+      An initializer of an LSTM's kernels ``[I, 4H]``.
+
+    >>> per_gate(orthogonal) is orthogonal
+    True
+    """
+    inside = inspect.unwrap(init)
+    return init if any(inside is ours for ours in _OF_ALL_GATES) else PerGate(init)
+
+
+_OF_ALL_GATES = (glorot_uniform, orthogonal, orthogonal_per_gate)
 
 
 @dataclass(frozen=True)
