@@ -4,7 +4,8 @@ A cell's parameters are NamedTuples and tuples. Flax and files want dicts of str
 those of the fields, and ``layers_0``, ``layers_1`` for what a tuple holds.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from lstm_jax.types import PyTree
 Named = dict[str, Any]
 """Arrays in nested dicts of strings."""
 
-LONE = "params"
+LONE = "param"
 """The name of parameters that are a single array, and so have none of their own."""
 
 
@@ -92,6 +93,35 @@ def flattened(named: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]
         else:
             found.append((f"{above}{name}", value))
     return found
+
+
+def check_names(function: str, argument: str, names: Iterable[str], params: PyTree) -> None:
+    """Raise unless all are names of parameters, at whatever depth.
+
+    Args:
+      function: the public function to name in errors.
+      argument: its argument, to name in errors.
+      names: the names given.
+      params: parameters, or their shapes.
+
+    Raises:
+      ValueError: when one is not, with the name that is nearest to it.
+
+    >>> import lstm_jax as lj
+    >>> params = lj.LSTM(3, 5).init(jax.random.key(0))
+    >>> check_names("LSTM", "metadata", ["kernal"], params)
+    Traceback (most recent call last):
+    ValueError: LSTM: metadata must be for parameters, kernel, recurrent_kernel, bias; got\
+ 'kernal'; did you mean 'kernel'?
+    """
+    there = dict.fromkeys(names_of(path)[-1] for path, _ in jax.tree.leaves_with_path(params))
+    for name in names:
+        if name not in there:
+            close = difflib.get_close_matches(str(name), there, n=1)
+            raise ValueError(
+                f"{function}: {argument} must be for parameters, {', '.join(there) or 'of none'};"
+                f" got {name!r}{f'; did you mean {close[0]!r}?' if close else ''}"
+            )
 
 
 def names_of(path: Any) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.named import flattened, from_named, to_named
+from lstm_jax.named import check_names, flattened, from_named, to_named
 
 KEY = jax.random.key(0)
 
@@ -35,8 +35,8 @@ def test_names_are_those_of_fields_and_layers():
 
 
 def test_an_array_alone_has_a_name_and_nothing_has_none():
-    assert to_named(jnp.ones(3)).keys() == {"params"}
-    assert jnp.array_equal(from_named("load", jnp.ones(3), {"params": jnp.ones(3)}), jnp.ones(3))
+    assert to_named(jnp.ones(3)).keys() == {"param"}
+    assert jnp.array_equal(from_named("load", jnp.ones(3), {"param": jnp.ones(3)}), jnp.ones(3))
     assert to_named(()) == {}
     assert from_named("load", (), {}) == ()
 
@@ -50,3 +50,8 @@ def test_what_does_not_fit_is_said():
         from_named("load", like, named | {"extra": jnp.ones(1)})
     with pytest.raises(ValueError, match="got none"):
         from_named("load", like, {})
+    check_names("load", "metadata", ["bias"], ((), [named]))
+    with pytest.raises(ValueError, match=r"for parameters, bias, .*got 'layers_0'$"):
+        check_names("load", "metadata", ["layers_0"], ((), [named]))
+    with pytest.raises(ValueError, match="for parameters, of none; got 'bias'"):
+        check_names("load", "metadata", ["bias"], ())
