@@ -81,8 +81,7 @@ def bidirectional(
     backward = forward if backward is None else backward
     for cell in (forward, backward):
         check_cell("bidirectional", cell)
-    if merge not in _MERGES:
-        raise ValueError(f"bidirectional: merge must be one of {(*_MERGES,)}; got {merge!r}")
+    check_merge("bidirectional", merge)
     reads = input_size(forward), input_size(backward)
     if None not in reads and reads[0] != reads[1]:
         raise ValueError(
@@ -94,6 +93,17 @@ def bidirectional(
             f"bidirectional: merge={merge!r} needs cells that show as many features; got {sizes}"
         )
     return Bidirectional(forward, backward, merge)
+
+
+def check_merge(function: str, merge: Any) -> None:
+    """Raise unless `merge` is a way to merge.
+
+    >>> check_merge("LSTM", "sun")
+    Traceback (most recent call last):
+    ValueError: LSTM: merge must be one of ('concat', 'sum', 'mean', 'multiply', 'none'); got 'sun'
+    """
+    if merge not in (*_MERGES,):
+        raise ValueError(f"{function}: merge must be one of {(*_MERGES,)}; got {merge!r}")
 
 
 @dataclass(frozen=True, repr=False)

@@ -92,21 +92,53 @@ def valid_steps(
         return _steps_and_rows(function, "mask", mask, T, batch_shape)
     if lengths is None:
         return None
+    return mask_of_lengths(check_lengths(function, lengths, T, batch_shape), T)
+
+
+def check_lengths(
+    function: str,
+    lengths: Any,
+    T: int,
+    batch_shape: tuple[int, ...] | None,
+    *,
+    name: str = "lengths",
+    inputs: str = "xs",
+) -> Int[Array, "..."]:
+    """`lengths` as an array, once they fit.
+
+    Args:
+      function: the public function to name in errors.
+      lengths: steps of every row.
+      T: number of steps.
+      batch_shape: the batch axes of the inputs, where they are known.
+      name: what the function calls them.
+      inputs: what it calls the inputs.
+
+    Returns:
+      An array of the dtype they came in.
+
+    Raises:
+      TypeError, ValueError: as `valid_steps`.
+
+    >>> check_lengths("LSTM", jnp.array([3]), 7, (2,), name="seq_lengths", inputs="inputs")
+    Traceback (most recent call last):
+    ValueError: LSTM: seq_lengths must have shape (2,), the batch axes of inputs; got (1,)
+    """
     given, lengths = lengths, jnp.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"{function}: lengths must be integers; got {lengths.dtype}")
+        raise TypeError(f"{function}: {name} must be integers; got {lengths.dtype}")
     if batch_shape is not None and lengths.shape != batch_shape:
         raise ValueError(
-            f"{function}: lengths must have shape {batch_shape}, the batch axes of xs; got"
+            f"{function}: {name} must have shape {batch_shape}, the batch axes of {inputs}; got"
             f" {lengths.shape}"
         )
     if not isinstance(given, Tracer):  # as an array of JAX it may be one, inside of `jit`
         known = np.asarray(given)
         if np.any((known < 0) | (known > T)):
             raise ValueError(
-                f"{function}: lengths must be within 0 and T = {T}; got {known.tolist()}"
+                f"{function}: {name} must be within 0 and T = {T}; got {known.tolist()}"
             )
-    return mask_of_lengths(lengths, T)
+    return lengths
 
 
 def check_reset(
