@@ -62,6 +62,12 @@ def test_any_batch_and_any_time(make, tmp_path):
         np.testing.assert_allclose(taken[name], run(given), rtol=1e-6, atol=1e-6)
 
 
+def test_known_sizes_are_served_without_native_kernels():
+    run = linen_layer()
+    exported = export.export(jax.jit(run))(jax.ShapeDtypeStruct((2, 7, 3), jnp.float32))
+    assert "custom_call" not in str(exported.mlir_module())
+
+
 def test_a_stream_is_served_with_plain_tuples():
     cell = lj.LSTM(3, 5)
     params = cell.init(jax.random.key(0))

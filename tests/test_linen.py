@@ -8,6 +8,7 @@ import pytest
 from flax import linen as nn
 
 import lstm_jax as lj
+from lstm_jax.layers.run import as_they_came
 from lstm_jax.linen import LSTM, Bidirectional, Recurrent, RNNCell, params_of, variables
 from lstm_jax.testing import quick_jit
 from tests.flax_peer import close, linen_rnn, linen_weights
@@ -40,6 +41,44 @@ def test_parameters_are_those_that_the_cell_draws(inputs):
     close(block @ block.T, jnp.eye(5))
     assert params[0].bias.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
     assert jax.tree.all(jax.tree.map(jnp.array_equal, variables(params), drawn))
+
+
+def test_an_initializer_draws_gate_by_gate_as_in_flax():
+    weights, called = jnp.arange(64.0).reshape(4, 16), []
+
+    def pretrained(key, shape, dtype):  # as Flax calls it: by position, with all three
+        called.append(shape)
+        return weights.reshape(shape).astype(dtype)
+
+    inputs = jnp.ones((1, 1, 4))
+    inits = {"kernel_init": pretrained, "recurrent_kernel_init": nn.initializers.orthogonal()}
+    ours = LSTM(16, **inits).init(KEY, inputs)["params"]
+    theirs = nn.RNN(nn.OptimizedLSTMCell(16, **inits)).init(KEY, inputs)["params"]["cell"]
+    assert set(called) == {(4, 16)}
+    for k, gate in enumerate("ifgo"):
+        block = slice(16 * k, 16 * (k + 1))
+        assert jnp.array_equal(ours["kernel"][:, block], theirs[f"i{gate}"]["kernel"])
+        recurrent = ours["recurrent_kernel"][:, block]
+        close(recurrent @ recurrent.T, jnp.eye(16))
+        close(recurrent.std(), theirs[f"h{gate}"]["kernel"].std(), 0.02)
+    # Ours say themselves what they are orthogonal over.
+    whole = LSTM(16, recurrent_kernel_init=lj.initializers.orthogonal).init(KEY, inputs)["params"]
+    close(whole["recurrent_kernel"] @ whole["recurrent_kernel"].T, jnp.eye(16))
+
+
+def test_parameters_that_are_there_are_not_drawn_again(inputs):
+    layer = LSTM(5)
+    drawn = layer.init(KEY, inputs)
+    program = str(jax.make_jaxpr(layer.apply)(drawn, inputs))
+    assert "f32[4,20] = broadcast_in_dim" not in program  # zeros in the shape of the kernel
+
+
+def test_lengths_in_few_bits_reverse_long_sequences():
+    lengths = jnp.array([200, 7], jnp.uint8)
+    outputs = jnp.broadcast_to(jnp.arange(300)[:, None, None], (300, 2, 1))
+    shown = as_they_came(outputs, lengths)[..., 0]
+    for row, length in zip(shown.T, (200, 7), strict=True):
+        assert row.tolist() == [*reversed(range(length)), *range(length, 300)]
 
 
 @pytest.mark.parametrize(

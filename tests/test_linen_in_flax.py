@@ -18,6 +18,13 @@ KEY = jax.random.key(0)
 LENGTHS = jnp.array([7, 3, 1])
 
 
+class Lone(Sum):
+    """Its parameters are one array."""
+
+    def init(self, key):
+        return jnp.ones(1)
+
+
 @pytest.fixture
 def inputs():
     return jax.random.normal(jax.random.key(1), (3, 7, 4))
@@ -35,10 +42,13 @@ def test_a_module_of_ours_in_flax_loops(inputs):
 
     scanned = nn.scan(
         RNNCell, variable_broadcast="params", split_rngs={"params": False}, in_axes=1, out_axes=1
-    )(cell)
-    start = RNNCell(cell).initialize_carry(KEY, inputs[:, 0].shape)
+    )(cell, partitioning={"bias": ("model",)})
+    start = tuple(RNNCell(cell).initialize_carry(KEY, inputs[:, 0].shape))
     drawn = scanned.init(KEY, start, inputs)
-    close(scanned.apply(drawn, start, inputs)[1], Recurrent(cell).apply(drawn, inputs))
+    assert drawn["params"]["bias"].names == ("model",)
+    final, shown = scanned.apply(drawn, start, inputs)
+    assert type(final) is tuple  # a carry comes back in the structure that it came in
+    close(shown, Recurrent(cell).apply(drawn, inputs))
 
 
 @pytest.mark.parametrize("anew", [True, False], ids=["anew at every step", "one mask"])
@@ -161,11 +171,46 @@ def test_what_does_not_fit_is_said(inputs):
         LSTM(5).apply(drawn, inputs[0, 0])
     with pytest.raises(Exception, match="kernel"):
         LSTM(5).apply(drawn, inputs[..., :2])
-    with pytest.raises(ValueError, match="lengths must be within 0 and T = 7"):
+    with pytest.raises(ValueError, match=r"^LSTM: seq_lengths must be within 0 and T = 7"):
         LSTM(5).apply(drawn, inputs, seq_lengths=jnp.array([7, 8, 1]))
-    with pytest.raises(ValueError, match="num_layers must be at least 1; got 0"):
-        LSTM(5, num_layers=0).init(KEY, inputs)
+    for wrong, error, message in [
+        ({"num_layers": 0}, ValueError, "num_layers must be at least 1; got 0"),
+        ({"num_layers": 2.0}, TypeError, "num_layers must be an integer; got 2.0"),
+        ({"features": 0}, ValueError, "features must be at least 1; got 0"),
+        ({"dropout": 7.0}, ValueError, r"dropout must be a probability in \[0, 1\]; got 7.0"),
+        ({"recurrent_dropout": -1.0}, ValueError, "recurrent_dropout must be a probability"),
+        ({"merge": "sun"}, ValueError, "merge must be one of .*; got 'sun'"),
+        (
+            {"num_layers": 2, "bidirectional": True, "merge": "none"},
+            ValueError,
+            "merge='none' gives two outputs, and a layer reads one; got num_layers=2",
+        ),
+        ({"partitioning": {"kernal": ()}}, ValueError, "got 'kernal'; did you mean 'kernel'?"),
+    ]:
+        with pytest.raises(error, match=f"^LSTM: .*{message}"):
+            LSTM(**{"features": 5} | wrong).init(KEY, inputs)
+    there = jnp.ones((3, 7), bool)
+    for given, error, message in [
+        ({"mask": there[0]}, ValueError, r"mask must have shape \(3, 7\).*; got \(7,\)"),
+        ({"reset": there.T}, ValueError, r"reset must have shape \(3, 7\).*; got \(7, 3\)"),
+        ({"mask": there.astype(int)}, TypeError, "mask must be boolean"),
+        ({"mask": there, "seq_lengths": LENGTHS}, ValueError, "seq_lengths or mask can be given"),
+        ({"seq_lengths": LENGTHS[1:]}, ValueError, r"seq_lengths must .* \(3,\), .* of inputs"),
+    ]:
+        with pytest.raises(error, match=f"^LSTM: {message}"):
+            LSTM(5).apply(drawn, inputs, **given)
+    with pytest.raises(ValueError, match=r"mask must have shape \(7, 3\).*; got \(3, 7\)"):
+        LSTM(5).apply(drawn, inputs.swapaxes(0, 1), mask=there, time_major=True)
     with pytest.raises(TypeError, match=r"Recurrent: cell must be a cell, not its class"):
         Recurrent(lj.LSTM).init(KEY, inputs)
     with pytest.raises(ValueError, match="recurrent_kernel, bias; got kernel"):
         params_of(lj.LSTM(4, 5), {"params": {"kernel": jnp.ones((4, 20))}})
+
+
+def test_a_parameter_that_is_alone(inputs):
+    layer = Recurrent(Lone(input_size=4))
+    drawn = layer.init(KEY, inputs)
+    assert layer.apply(drawn, inputs).shape == inputs.shape
+    assert drawn["params"].keys() == {"param"}
+    for given in (drawn, drawn["params"]):
+        assert jnp.array_equal(params_of(Lone(input_size=4), given), jnp.ones(1))

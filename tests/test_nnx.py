@@ -1,6 +1,7 @@
 """Layers for NNX: what Flax's own recurrent layers are held to, and what NNX does with modules."""
 
 import functools
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +58,13 @@ def test_parameters_can_be_taken_over():
     with pytest.raises(ValueError, match=r"LSTM: kernel must have shape \(4, 20\); got \(4, 24\)"):
         layer.set_params(lj.LSTM(4, 6).init(KEY))
     assert jax.tree.all(jax.tree.map(jnp.array_equal, layer.params, params))
+    lstm(param_dtype=jnp.bfloat16).set_params(params)  # in whatever dtype, and no warning
+    assert layer.kernel.dtype == jnp.float32
+    for abstract in (nnx.eval_shape(lstm), lstm(param_dtype=jnp.bfloat16)):
+        dtype = abstract.kernel.dtype
+        abstract.set_params(params)
+        assert abstract.kernel.dtype == dtype
+        assert jnp.array_equal(abstract.params.kernel, params.kernel.astype(dtype))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +180,9 @@ def test_flax_loops_run_our_step(inputs):
     there = lj.mask_of_lengths(LENGTHS, 7).T[..., None]
     close(jnp.where(there, outputs, 0), jnp.where(there, shown, 0))
     close(carry, final)
+    plain, _ = rnn(inputs, initial_carry=(jnp.zeros((3, 5)), jnp.zeros((3, 5))))
+    assert type(plain) is tuple  # a carry comes back in the structure that it came in
+    assert type(carry) is lj.LSTMState
 
 
 @pytest.mark.parametrize("broadcast", ["dropout", None], ids=["one mask", "anew at every step"])
@@ -190,8 +201,11 @@ def test_dropout_follows_train_eval_and_keys(inputs):
     layer = lstm(num_layers=2, dropout=0.5)
     plain = lstm(num_layers=2)
     assert not jnp.array_equal(layer(inputs), layer(inputs))
+    close(nnx.view(layer, deterministic=True)(inputs), plain(inputs))
+    assert not layer.deterministic
     layer.eval()
     close(layer(inputs), plain(inputs))
+    assert not nnx.view(nnx.List([layer]), deterministic=False)[0].deterministic
     close(layer(inputs, deterministic=True), plain(inputs))
     layer.train()
     key = jax.random.key(3)
@@ -200,6 +214,17 @@ def test_dropout_follows_train_eval_and_keys(inputs):
     layer(inputs, rngs=nnx.Rngs(dropout=3))
     layer(inputs, rngs=nnx.Rngs(dropout=3).dropout)
     assert layer.rngs.count[...] == count  # it was not asked
+
+
+def test_flax_runs_our_layers_in_both_directions_with_their_own_streams(inputs):
+    cell = lj.dropout(Sum(input_size=4), 0.5)
+
+    def shown(seed):
+        rngs = nnx.Rngs(0, dropout=seed)
+        return nnx.Bidirectional(Recurrent(cell, rngs=rngs), Recurrent(cell, rngs=rngs))(inputs)
+
+    assert jnp.array_equal(shown(1), shown(1))
+    assert not jnp.array_equal(shown(1), shown(2))
 
 
 def test_plain_jax_over_split_and_merge(inputs):
@@ -266,6 +291,19 @@ def test_metadata_of_parameters(inputs):
         assert layer(inputs).shape == (3, 7, 5)
 
 
+def test_an_initializer_draws_all_gates_at_once_as_in_flax():
+    weights = jnp.arange(80.0).reshape(4, 20)
+
+    def pretrained(key, shape, dtype):  # as Flax calls it: by position, with all three
+        return weights.reshape(shape).astype(dtype)
+
+    inits = {"kernel_init": pretrained, "recurrent_kernel_init": nnx.initializers.orthogonal()}
+    ours, theirs = lstm(**inits), nnx.OptimizedLSTMCell(4, 5, rngs=nnx.Rngs(0), **inits)
+    assert jnp.array_equal(ours.kernel, theirs.dense_i.kernel[...])
+    for kernel in (ours.recurrent_kernel[...], theirs.dense_h.kernel[...]):
+        close(kernel @ kernel.T, jnp.eye(5))
+
+
 def test_shapes_without_numbers_and_a_table(inputs):
     shapes = nnx.eval_shape(lambda: lstm(num_layers=2))
     assert shapes.layers_1.kernel.shape == (5, 20)
@@ -311,9 +349,34 @@ def test_what_does_not_fit_is_said(inputs):
     with pytest.raises(TypeError, match="Recurrent: cell must be a cell, not its class"):
         Recurrent(lj.LSTM, rngs=nnx.Rngs(0))
 
-    class Odd(Sum):
-        def init(self, key):
-            return {"reverse": jnp.ones(1)}
+    with pytest.raises(TypeError, match=r"Bidirectional: cell must have init.*; got partial"):
+        Bidirectional(functools.partial(lj.LSTM, hidden_size=5), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"^LSTM: metadata .*'kernal'; did you mean 'kernel'\?"):
+        lstm(metadata={"kernal": {}})
 
-    with pytest.raises(ValueError, match="is called 'reverse', as is an attribute of the layer"):
-        Recurrent(Odd(), rngs=nnx.Rngs(0))
+
+@dataclass(frozen=True)
+class Called(Sum):
+    """Its parameter is called so, from the inside out, or has no name."""
+
+    names: tuple = ()
+
+    def init(self, key):
+        params = jnp.ones(4)
+        for name in self.names:
+            params = {name: params}
+        return params
+
+
+@pytest.mark.parametrize(
+    "names", [("reverse",), ("rngs",), ("params",), ("cell",), ("set_view",), ("items", "inner")]
+)
+def test_a_parameter_is_not_called_as_an_attribute(names):
+    with pytest.raises(ValueError, match=f"called '{names[0]}', as is an attribute of the layer"):
+        Recurrent(Called(input_size=4, names=names), rngs=nnx.Rngs(0))
+
+
+def test_a_parameter_that_is_alone(inputs):
+    layer = Recurrent(Called(input_size=4), rngs=nnx.Rngs(0))
+    assert layer.param.shape == layer.params.shape == (4,)
+    assert layer(inputs).shape == inputs.shape

@@ -1,12 +1,13 @@
 """A step as a linen module, for Flax's own loops."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from lstm_jax.layers import CellOrMaker, carry_for, cell_for, feature_axes
-from lstm_jax.linen.params import declared, key_of
+from lstm_jax.layers import CellOrMaker, advance_layer, carry_for, cell_for, feature_axes
+from lstm_jax.linen.params import declared, key_of, partitioned
 from lstm_jax.types import PRNGKey, PyTree
-from lstm_jax.unroll import advance
 
 
 class RNNCell(nn.RNNCellBase):
@@ -14,9 +15,15 @@ class RNNCell(nn.RNNCellBase):
 
     `Recurrent` has the kernels; this has Flax's loop around one step.
 
+    What is random is drawn from the key of the step alone, so it takes
+    ``split_rngs={"params": False, "dropout": True}`` for every step to draw its own: a mask that
+    belongs to a whole sequence, as of `lstm_jax.recurrent_dropout`, is then drawn anew as well.
+    With ``"dropout": False`` all steps share whatever is drawn. `Recurrent` does both right.
+
     Attributes:
       cell: a cell, or a function from the number of input features to one.
       deterministic: whether nothing random is drawn.
+      partitioning: names of axes by the name of a parameter, as in `SequenceLayer`.
 
     >>> import jax, jax.numpy as jnp
     >>> import lstm_jax as lj
@@ -27,6 +34,7 @@ class RNNCell(nn.RNNCellBase):
 
     cell: CellOrMaker
     deterministic: bool | None = None
+    partitioning: Mapping[str, tuple[str | None, ...]] | None = None
 
     @nn.compact
     def __call__(
@@ -40,14 +48,14 @@ class RNNCell(nn.RNNCellBase):
           deterministic: in place of the field.
 
         Returns:
-          ``(s_t, y_t)``.
+          ``(s_t, y_t)``, the carry in the structure of the one given.
 
         Raises:
           TypeError, ValueError: as `lstm_jax.advance`.
         """
         cell = cell_for("RNNCell", self.cell, inputs)
-        params = declared(self, cell, {})
-        return advance(cell, params, carry, inputs, key=key_of(self, cell, deterministic))
+        params = declared(self, cell, partitioned(self.partitioning))
+        return advance_layer(cell, params, carry, inputs, key_of(self, cell, deterministic))
 
     @nn.nowrap
     def initialize_carry(self, rng: PRNGKey | None, input_shape: tuple[int, ...]) -> PyTree:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Int
 
 from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
+from lstm_jax.initializers import per_gate
 from lstm_jax.kernels import Implementation, Padding, Remat
 from lstm_jax.layers import CellOrMaker, cell_for, lstm_cell, or_else, over_both, run_layer
 from lstm_jax.linen.params import Boxes, declared, key_of, partitioned, unboxed
@@ -190,15 +191,17 @@ class LSTM(SequenceLayer):
       features: number of hidden units ``H``, of every layer and direction.
       num_layers: number of layers.
       bidirectional: whether every layer runs in both directions.
-      merge: how these are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``.
+      merge: how these are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``; with one
+        layer ``"none"`` as well.
       projection_size: units ``P`` of a projection, where there is one.
-      dropout: rate of dropout between layers.
+      dropout: rate of dropout between layers: nothing is dropped where there is one alone.
       recurrent_dropout: rate of dropout of the hidden state, one mask for a sequence.
       gate_fn: squashes the gates; the sigmoid when not given.
       activation_fn: squashes candidate and output; tanh when not given.
       kernel_init: initializer of input kernels, see `lstm_jax.LSTM` for what holds when not given.
-      recurrent_kernel_init: initializer of recurrent kernels.
-      bias_init: initializer of the bias; forget bias 1 when not given.
+        Drawn gate by gate, ``[I, H]``, as in Flax; see `lstm_jax.initializers.per_gate`.
+      recurrent_kernel_init: initializer of recurrent kernels, drawn likewise.
+      bias_init: initializer of the bias ``[4H]``; forget bias 1 when not given.
       dtype: dtype of products and outputs; that of the parameters when not given.
       param_dtype: dtype of the parameters.
 
@@ -236,6 +239,12 @@ class LSTM(SequenceLayer):
                 "bias": self.bias_init,
             }
         )
+        # Flax's cell draws the kernels of the gates one by one: the same initializer has to give
+        # the same distribution.
+        drawn = {
+            f"{name}_init": init if name == "bias" else per_gate(init)
+            for name, init in inits.items()
+        }
         cell = lstm_cell(
             jax.tree.leaves(inputs)[0].shape[-1],
             self.features,
@@ -245,10 +254,10 @@ class LSTM(SequenceLayer):
             projection_size=self.projection_size,
             dropout=self.dropout,
             recurrent_dropout=self.recurrent_dropout,
-            gate_activation=self.gate_fn,
-            activation=self.activation_fn,
+            gate_fn=self.gate_fn,
+            activation_fn=self.activation_fn,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
-            **{f"{name}_init": init for name, init in inits.items()},
+            **drawn,
         )
         return cell, boxes | partitioned(self.partitioning)

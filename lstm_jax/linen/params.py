@@ -1,17 +1,17 @@
 """A cell's parameters and random key as a linen module has them."""
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.layers import LEAST, as_key, param_shapes
-from lstm_jax.named import Named, from_named, to_named
-from lstm_jax.transforms.transform import AnyCell, draws
-from lstm_jax.types import DType, Initializer, PRNGKey, PyTree
+from lstm_jax.layers import Unboxed, as_key
+from lstm_jax.named import Named, check_names, from_named, to_named
+from lstm_jax.transforms.transform import AnyCell, draws, param_shapes
+from lstm_jax.types import Initializer, PRNGKey, PyTree
 
 Boxes = dict[str, Callable[[Any], Any]]
 """By the name of a parameter, what puts it into a box with metadata."""
@@ -55,8 +55,9 @@ def params_of(cell: AnyCell, variables: Mapping[str, Any]) -> PyTree:
     >>> params_of(lj.LSTM(3, 5), variables).bias.shape
     (20,)
     """
-    named = nn.meta.unbox(variables.get("params", variables))
-    return from_named("params_of", param_shapes(cell), named)
+    inner = variables.get("params")
+    named = inner if isinstance(inner, Mapping) else variables
+    return from_named("params_of", param_shapes(cell), nn.meta.unbox(named))
 
 
 def declared(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
@@ -69,17 +70,25 @@ def declared(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
 
     Returns:
       Parameters as the cell takes them.
+
+    Raises:
+      ValueError: when a box is for no parameter.
     """
     like = param_shapes(cell)
     named = to_named(like)
+    check_names(type(module).__name__, "partitioning", boxes, like)
     missing = any(not module.has_variable("params", name) for name in named)
+    drawn: Named | None = None
     if missing and module.is_mutable_collection("params"):
         # All of them from one key, so that they are what the cell draws.
         drawn = to_named(cell.init(as_key(module.make_rng("params"))))  # pyright: ignore[reportArgumentType]
-    else:
-        drawn = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), named)  # for their shapes alone
-    boxed = _boxed(drawn, boxes)
-    own = {name: module.param(name, lambda _, name=name: boxed[name]) for name in named}
+
+    def value(name: str) -> Any:
+        # Of what is there already Flax asks for the shapes alone, and makes no zeros.
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), named[name])
+        return _boxed(name, zeros if drawn is None else drawn[name], boxes)
+
+    own = {name: module.param(name, lambda _, name=name: value(name)) for name in named}
     return from_named(type(module).__name__, like, own)
 
 
@@ -106,51 +115,40 @@ def partitioned(axes: Mapping[str, tuple[str | None, ...]] | None) -> Boxes:
     }
 
 
-def unboxed(inits: Mapping[str, Initializer | None]) -> tuple[dict[str, Any], Boxes]:
+def unboxed(inits: Mapping[str, Initializer | None]) -> tuple[dict[str, Unboxed], Boxes]:
     """Initializers that give arrays, from such as may give them in boxes.
-
-    A cell puts its parameters together from arrays, so that the boxes have to wait.
 
     Args:
       inits: by the name of a parameter; None where the cell's own is to be taken.
 
     Returns:
-      The initializers, and the boxes of those that have some.
+      Those that are given, and what puts a parameter into the box that its value came in.
 
     >>> init = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
     >>> inits, boxes = unboxed({"kernel": init, "bias": None})
     >>> inits["kernel"](jax.random.key(0), (3, 20)).shape, boxes["kernel"](jnp.ones((3, 20))).names
     ((3, 20), (None, 'model'))
     """
-    plain: dict[str, Any] = {}
-    boxes: Boxes = {}
-    for name, init in inits.items():
-        plain[name] = init
-        if init is None:
-            continue
-        box = jax.eval_shape(lambda init=init, name=name: init(jax.random.key(0), LEAST[name]))
-        if isinstance(box, nn.meta.AxisMetadata):
-            plain[name], boxes[name] = _Unboxed(init), box.replace_boxed
-    return plain, boxes
+    plain = {name: Unboxed(init, _opened) for name, init in inits.items() if init is not None}
+    return plain, {name: functools.partial(_again, init) for name, init in plain.items()}
 
 
-@dataclass(frozen=True)
-class _Unboxed:
-    """An initializer without the box; equal where the initializers are, as cells must be."""
-
-    init: Any
-
-    def __call__(self, key: PRNGKey, shape: Any, dtype: DType = jnp.float32) -> jax.Array:
-        return nn.meta.unbox(self.init(key, shape, dtype))
-
-
-def _boxed(named: Named, boxes: Boxes) -> Named:
-    """Every parameter in the box that goes with its name."""
-    return {
-        name: _boxed(value, boxes) if isinstance(value, dict) else boxes.get(name, _bare)(value)
-        for name, value in named.items()
-    }
+def _opened(value: Any) -> tuple[jax.Array, Any]:
+    """The array in a value, and its box without it."""
+    if not isinstance(value, nn.meta.AxisMetadata):
+        return value, None
+    # Not by unbox, which may split it over devices: it may be a part, and the box is for the whole.
+    (array,) = jax.tree.leaves(value)
+    return array, value.replace_boxed(None)
 
 
-def _bare(value: Any) -> Any:
-    return value
+def _again(init: Unboxed, value: jax.Array) -> Any:
+    """A parameter in the box that the last value of its initializer came in."""
+    return value if init.box is None else init.box.replace_boxed(value)
+
+
+def _boxed(name: str, value: Any, boxes: Boxes) -> Any:
+    """A parameter, or a dict of them, in the boxes that go with their names."""
+    if isinstance(value, dict):
+        return {name: _boxed(name, inner, boxes) for name, inner in value.items()}
+    return boxes[name](value) if name in boxes else value

@@ -6,16 +6,20 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lstm_jax.layers import carry_for, feature_axes
+from lstm_jax.layers import advance_layer, carry_for, feature_axes
 from lstm_jax.nnx.params import CellModule, Randomness, key_of
 from lstm_jax.types import PyTree
-from lstm_jax.unroll import advance
 
 
 class RNNCell(CellModule, nnx.RNNCellBase):
     """Any cell that goes step by step, for Flax's own `RNN`, `Bidirectional` and `scan`.
 
     `Recurrent` has the kernels; this has Flax's loop around one step.
+
+    In `flax.nnx.RNN` every step draws from the module's stream, so that each draw is of its own: a
+    mask that belongs to a whole sequence, as of `lstm_jax.recurrent_dropout`, is drawn anew at
+    every step. With ``broadcast_rngs="dropout"`` all steps share whatever is drawn. `Recurrent`
+    does both right.
 
     Args:
       cell: any cell.
@@ -48,13 +52,13 @@ class RNNCell(CellModule, nnx.RNNCellBase):
           rngs: what to draw from, in place of the module's own stream.
 
         Returns:
-          ``(s_t, y_t)``.
+          ``(s_t, y_t)``, the carry in the structure of the one given.
 
         Raises:
           TypeError, ValueError: as `lstm_jax.advance`.
         """
         key = key_of(self, deterministic, rngs)
-        return advance(self.cell, self.params, carry, inputs, key=key)
+        return advance_layer(self.cell, self.params, carry, inputs, key)
 
     def initialize_carry(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None

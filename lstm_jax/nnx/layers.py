@@ -12,7 +12,7 @@ from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
 from lstm_jax.kernels import Implementation, Padding, Remat
 from lstm_jax.layers import lstm_cell, or_else, over_both, run_layer
-from lstm_jax.nnx.params import CellModule, Metadata, Randomness, key_of, without_metadata
+from lstm_jax.nnx.params import CellModule, Metadata, Randomness, key_of, metadata_of, unboxed
 from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import DType, Initializer, PyTree
 
@@ -35,7 +35,8 @@ class SequenceLayer(CellModule):
       padding: what outputs show at masked steps: ``"zero"``, ``"hold"`` or ``"raw"``.
       remat: what a gradient keeps: everything (None), or the state of every k-th step.
       implementation: the kernel; None for the best that applies. See `lstm_jax.explain`.
-      deterministic: whether nothing random is drawn; ``layer.eval()`` and ``train()`` set it.
+      deterministic: whether nothing random is drawn; ``layer.eval()`` and ``train()`` set it, and
+        ``flax.nnx.view(model, deterministic=True)``.
       metadata: by the name of a parameter, keywords for its `flax.nnx.Param`, such as
         ``{"kernel": {"out_sharding": (None, "model")}}``.
     """
@@ -190,15 +191,17 @@ class LSTM(SequenceLayer):
       features: number of hidden units ``H``, of every layer and direction.
       num_layers: number of layers.
       bidirectional: whether every layer runs in both directions.
-      merge: how these are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``.
+      merge: how these are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``; with one
+        layer ``"none"`` as well.
       projection_size: units ``P`` of a projection, where there is one.
-      dropout: rate of dropout between layers.
+      dropout: rate of dropout between layers: nothing is dropped where there is one alone.
       recurrent_dropout: rate of dropout of the hidden state, one mask for a sequence.
       gate_fn: squashes the gates; the sigmoid when not given.
       activation_fn: squashes candidate and output; tanh when not given.
-      kernel_init: initializer of input kernels, see `lstm_jax.LSTM` for what holds when not given.
-      recurrent_kernel_init: initializer of recurrent kernels.
-      bias_init: initializer of the bias; forget bias 1 when not given.
+      kernel_init: initializer of input kernels ``[I, 4H]``, all gates at once, as in
+        `flax.nnx.OptimizedLSTMCell`; see `lstm_jax.LSTM` for what holds when not given.
+      recurrent_kernel_init: initializer of recurrent kernels ``[H, 4H]``, likewise.
+      bias_init: initializer of the bias ``[4H]``; forget bias 1 when not given.
       dtype: dtype of products and outputs; that of the parameters when not given.
       param_dtype: dtype of the parameters.
       kernel_metadata: keywords for the `flax.nnx.Param` of input kernels.
@@ -242,20 +245,13 @@ class LSTM(SequenceLayer):
         rngs: nnx.Rngs,
         **options: Any,
     ) -> None:
-        inits, metadata = without_metadata(
+        inits = unboxed(
             {
                 "kernel": kernel_init,
                 "recurrent_kernel": recurrent_kernel_init,
                 "bias": bias_init,
             }
         )
-        given = {
-            "kernel": kernel_metadata,
-            "recurrent_kernel": recurrent_kernel_metadata,
-            "bias": bias_metadata,
-        }
-        for name, more in (*given.items(), *(options.pop("metadata", None) or {}).items()):
-            metadata[name] = {**metadata.get(name, {}), **(more or {})}
         cell = lstm_cell(
             in_features,
             features,
@@ -265,10 +261,18 @@ class LSTM(SequenceLayer):
             projection_size=projection_size,
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
-            gate_activation=gate_fn,
-            activation=activation_fn,
+            gate_fn=gate_fn,
+            activation_fn=activation_fn,
             dtype=dtype,
             param_dtype=param_dtype,
             **{f"{name}_init": init for name, init in inits.items()},
         )
+        metadata = metadata_of(cell, inits)
+        given = {
+            "kernel": kernel_metadata,
+            "recurrent_kernel": recurrent_kernel_metadata,
+            "bias": bias_metadata,
+        }
+        for name, more in (*given.items(), *(options.pop("metadata", None) or {}).items()):
+            metadata[name] = {**metadata.get(name, {}), **(more or {})}
         super().__init__(cell, rngs=rngs, metadata=metadata, **options)

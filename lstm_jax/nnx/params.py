@@ -1,7 +1,7 @@
 """A cell's parameters and random key as an NNX module has them."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.variablelib import VariableMetadata
 
-from lstm_jax.layers import LEAST, as_key, param_shapes
-from lstm_jax.named import Named, from_named, to_named
-from lstm_jax.transforms.transform import AnyCell, check_cell, draws
-from lstm_jax.types import DType, PRNGKey, PyTree
+from lstm_jax.layers import Unboxed, as_key
+from lstm_jax.named import Named, check_names, from_named, to_named
+from lstm_jax.transforms.transform import AnyCell, check_cell, draws, param_shapes
+from lstm_jax.types import Initializer, PRNGKey, PyTree
 
 Metadata = Mapping[str, Mapping[str, Any]]
 """By the name of a parameter, what its `flax.nnx.Param` says of it."""
@@ -28,8 +28,13 @@ class CellModule(nnx.Module):
       cell: any cell.
       rngs: draws the parameters from ``params``, and keeps a stream ``dropout`` for a cell that
         draws random numbers.
-      deterministic: whether nothing random is drawn; `eval` and `train` of Flax set it.
+      deterministic: whether nothing random is drawn; `eval`, `train` and `flax.nnx.view` of Flax
+        set it.
       metadata: by the name of a parameter, keywords for its `flax.nnx.Param`.
+
+    Raises:
+      TypeError: when `cell` is no cell.
+      ValueError: when metadata are for no parameter, or a parameter is called as an attribute is.
     """
 
     def __init__(
@@ -40,19 +45,34 @@ class CellModule(nnx.Module):
         deterministic: bool = False,
         metadata: Metadata | None = None,
     ) -> None:
-        check_cell(type(self).__name__, cell)
+        function = type(self).__name__
+        check_cell(function, cell)
         self.cell = cell
         self.deterministic = deterministic
+        self.rngs: Any = nnx.data(None)
         # Parameters first: they are the same with dropout and without.
-        drawn = to_named(cell.init(as_key(rngs.params())))  # pyright: ignore[reportArgumentType]
-        for name, value in drawn.items():
-            if hasattr(self, name):
-                raise ValueError(
-                    f"{type(self).__name__}: a parameter of {cell} is called {name!r}, as is an"
-                    " attribute of the layer; call it otherwise"
-                )
+        drawn = cell.init(as_key(rngs.params()))  # pyright: ignore[reportArgumentType]
+        check_names(function, "metadata", metadata or {}, drawn)
+        named = to_named(drawn)
+        _check_free(function, cell, {*vars(self), *dir(type(self))}, named)
+        for name, value in named.items():
             setattr(self, name, _as_variables(name, value, metadata or {}))
-        self.rngs: Any = rngs["dropout"].fork() if draws(cell) else nnx.data(None)
+        if draws(cell):
+            self.rngs = rngs["dropout"].fork()
+
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """What `flax.nnx.view` calls.
+
+        Args:
+          deterministic: whether nothing random is drawn; None for as it is.
+
+        >>> import lstm_jax as lj
+        >>> module = CellModule(lj.LSTM(3, 5), rngs=nnx.Rngs(0))
+        >>> nnx.view(module, deterministic=True).deterministic, module.deterministic
+        (True, False)
+        """
+        if deterministic is not None:
+            self.deterministic = deterministic
 
     @property
     def params(self) -> PyTree:
@@ -64,7 +84,8 @@ class CellModule(nnx.Module):
         """Take parameters, in place of those that were drawn.
 
         Args:
-          params: what the cell's `init` draws, or `lstm_jax.convert` gives.
+          params: what the cell's `init` draws, or `lstm_jax.convert` gives; cast to the dtypes of
+            the module's. It may be an abstract one, of `flax.nnx.eval_shape`.
 
         Raises:
           ValueError: when they are not those of such a cell.
@@ -90,7 +111,8 @@ def key_of(
     Args:
       module: the module, in its call.
       deterministic: whether it should not; None for what the module says.
-      rngs: what to draw from, in place of the module's own stream.
+      rngs: what to draw from, in place of the module's own stream; not where it is a stream for
+        carries, which `flax.nnx.Bidirectional` gives, the same one whatever was seeded.
 
     Returns:
       A typed key, or None.
@@ -99,10 +121,23 @@ def key_of(
         deterministic = module.deterministic
     if deterministic or not draws(module.cell):
         return None
-    source: Any = module.rngs if rngs is None else rngs
+    for_carries = isinstance(rngs, nnx.RngStream) and rngs.tag == "carry"
+    source: Any = module.rngs if rngs is None or for_carries else rngs
     if isinstance(source, nnx.Rngs):
         source = source["dropout"]
     return as_key(source if isinstance(source, jax.Array) else source())
+
+
+def _check_free(function: str, cell: AnyCell, taken: set[str], named: Named) -> None:
+    """Raise unless the names of parameters are free to be attributes."""
+    for name, value in named.items():
+        if name in taken:
+            raise ValueError(
+                f"{function}: a parameter of {cell} is called {name!r}, as is an attribute of the"
+                " layer; call it otherwise"
+            )
+        if isinstance(value, dict):
+            _check_free(function, cell, set(dir(nnx.Dict)), value)
 
 
 def _as_variables(name: str, value: Any, metadata: Metadata) -> Any:
@@ -125,43 +160,53 @@ def _set(variable: Any, value: Any) -> None:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             _set(getattr(variable, name), inner)
+        return
+    old = variable.get_raw_value()
+    value = jnp.asarray(value, old.dtype)
+    if isinstance(old, jax.Array):
+        variable[...] = value  # split over devices as the old one is
     else:
-        variable[...] = value
+        variable.set_value(value)
 
 
-def without_metadata(inits: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Initializers that give arrays, from such as come from `flax.nnx.with_partitioning`.
-
-    A cell puts its parameters together from arrays, so that what is said of them has to wait.
+def unboxed(inits: Mapping[str, Initializer | None]) -> dict[str, Unboxed]:
+    """Initializers that give arrays, from such as may come from `flax.nnx.with_partitioning`.
 
     Args:
       inits: by the name of a parameter; None where the cell's own is to be taken.
 
     Returns:
-      The initializers, and the metadata of those that have some.
-
-    >>> init = nnx.with_partitioning(nnx.initializers.lecun_normal(), (None, "model"))
-    >>> inits, metadata = without_metadata({"kernel": init, "bias": None})
-    >>> inits["kernel"](jax.random.key(0), (3, 20)).shape, metadata["kernel"]["out_sharding"]
-    ((3, 20), (None, 'model'))
+      Those that are given.
     """
-    plain: dict[str, Any] = dict(inits)
-    metadata: dict[str, dict[str, Any]] = {}
-    for name, init in inits.items():
-        if init is None:
-            continue
-        least = init(jax.random.key(0), LEAST[name], jnp.float32)
-        if isinstance(least, VariableMetadata):
-            plain[name] = _Plain(init)
-            metadata[name] = {k: v for k, v in least.metadata.items() if v is not None}
-    return plain, metadata
+    return {name: Unboxed(init, _opened) for name, init in inits.items() if init is not None}
 
 
-@dataclass(frozen=True)
-class _Plain:
-    """An initializer without metadata; equal where the initializers are, as cells must be."""
+def metadata_of(cell: AnyCell, inits: Mapping[str, Unboxed]) -> dict[str, dict[str, Any]]:
+    """What initializers say of the parameters that a cell draws with them.
 
-    init: Any
+    Args:
+      cell: the cell, which has the initializers.
+      inits: by the name of a parameter.
 
-    def __call__(self, key: PRNGKey, shape: Any, dtype: DType = jnp.float32) -> jax.Array:
-        return self.init(key, shape, dtype).raw_value
+    Returns:
+      By the name of a parameter, keywords for its `flax.nnx.Param`.
+
+    >>> import lstm_jax as lj
+    >>> init = nnx.with_partitioning(nnx.initializers.lecun_normal(), (None, "model"))
+    >>> inits = unboxed({"kernel": init, "bias": None})
+    >>> metadata_of(lj.LSTM(3, 5, kernel_init=inits["kernel"]), inits)
+    {'kernel': {'out_sharding': (None, 'model')}}
+    """
+    if inits:
+        jax.eval_shape(lambda key: cell.init(key), jax.random.key(0))  # anew, so all are called
+    return {name: init.box for name, init in inits.items() if init.box is not None}
+
+
+def _opened(value: Any) -> tuple[jax.Array, dict[str, Any] | None]:
+    """The array in a value, and what is said of it."""
+    if not isinstance(value, VariableMetadata):
+        return value, None
+    said = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    array, metadata = said.pop("raw_value"), said.pop("metadata")
+    hooks = {name: given for name, given in said.items() if given}
+    return array, hooks | {name: given for name, given in metadata.items() if given is not None}

@@ -1,0 +1,30 @@
+"""What layers for linen and for NNX have in common: axes, order of time, and names.
+
+Flax puts time after the batch axes, calls lengths ``seq_lengths`` and a state a carry, and gives
+the outputs of a reversed run in the order in which they came.
+"""
+
+from lstm_jax.layers.cells import (
+    CellOrMaker,
+    carry_for,
+    cell_for,
+    feature_axes,
+    lstm_cell,
+    over_both,
+)
+from lstm_jax.layers.run import advance_layer, as_key, or_else, run_layer
+from lstm_jax.layers.unboxed import Unboxed
+
+__all__ = [
+    "CellOrMaker",
+    "Unboxed",
+    "advance_layer",
+    "as_key",
+    "carry_for",
+    "cell_for",
+    "feature_axes",
+    "lstm_cell",
+    "or_else",
+    "over_both",
+    "run_layer",
+]

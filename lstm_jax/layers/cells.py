@@ -1,0 +1,189 @@
+"""The cell of a layer: given, made for its inputs, or put together for a ready-made LSTM."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lstm_jax.bidirectional import Merge, check_merge
+from lstm_jax.bidirectional import bidirectional as in_both_directions
+from lstm_jax.cells import LSTM, ProjectedLSTM
+from lstm_jax.cells.cell import Activation, check_size
+from lstm_jax.transforms import recurrent_dropout as drop_recurrent
+from lstm_jax.transforms import stack
+from lstm_jax.transforms.noise import check_rate
+from lstm_jax.transforms.transform import AnyCell, batch_shape, check_cell, start
+from lstm_jax.types import Cell, DType, Initializer, Policy, PyTree
+
+CellOrMaker = AnyCell | Callable[[int], AnyCell]
+"""A cell, or a function from the number of input features to one."""
+
+
+def cell_for(function: str, cell: CellOrMaker, inputs: PyTree) -> AnyCell:
+    """The cell that reads such inputs.
+
+    Args:
+      function: the public function to name in errors.
+      cell: a cell, or a function from the number of input features to one.
+      inputs: arrays whose last axis is features; None where a function will not do.
+
+    Returns:
+      A cell.
+
+    Raises:
+      TypeError: when it is neither, or the function gives something else.
+
+    >>> import lstm_jax as lj
+    >>> cell_for("Recurrent", lambda features: lj.LSTM(features, 5), jnp.ones((2, 7, 3)))
+    LSTM(input_size=3, hidden_size=5)
+    """
+    made = not isinstance(cell, Cell) and callable(cell) and not isinstance(cell, type)
+    if made and inputs is not None:
+        cell = cell(jax.tree.leaves(inputs)[0].shape[-1])  # pyright: ignore[reportCallIssue]
+    check_cell(function, cell)
+    return cell  # pyright: ignore[reportReturnType]
+
+
+def over_both(
+    function: str,
+    forward: CellOrMaker,
+    backward: CellOrMaker | None,
+    merge: Any,
+    inputs: PyTree,
+) -> AnyCell:
+    """The cell of both directions; a function that merges is left for the layer to call.
+
+    Args:
+      function: the public function to name in errors.
+      forward: the cell that runs from the first step to the last, or a function that makes it.
+      backward: the other one, or None for one like it.
+      merge: one of the ways of `lstm_jax.bidirectional`, or a function.
+      inputs: arrays whose last axis is features; None where functions that make cells will not do.
+
+    Returns:
+      A cell.
+
+    >>> import lstm_jax as lj
+    >>> over_both("Bidirectional", lj.GRU(3, 5), None, "sum", jnp.ones((2, 7, 3))).output_size
+    5
+    """
+    cells = [cell_for(function, c, inputs) for c in (forward, backward) if c is not None]
+    return in_both_directions(*cells, merge="none" if callable(merge) else merge)
+
+
+def lstm_cell(
+    input_size: int,
+    features: int,
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    merge: Merge = "concat",
+    projection_size: int | None = None,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    gate_fn: Activation | None = None,
+    activation_fn: Activation | None = None,
+    kernel_init: Initializer | None = None,
+    recurrent_kernel_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+    dtype: DType | None = None,
+    param_dtype: DType = jnp.float32,
+) -> AnyCell:
+    """The cell of a ready-made LSTM layer: as many layers and directions as asked for.
+
+    Args:
+      input_size: number of input features ``I``.
+      features: number of hidden units ``H`` of every layer and direction.
+      num_layers: number of layers.
+      bidirectional: whether every layer runs in both directions.
+      merge: how the two directions are merged; ``"none"`` for one layer only.
+      projection_size: number of units ``P`` that are shown and feed back, where there is a
+        projection.
+      dropout: rate of dropout between layers, drawn anew at every step; nothing with one layer.
+      recurrent_dropout: rate of dropout of the hidden state, with one mask for a sequence.
+      gate_fn: squashes the gates; None, here and below, for what the cell has.
+      activation_fn: squashes candidate and output.
+      kernel_init: initializer of input kernels.
+      recurrent_kernel_init: initializer of recurrent kernels.
+      bias_init: initializer of the bias.
+      dtype: dtype of products and outputs; that of the parameters when not given.
+      param_dtype: dtype of the parameters.
+
+    Returns:
+      A cell.
+
+    Raises:
+      TypeError: when a size is no integer.
+      ValueError: when a size is below 1, a rate is no probability, or `merge` has no such value.
+
+    >>> lstm_cell(3, 5, num_layers=2, bidirectional=True).output_size
+    10
+    """
+    for name, size in (("features", features), ("num_layers", num_layers)):
+        check_size("LSTM", name, size)
+    for name, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+        check_rate("LSTM", name, rate)
+    check_merge("LSTM", merge)
+    if bidirectional and merge == "none" and num_layers > 1:
+        raise ValueError(
+            f"LSTM: merge='none' gives two outputs, and a layer reads one; got {num_layers=}"
+        )
+    policy = Policy(param=param_dtype, compute=dtype)
+    given = {
+        "gate_activation": gate_fn,
+        "activation": activation_fn,
+        "kernel_init": kernel_init,
+        "recurrent_kernel_init": recurrent_kernel_init,
+        "bias_init": bias_init,
+    }
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+
+    def layer(inputs: int) -> AnyCell:
+        cell: AnyCell
+        if projection_size is None:
+            cell = LSTM(inputs, features, dtype=policy, **settings)
+        else:
+            cell = ProjectedLSTM(
+                inputs, features, dtype=policy, projection_size=projection_size, **settings
+            )
+        if recurrent_dropout:
+            cell = drop_recurrent(cell, recurrent_dropout)
+        return in_both_directions(cell, merge=merge) if bidirectional else cell
+
+    first = layer(input_size)
+    if num_layers == 1:
+        return first
+    shown = features if projection_size is None else projection_size
+    if bidirectional and merge == "concat":
+        shown = 2 * shown
+    return stack(first, *[layer(shown)] * (num_layers - 1), dropout=dropout)
+
+
+def carry_for(function: str, cell: CellOrMaker, input_shape: Sequence[int]) -> PyTree:
+    """The state before the first step, for one step's input of this shape.
+
+    A learned initial state is a parameter, which is not known here: it is the one that it is
+    learned from.
+
+    >>> import lstm_jax as lj
+    >>> carry_for("RNNCell", lj.LSTM(3, 5), (2, 3)).h.shape
+    (2, 5)
+    """
+    x = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
+    cell = cell_for(function, cell, x)
+    return start(cell, None, batch_shape(cell, x))
+
+
+def feature_axes(cell: CellOrMaker) -> int:
+    """Axes of features in an input: one, but for cells over space.
+
+    >>> import lstm_jax as lj
+    >>> feature_axes(lj.LSTM(3, 5)), feature_axes(lj.ConvLSTM((8, 8, 3), 4, kernel_size=3))
+    (1, 3)
+    """
+    if not isinstance(cell, Cell):
+        return 1
+    # A cell says which axes are of the batch, so of enough axes the rest are of features.
+    many = 16
+    return many - len(batch_shape(cell, jax.ShapeDtypeStruct((1,) * many, jnp.float32)))

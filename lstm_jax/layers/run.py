@@ -1,0 +1,209 @@
+"""Running a cell with Flax's axes, order of time and keys."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from lstm_jax.kernels import Implementation, Padding, Remat
+from lstm_jax.layers.cells import feature_axes
+from lstm_jax.prepare import prepare
+from lstm_jax.ragged import check_lengths, mask_of_lengths
+from lstm_jax.transforms.transform import AnyCell, batch_shape
+from lstm_jax.types import PRNGKey, PyTree
+from lstm_jax.unroll import advance
+
+
+def run_layer(
+    function: str,
+    cell: AnyCell,
+    params: PyTree,
+    inputs: PyTree,
+    *,
+    initial_carry: PyTree = None,
+    seq_lengths: Int[ArrayLike, "..."] | None = None,
+    time_major: bool = False,
+    reverse: bool = False,
+    keep_order: bool = False,
+    mask: Bool[ArrayLike, "... T"] | None = None,
+    reset: Bool[ArrayLike, "... T"] | None = None,
+    key: PRNGKey | None = None,
+    start: int | Int[Array, ""] = 0,
+    unroll: int = 1,
+    padding: Padding = "zero",
+    remat: Remat = None,
+    implementation: Implementation | None = None,
+) -> tuple[PyTree, Float[Array, "... T H"]]:
+    """`lstm_jax.unroll` with Flax's axes, order of time, and names in errors.
+
+    Args:
+      function: the public function to name in errors.
+      cell: any cell.
+      params: its parameters.
+      inputs: ``[..., T, I]``, or ``[T, ..., I]`` where time is major; cells may have more axes of
+        features, or read a pytree.
+      initial_carry: the state before the first step; the cell's own when not given.
+      seq_lengths: steps of every row ``[...]``.
+      time_major: whether time is the first axis, of masks as well.
+      reverse: run from the last step to the first.
+      keep_order: whether the outputs of a reversed run are in the order of the inputs; otherwise
+        they are in the order in which they came, with padding at the end.
+      mask: true where a step is there ``[..., T]``, in place of lengths.
+      reset: true where a row starts anew ``[..., T]``.
+      key: typed random key, for cells that draw random numbers.
+      start: index of the first step, which random numbers depend on.
+      unroll: steps per iteration of the compiled loop.
+      padding: what outputs show at masked steps.
+      remat: what a gradient keeps of the run.
+      implementation: the kernel to use; None for the best that applies.
+
+    Returns:
+      ``(carry, outputs)``.
+
+    Raises:
+      ValueError, TypeError: as `lstm_jax.unroll`.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.LSTM(3, 5)
+    >>> params = cell.init(jax.random.key(0))
+    >>> carry, outputs = run_layer("Recurrent", cell, params, jnp.ones((2, 7, 3)))
+    >>> carry.h.shape, outputs.shape
+    ((2, 5), (2, 7, 5))
+    """
+    inputs = jax.tree.map(lambda leaf: _as_floats(leaf, params), inputs)
+    axis, T, rows = _time_and_rows(function, cell, inputs, time_major)
+
+    def time_first(array: jax.Array) -> jax.Array:
+        return jnp.moveaxis(array, axis, 0)
+
+    def steps(name: str, array: Any) -> Any:
+        if array is None:
+            return None
+        array, wanted = jnp.asarray(array), (*rows[:axis], T, *rows[axis:])
+        if array.shape != wanted:
+            raise ValueError(
+                f"{function}: {name} must have shape {wanted}, the axes of inputs without"
+                f" features; got {array.shape}"
+            )
+        return time_first(array)
+
+    mask = steps("mask", mask)
+    if seq_lengths is not None:
+        if mask is not None:
+            raise ValueError(f"{function}: seq_lengths or mask can be given, not both")
+        names = {"name": "seq_lengths", "inputs": "inputs"}
+        seq_lengths = check_lengths(function, seq_lengths, T, rows, **names)
+        mask = mask_of_lengths(seq_lengths, T)
+    xs = jax.tree.map(time_first, inputs)
+    run, cell, bound, state = prepare(
+        function,
+        cell,
+        params,
+        xs,
+        initial_carry,
+        mask=mask,
+        reset=steps("reset", reset),
+        reverse=reverse,
+        padding=padding,
+        remat=remat,
+        unroll=unroll,
+        implementation=implementation,
+        key=key,
+        start_time=start,
+    )
+    final, outputs, _ = run(cell, bound, xs, state, key)
+    if reverse and not keep_order:
+        outputs = jax.tree.map(lambda ys: as_they_came(ys, seq_lengths), outputs)
+    return final, jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, axis), outputs)
+
+
+def as_they_came(
+    outputs: Float[Array, "T ... H"], lengths: Int[ArrayLike, "..."] | None
+) -> Float[Array, "T ... H"]:
+    """The outputs of a reversed run, the first step that was run first; padding stays at the end.
+
+    >>> ys = jnp.arange(4.0).reshape(4, 1, 1)
+    >>> as_they_came(ys, jnp.array([3])).ravel().tolist()
+    [2.0, 1.0, 0.0, 3.0]
+    """
+    if lengths is None:
+        return outputs[::-1]
+    # A narrow dtype may hold the lengths, and not T.
+    lengths = jnp.clip(jnp.asarray(lengths).astype(jnp.int32), 0, outputs.shape[0])
+    t = jnp.arange(outputs.shape[0], dtype=jnp.int32).reshape(-1, *[1] * lengths.ndim)
+    order = jnp.where(t < lengths, lengths - 1 - t, t)
+    order = order.reshape(order.shape + (1,) * (outputs.ndim - order.ndim))
+    return jnp.take_along_axis(outputs, order, axis=0)
+
+
+def advance_layer(
+    cell: AnyCell, params: PyTree, carry: PyTree, x: PyTree, key: PRNGKey | None
+) -> tuple[PyTree, Float[Array, "... H"]]:
+    """`lstm_jax.advance`, with the new carry in the structure of the old, as Flax's loops need it.
+
+    >>> import lstm_jax as lj
+    >>> cell, zeros = lj.LSTM(3, 5), jnp.zeros((2, 5))
+    >>> params = cell.init(jax.random.key(0))
+    >>> type(advance_layer(cell, params, (zeros, zeros), jnp.ones((2, 3)), None)[0])
+    <class 'tuple'>
+    """
+    new, y = advance(cell, params, carry, x, key=key)
+    if carry is not None:
+        new = jax.tree.unflatten(jax.tree.structure(carry), jax.tree.leaves(new))
+    return new, y
+
+
+def or_else(given: bool | None, otherwise: bool) -> bool:
+    """What a call says, or where it says nothing, what the layer does.
+
+    >>> or_else(None, True), or_else(False, True)
+    (True, False)
+    """
+    return otherwise if given is None else given
+
+
+def as_key(key: jax.Array | None) -> PRNGKey | None:
+    """A typed key from any that Flax hands out.
+
+    >>> as_key(jax.random.PRNGKey(0)) == jax.random.key(0)
+    Array(True, dtype=bool)
+    """
+    if key is None or jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    return jax.random.wrap_key_data(key)
+
+
+def _time_and_rows(
+    function: str, cell: AnyCell, inputs: PyTree, time_major: bool
+) -> tuple[int, int, tuple[int, ...]]:
+    """Where the time axis lies, how long it is, and the batch axes."""
+    leaves = jax.tree.leaves(inputs)
+    if not leaves or min(map(jnp.ndim, leaves)) < feature_axes(cell) + 1:
+        wanted = "[T, ..., features]" if time_major else "[..., T, features]"
+        raise ValueError(
+            f"{function}: inputs must have axes {wanted}; got {jax.tree.map(jnp.shape, inputs)}"
+        )
+
+    def rows_without(axis: int) -> tuple[int, ...]:
+        def one_step(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+            shape = (*leaf.shape[:axis], *leaf.shape[axis + 1 :])
+            return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+        return batch_shape(cell, jax.tree.map(one_step, inputs))
+
+    rows = rows_without(0)
+    if time_major:
+        return 0, leaves[0].shape[0], rows
+    axis = len(rows)  # whichever axis is taken for time, the others are as many
+    return axis, leaves[0].shape[axis], rows_without(axis)
+
+
+def _as_floats(leaf: Any, params: PyTree) -> jax.Array:
+    """Integers in the dtype of the parameters: Flax's layers take them as well."""
+    leaf = jnp.asarray(leaf)
+    weights = jax.tree.leaves(params)
+    if weights and jnp.issubdtype(leaf.dtype, jnp.integer):
+        return leaf.astype(weights[0].dtype)
+    return leaf
