@@ -21,7 +21,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -30,6 +29,7 @@ from lstm_jax.cells import ProjectedLSTMParams
 from lstm_jax.convert.arrays import OURS, in_natural_order
 from lstm_jax.convert.layers import layers_of
 from lstm_jax.named import flattened, from_named, to_named
+from lstm_jax.transforms.transform import param_shapes
 from lstm_jax.types import LSTMParams, PyTree
 
 FORMAT = "lstm_jax"
@@ -53,6 +53,7 @@ def save(path: str | os.PathLike[str], params: PyTree, cell: Any = None) -> None
       OSError: when the file cannot be written.
 
     >>> import tempfile
+    >>> import jax
     >>> import lstm_jax as lj
     >>> cell = lj.bidirectional(lj.LSTM(3, 5))
     >>> params = cell.init(jax.random.key(0))
@@ -65,7 +66,7 @@ def save(path: str | os.PathLike[str], params: PyTree, cell: Any = None) -> None
     theirs = _library(function, "safetensors.numpy")
     named = to_named(params)
     if cell is not None:
-        from_named(function, _shapes(cell), named)
+        from_named(function, param_shapes(cell), named)
     tensors = {}
     for name, leaf in flattened(named):
         joined = name.replace("/", ".")
@@ -117,6 +118,7 @@ def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
       OSError: when the file cannot be read.
 
     >>> import tempfile
+    >>> import jax
     >>> import lstm_jax as lj
     >>> cell = lj.GRU(3, 5)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +139,7 @@ def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
         ) from error
     named = _nested(tensors)
     if cell is not None:
-        return from_named(function, _shapes(cell), named)
+        return from_named(function, param_shapes(cell), named)
     try:
         params = _guessed(named)
         layers_of(function, params)
@@ -164,10 +166,6 @@ def _check_metadata(function: str, path: Any, metadata: dict[str, str]) -> None:
         )
     if (order := metadata.get("gate_order")) != OURS:
         raise ValueError(f"{function}: {where} has the gate order {order!r}; ours is {OURS!r}")
-
-
-def _shapes(cell: Any) -> PyTree:
-    return jax.eval_shape(cell.init, jax.random.key(0))
 
 
 def _nested(tensors: dict[str, Any]) -> dict[str, Any]:
