@@ -1,5 +1,6 @@
 """Conversions against the libraries themselves, both ways; with them installed, and -m peers."""
 
+import os
 import re
 
 import jax
@@ -11,6 +12,8 @@ import lstm_jax as lj
 from lstm_jax import convert
 from tests.conversions import EXACT, GOLDEN, Vector, error, same
 from tests.golden.libraries import INPUTS, LIBRARIES, H, P
+
+os.environ.setdefault("KERAS_BACKEND", "jax")  # its default is a library that need not be there
 
 # What these libraries say about themselves.
 pytestmark = [
