@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import linen as nn
 
@@ -44,26 +45,24 @@ def test_parameters_are_those_that_the_cell_draws(inputs):
 
 
 def test_an_initializer_draws_gate_by_gate_as_in_flax():
-    weights, called = jnp.arange(64.0).reshape(4, 16), []
-
     def pretrained(key, shape, dtype):  # as Flax calls it: by position, with all three
-        called.append(shape)
-        return weights.reshape(shape).astype(dtype)
+        return jnp.asarray(np.arange(20.0).reshape(shape), dtype)
 
-    inputs = jnp.ones((1, 1, 4))
+    inputs, zeros = jnp.ones((1, 4)), jnp.zeros((1, 5))
     inits = {"kernel_init": pretrained, "recurrent_kernel_init": nn.initializers.orthogonal()}
-    ours = LSTM(16, **inits).init(KEY, inputs)["params"]
-    theirs = nn.RNN(nn.OptimizedLSTMCell(16, **inits)).init(KEY, inputs)["params"]["cell"]
-    assert set(called) == {(4, 16)}
-    for k, gate in enumerate("ifgo"):
-        block = slice(16 * k, 16 * (k + 1))
-        assert jnp.array_equal(ours["kernel"][:, block], theirs[f"i{gate}"]["kernel"])
-        recurrent = ours["recurrent_kernel"][:, block]
-        close(recurrent @ recurrent.T, jnp.eye(16))
-        close(recurrent.std(), theirs[f"h{gate}"]["kernel"].std(), 0.02)
+    ours = LSTM(5, **inits).init(KEY, inputs)["params"]
+    theirs = nn.OptimizedLSTMCell(5, **inits).init(KEY, (zeros, zeros), inputs)["params"]
+    blocks = [
+        np.split(np.asarray(ours[name]), 4, axis=1) for name in ("kernel", "recurrent_kernel")
+    ]
+    for gate, kernel, recurrent in zip("ifgo", *blocks, strict=True):
+        np.testing.assert_array_equal(kernel, theirs[f"i{gate}"]["kernel"])
+        for square in (recurrent, np.asarray(theirs[f"h{gate}"]["kernel"])):
+            close(square @ square.T, np.eye(5))
     # Ours say themselves what they are orthogonal over.
-    whole = LSTM(16, recurrent_kernel_init=lj.initializers.orthogonal).init(KEY, inputs)["params"]
-    close(whole["recurrent_kernel"] @ whole["recurrent_kernel"].T, jnp.eye(16))
+    cell, _ = LSTM(5, recurrent_kernel_init=lj.initializers.orthogonal).make_cell(inputs)
+    whole = np.asarray(cell.recurrent_kernel_init(KEY, (5, 20), jnp.float32))
+    close(whole @ whole.T, np.eye(5))
 
 
 def test_parameters_that_are_there_are_not_drawn_again(inputs):
@@ -74,9 +73,9 @@ def test_parameters_that_are_there_are_not_drawn_again(inputs):
 
 
 def test_lengths_in_few_bits_reverse_long_sequences():
-    lengths = jnp.array([200, 7], jnp.uint8)
-    outputs = jnp.broadcast_to(jnp.arange(300)[:, None, None], (300, 2, 1))
-    shown = as_they_came(outputs, lengths)[..., 0]
+    lengths = np.array([200, 7], np.uint8)
+    outputs = jnp.asarray(np.broadcast_to(np.arange(300)[:, None, None], (300, 2, 1)))
+    shown = np.asarray(as_they_came(outputs, lengths))[..., 0]
     for row, length in zip(shown.T, (200, 7), strict=True):
         assert row.tolist() == [*reversed(range(length)), *range(length, 300)]
 
@@ -194,7 +193,7 @@ def test_a_stream_in_chunks_is_the_whole(inputs, sizes, rate):
     assert jax.tree.all(jax.tree.map(jnp.array_equal, carry, final))
 
 
-@pytest.mark.parametrize("steps", [1, 3, 7, 10])
+@pytest.mark.parametrize("steps", [3, 10])
 def test_unroll_changes_nothing(inputs, steps):
     layer = LSTM(5, implementation="scan")
     drawn = layer.init(KEY, inputs)
