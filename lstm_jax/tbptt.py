@@ -10,7 +10,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.cells.cell import check_size
+from lstm_jax.cells.checks import check_size
 from lstm_jax.kernels import Padding, Remat
 from lstm_jax.kernels.checks import at_rest, first_input
 from lstm_jax.prepare import prepare

@@ -137,6 +137,10 @@ def test_what_does_not_fit_is_named(make, method):
         call(params, state, jnp.zeros((4, 3)))
     with pytest.raises(ValueError, match=name + r"params.kernel must have shape \[I, .H\] with"):
         call(params._replace(kernel=jnp.zeros((3, 1))), state, x)
+    with pytest.raises(TypeError, match=name + "x must be of real numbers; got complex64"):
+        call(params, state, x.astype(jnp.complex64))
+    with pytest.raises(TypeError, match=name + "h must be of real numbers; got complex64"):
+        call(params, state._replace(h=state.h.astype(jnp.complex64)), x)
 
 
 @EVERY

@@ -23,15 +23,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.axes import check_features
-from lstm_jax.cells.cell import (
-    Activation,
-    CellBase,
-    as_state,
-    check_params,
-    check_size,
-    identity,
-)
+from lstm_jax.cells.cell import Activation, CellBase, as_state, identity
+from lstm_jax.cells.checks import check_features, check_params, check_real, check_size
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.cells.windows import Padding, as_padding, as_shape, as_window, convolve, output_grid
 from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey, wider
@@ -321,6 +314,7 @@ class ConvLSTM(CellBase):
                 f"{function}: params.peephole must be {wanted} with peephole={self.peephole};"
                 f" got {type(params.peephole).__name__}"
             )
+        check_real(function, {"x": x, **state._asdict()})
         H, shape = self.hidden_size, tuple(self.input_shape)
         check_params(function, params, self._shapes(), f"I = {shape[-1]}, H = {H}")
         if x.shape[-len(shape) :] != shape:

@@ -22,15 +22,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import (
-    Activation,
-    KernelCell,
-    as_state,
-    check_params,
-    check_shapes,
-    identity,
-    project,
-)
+from lstm_jax.cells.cell import Activation, KernelCell, as_state, identity, project
+from lstm_jax.cells.checks import check_params, check_shapes
 from lstm_jax.types import Initializer, PRNGKey, wider
 
 GATES = 3

@@ -29,15 +29,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import (
-    Activation,
-    LSTMCellBase,
-    as_state,
-    check_axes,
-    check_params,
-    identity,
-    project,
-)
+from lstm_jax.cells.cell import Activation, LSTMCellBase, as_state, identity, project
+from lstm_jax.cells.checks import check_axes, check_params
 from lstm_jax.cells.lstm import LSTMGates, squashed
 from lstm_jax.initializers import GATES
 from lstm_jax.types import DType, Initializer, LSTMState, PRNGKey, wider

@@ -20,15 +20,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import (
-    Activation,
-    LSTMCellBase,
-    affine,
-    as_state,
-    check_shapes,
-    check_size,
-    identity,
-)
+from lstm_jax.cells.cell import Activation, LSTMCellBase, affine, as_state, identity
+from lstm_jax.cells.checks import check_shapes, check_size
 from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey
 
 

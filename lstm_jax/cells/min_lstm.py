@@ -18,15 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import (
-    Activation,
-    CellBase,
-    as_state,
-    check_axes,
-    check_params,
-    identity,
-    project,
-)
+from lstm_jax.cells.cell import Activation, CellBase, as_state, identity, project
+from lstm_jax.cells.checks import check_axes, check_params
 from lstm_jax.types import DType, Initializer, Policy, PRNGKey, wider
 
 GATES = 3

@@ -29,15 +29,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.axes import check_features, check_heads
-from lstm_jax.cells.cell import (
-    CellBase,
-    as_state,
-    check_axes,
-    check_params,
-    check_size,
-    project,
-)
+from lstm_jax.cells.cell import CellBase, as_state, project
+from lstm_jax.cells.checks import check_axes, check_features, check_heads, check_params, check_size
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,

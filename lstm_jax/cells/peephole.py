@@ -22,7 +22,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, LSTMCellBase, check_params, identity
+from lstm_jax.cells.cell import Activation, LSTMCellBase, identity
+from lstm_jax.cells.checks import check_params
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.types import Initializer, LSTMState, PRNGKey
 

@@ -21,17 +21,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import (
-    Activation,
-    KernelCell,
-    affine,
-    as_state,
-    check_axes,
-    check_params,
-    clipped,
-    identity,
-    project,
-)
+from lstm_jax.cells.cell import Activation, KernelCell, affine, as_state, clipped, identity, project
+from lstm_jax.cells.checks import check_axes, check_params
 from lstm_jax.cells.lstm import LSTMGates, squashed
 from lstm_jax.types import Initializer, LSTMState, PRNGKey
 

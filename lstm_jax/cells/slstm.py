@@ -24,15 +24,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.axes import check_heads
-from lstm_jax.cells.cell import (
-    CellBase,
-    as_state,
-    check_axes,
-    check_params,
-    identity,
-    project,
-)
+from lstm_jax.cells.cell import CellBase, as_state, identity, project
+from lstm_jax.cells.checks import check_axes, check_heads, check_params
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,

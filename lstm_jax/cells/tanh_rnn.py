@@ -13,14 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.cells.cell import (
-    Activation,
-    KernelCell,
-    affine,
-    as_state,
-    check_shapes,
-    identity,
-)
+from lstm_jax.cells.cell import Activation, KernelCell, affine, as_state, identity
+from lstm_jax.cells.checks import check_shapes
 from lstm_jax.types import PRNGKey
 
 

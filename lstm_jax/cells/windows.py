@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 from jaxtyping import Array, Float
 
-from lstm_jax.cells.cell import check_size
+from lstm_jax.cells.checks import check_size
 from lstm_jax.types import DType
 
 Padding = Literal["SAME", "VALID"] | Sequence[tuple[int, int]]

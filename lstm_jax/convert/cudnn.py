@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.cells.cell import check_size
+from lstm_jax.cells.checks import check_size
 from lstm_jax.convert.arrays import as_arrays
 from lstm_jax.convert.layers import Params, assembled, layers_of, one_direction
 from lstm_jax.kernels.cudnn import packed

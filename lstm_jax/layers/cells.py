@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from lstm_jax.bidirectional import Merge, check_merge
 from lstm_jax.bidirectional import bidirectional as in_both_directions
 from lstm_jax.cells import LSTM, ProjectedLSTM
-from lstm_jax.cells.cell import Activation, check_size
+from lstm_jax.cells.cell import Activation
+from lstm_jax.cells.checks import check_size
 from lstm_jax.transforms import recurrent_dropout as drop_recurrent
 from lstm_jax.transforms import stack
 from lstm_jax.transforms.noise import check_rate
