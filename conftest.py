@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 
 FLAGS = "XLA_FLAGS"
+# What they were before; a worker finds it set by the process that started it.
+GIVEN = "XLA_FLAGS_GIVEN"
 # Programs of tests are many and short: half of the time goes into making them fast. Whoever sets
 # the first flag decides; the slow tests run what users run.
 HURRIED = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
@@ -27,9 +29,9 @@ def known(*flags: str) -> bool:
     return subprocess.run(compiles, env=environment, capture_output=True).returncode == 0
 
 
-# A worker has the flags of the process that started it.
-if DEVICES not in os.environ.get(FLAGS, ""):
-    decided = HURRIED[0].partition("=")[0] in os.environ.get(FLAGS, "")
+if GIVEN not in os.environ:
+    os.environ[GIVEN] = os.environ.get(FLAGS, "")
+    decided = HURRIED[0].partition("=")[0] in os.environ[GIVEN]
     os.environ[FLAGS] = with_flags(DEVICES, *HURRIED if not decided and known(*HURRIED) else ())
 os.environ["MPLBACKEND"] = "Agg"
 

@@ -10,6 +10,7 @@ from lstm_jax.kernels import KERNELS, Choice, Implementation
 from lstm_jax.kernels.native import INSTRUCTION_SETS, instruction_set
 from lstm_jax.prepare import prepare
 from lstm_jax.steps import BareStep, as_cell
+from lstm_jax.transforms.transform import param_shapes
 from lstm_jax.types import PyTree
 from lstm_jax.unroll import Options
 
@@ -68,7 +69,7 @@ def explain(
     choices: list[Choice] = []
     known = as_cell("explain", cell, params, anew=True)
     if params is None and not isinstance(known, BareStep):
-        params = jax.eval_shape(known.init, jax.random.key(0))
+        params = param_shapes(known)
     start_time = options.pop("start", 0)
     # What is not a type alone is left as it is: its numbers are checked.
     types = {name: value for name, value in options.items() if _is_type(value)}

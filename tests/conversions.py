@@ -14,6 +14,7 @@ from jax.experimental import rnn
 import lstm_jax as lj
 from lstm_jax import convert
 from lstm_jax.testing import quick_jit
+from lstm_jax.transforms.transform import param_shapes
 from tests import reference
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -96,6 +97,12 @@ def to_params(library: str, theirs: Any) -> Any:
     lengths = {rnn.get_num_params_in_lstm(*sizes): sizes for sizes in SIZES.values()}
     sizes = lengths[jnp.size(theirs)] if library == "cudnn" else ()
     return getattr(convert, library).to_params(theirs, *sizes)
+
+
+def drawn(cell: Any) -> Any:
+    """Parameters of any cell with no number of zero; quicker than `init` has them."""
+    normal = np.random.default_rng(0).standard_normal
+    return jax.tree.map(lambda s: jnp.asarray(normal(s.shape), s.dtype), param_shapes(cell))
 
 
 def there_and_back(library: str, params: Any, **settings: Any) -> Any:

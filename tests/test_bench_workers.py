@@ -157,6 +157,11 @@ def test_the_last_output_of_a_network_is_its_final_state(package, runner, monkey
     np.testing.assert_array_equal(last, final)
 
 
+def test_a_layer_that_has_no_cell_of_its_own_is_not_measured_by_the_step():
+    with pytest.raises(Unavailable, match="measured on sequences alone"):
+        FlaxNNX("flax-nnx", "cpu", 1).cell(CASES[0])
+
+
 def test_states_are_float32_whatever_is_the_default():
     with jax.enable_x64(True):
         assert zeros(CASES[0]).dtype == np.float32

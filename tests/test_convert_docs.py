@@ -20,6 +20,7 @@ from tests.conversions import (
     GOLDEN,
     LIBRARIES,
     cases,
+    drawn,
     same,
     there_and_back,
     to_params,
@@ -46,12 +47,6 @@ def weights(library, dtype="float32"):
     """Weights of one layer, as the library gives them."""
     given = vector(library, ONE.get(library, "one"), dtype).weights
     return given["lstm/linear"] if library == "haiku" else given
-
-
-def drawn(cell):
-    """Parameters with no bias of zero."""
-    random, shapes = np.random.default_rng(0), jax.eval_shape(cell.init, jax.random.key(0))
-    return jax.tree.map(lambda a: jnp.asarray(random.normal(size=a.shape), a.dtype), shapes)
 
 
 def close(a, b):

@@ -16,7 +16,7 @@ from lstm_jax import linen as layers
 from lstm_jax import nnx as nnx_layers
 from lstm_jax.convert import flax
 from lstm_jax.testing import quick_jit
-from tests.conversions import below, cases, parameters, same, there_and_back, vector
+from tests.conversions import below, cases, drawn, parameters, same, there_and_back, vector
 
 LAYOUTS = ("linen", "nnx.LSTMCell", "nnx.OptimizedLSTMCell")
 XS = jnp.ones((2, 5, 3))
@@ -90,11 +90,6 @@ def test_a_list_is_a_stack():
     assert [p.kernel.shape for p in params] == [(3, 16), (4, 8)]
     with pytest.raises(ValueError, match=r"flax\.to_params: layer 2 must read the 4 features"):
         flax.to_params([first, first])
-
-
-def drawn(cell):
-    shapes = jax.eval_shape(cell.init, jax.random.key(0))
-    return jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes)
 
 
 def test_a_carry_is_the_other_way_round():

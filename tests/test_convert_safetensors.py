@@ -14,14 +14,8 @@ from hypothesis import given, settings
 
 import lstm_jax as lj
 from lstm_jax.convert import safetensors as ours
-from tests.conversions import parameters, same
+from tests.conversions import drawn, parameters, same
 from tests.drawn import KERNEL_CELLS
-
-
-def drawn(cell):
-    """Parameters, quicker than `init` has them."""
-    random, shapes = np.random.default_rng(0), jax.eval_shape(cell.init, jax.random.key(0))
-    return jax.tree.map(lambda leaf: jnp.asarray(random.random(leaf.shape), leaf.dtype), shapes)
 
 
 def header(path):

@@ -13,6 +13,7 @@ from lstm_jax.layers.run import as_they_came
 from lstm_jax.linen import LSTM, Bidirectional, Recurrent, RNNCell, params_of, variables
 from lstm_jax.testing import quick_jit
 from tests.flax_peer import close, linen_rnn, linen_weights
+from tests.toys import slow_case
 
 KEY = jax.random.key(0)
 LENGTHS = jnp.array([7, 3, 1])
@@ -193,7 +194,7 @@ def test_a_stream_in_chunks_is_the_whole(inputs, sizes, rate):
     assert jax.tree.all(jax.tree.map(jnp.array_equal, carry, final))
 
 
-@pytest.mark.parametrize("steps", [3, 10])
+@pytest.mark.parametrize("steps", [slow_case(1), 3, slow_case(7), 10])
 def test_unroll_changes_nothing(inputs, steps):
     layer = LSTM(5, implementation="scan")
     drawn = layer.init(KEY, inputs)

@@ -38,9 +38,7 @@ def kernel_environment(folder):
     """The environment of a person at a notebook, without the settings of this test session."""
     environment = dict(os.environ)
     environment.pop("MPLBACKEND", None)
-    flags = environment.pop("XLA_FLAGS", "").split()
-    ours = "--xla_force_host_platform_device_count"
-    environment["XLA_FLAGS"] = " ".join(flag for flag in flags if not flag.startswith(ours))
+    environment["XLA_FLAGS"] = environment.pop("XLA_FLAGS_GIVEN")
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(ROOT), environment.get("PYTHONPATH")])
     )

@@ -52,8 +52,10 @@ class Flax(JaxRunner):
         return params, state, x, lambda params, state, x: cell.apply(params, state, x)[0]
 
 
-class FlaxNNX(Flax):
-    """Flax's NNX, whose cell for a single step is linen's, in other clothes."""
+class FlaxNNX(JaxRunner):
+    """Flax's NNX."""
+
+    packages = Flax.packages
 
     def network(self, case: Case) -> Network:
         """An `nnx.RNN`, time first."""

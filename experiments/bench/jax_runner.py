@@ -63,13 +63,16 @@ class JaxRunner(JaxDevice):
           case: its sizes.
         """
 
-    @abstractmethod
     def cell(self, case: Case) -> CellStep:
         """The cell, for a step at a time.
 
         Args:
           case: its sizes.
+
+        Raises:
+          Unavailable: when a subclass has none.
         """
+        raise Unavailable("it is measured on sequences alone")
 
     def prepare(self, quantity: str, case: Case) -> Call:
         """Compile a quantity.
