@@ -25,7 +25,7 @@ class ModelConfig:
     """initial bias of the LSTM's forget gate, where there is no chrono_t_max"""
     chrono_t_max: Annotated[float, Field(ge=2, allow_inf_nan=False)] | None = None
     """longest dependency to expect, in steps: the LSTM's chrono initialisation"""
-    implementation: Literal["scan", "fused", "cpu", "cudnn"] | None = None
+    implementation: Literal["scan", "cpu", "cudnn"] | None = None
     """how the layer is run over time; none for the best that applies"""
     remat: Count | None = None
     """steps between states that a gradient keeps, to save memory; none to keep everything"""

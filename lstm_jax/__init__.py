@@ -52,12 +52,12 @@ from lstm_jax.cells import (
 )
 from lstm_jax.diagnostics import Trace, gradient_flow, trace
 from lstm_jax.explain import Explanation, explain
-from lstm_jax.ragged import mask_of_lengths, reset_after
+from lstm_jax.masks import mask_of_lengths, resets_from_dones
 from lstm_jax.tbptt import tbptt
 from lstm_jax.transforms import (
     LearnedParams,
-    Noise,
     StateTransform,
+    StepRng,
     Transform,
     candidate_dropout,
     clip,
@@ -103,7 +103,6 @@ __all__ = [
     "MinLSTMGates",
     "MinLSTMParams",
     "MinLSTMState",
-    "Noise",
     "OriginalLSTM",
     "OriginalLSTMGates",
     "OriginalLSTMParams",
@@ -116,6 +115,7 @@ __all__ = [
     "SLSTMParams",
     "SLSTMState",
     "StateTransform",
+    "StepRng",
     "TanhRNN",
     "TanhRNNParams",
     "TanhRNNState",
@@ -135,7 +135,7 @@ __all__ = [
     "lstm_step",
     "mask_of_lengths",
     "recurrent_dropout",
-    "reset_after",
+    "resets_from_dones",
     "residual",
     "skip",
     "stack",

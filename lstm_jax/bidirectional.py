@@ -8,19 +8,19 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.transforms.noise import Noise, child_key
+from lstm_jax.transforms.step_rng import StepRng, child_key
 from lstm_jax.transforms.transform import (
     AnyCell,
     RunSequence,
     Transform,
-    bind,
     check_cell,
+    initial_state,
     input_size,
+    output_of,
     output_size,
-    rest,
-    start,
+    sample_params,
 )
-from lstm_jax.types import PRNGKey, PyTree, wider
+from lstm_jax.types import PRNGKey, PyTree, promote_dtypes
 
 Merge = Literal["concat", "sum", "mean", "multiply", "none"]
 
@@ -143,12 +143,12 @@ class Bidirectional(Transform):
         """The states that the two directions start from, each at its own end."""
         p_forward, p_backward = (None, None) if params is None else params
         return Directions(
-            start(self.forward, p_forward, batch_shape),
-            start(self.backward, p_backward, batch_shape),
+            initial_state(self.forward, p_forward, batch_shape),
+            initial_state(self.backward, p_backward, batch_shape),
         )
 
     def apply(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
         """There is no step: the backward direction starts at the end of the sequence.
 
@@ -159,16 +159,16 @@ class Bidirectional(Transform):
             "bidirectional: there is no single step, as one direction starts at the end; use unroll"
         )
 
-    def rest(self, state: Directions, x: PyTree) -> PyTree:
+    def output_of(self, state: Directions, x: PyTree) -> PyTree:
         """What is shown of states that no step led to, and of an input of zeros."""
-        shown = (rest(cell, s, x) for cell, s in zip(self.children(), state, strict=True))
+        shown = (output_of(cell, s, x) for cell, s in zip(self.children(), state, strict=True))
         return self._merged(*shown)
 
-    def bind(self, params: Directions, key: PRNGKey) -> Directions:
+    def sample_params(self, params: Directions, key: PRNGKey) -> Directions:
         """The parameters for one sequence, where they depend on random numbers."""
         return Directions(
-            bind(self.forward, params.forward, child_key(key, 0)),
-            bind(self.backward, params.backward, child_key(key, 1)),
+            sample_params(self.forward, params.forward, child_key(key, 0)),
+            sample_params(self.backward, params.backward, child_key(key, 1)),
         )
 
     def run(
@@ -190,7 +190,7 @@ class Bidirectional(Transform):
 
     def _merged(self, y: PyTree, back_y: PyTree) -> PyTree:
         if self.merge != "none":
-            dtype = wider(y.dtype, back_y.dtype)
+            dtype = promote_dtypes(y.dtype, back_y.dtype)
             y, back_y = y.astype(dtype), back_y.astype(dtype)
         return _MERGES[self.merge](y, back_y)
 

@@ -10,16 +10,16 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.kernels.checks import as_carry, first_input
+from lstm_jax.backends.checks import as_carry, first_input
 from lstm_jax.prepare import prepare
-from lstm_jax.transforms.noise import Noise
+from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import (
     Transform,
     apply,
     gates,
     has_gates,
     needs_sequence,
-    rest,
+    output_of,
 )
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S
 
@@ -122,9 +122,9 @@ class _EmitGates:
     cell: Any
 
     def __call__(
-        self, params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, noise: Noise | None
+        self, params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, rng: StepRng | None
     ) -> tuple[Any, Any]:
-        return gates(self.cell, params, state_tm1, x_t, noise), state_t
+        return gates(self.cell, params, state_tm1, x_t, rng), state_t
 
 
 def gradient_flow(
@@ -192,14 +192,14 @@ class _Nudged(Transform):
     cell: Any
 
     def apply(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
         """Advance one time step, and nudge the state and what is shown of it."""
         x_t, nudge = x
-        new, y_t = apply(self.cell, params, state, x_t, noise)
+        new, y_t = apply(self.cell, params, state, x_t, rng)
         nudged = jax.tree.map(jnp.add, new, nudge)
         # Nudges are zero: what is shown stays, and varies as the nudge makes it.
-        return nudged, y_t + rest(self.cell, nudged, x_t) - rest(self.cell, new, x_t)
+        return nudged, y_t + output_of(self.cell, nudged, x_t) - output_of(self.cell, new, x_t)
 
 
 def _norm(vectors: Float[Array, "... H"]) -> Float[Array, "..."]:

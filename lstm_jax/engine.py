@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.kernels import (
-    KERNELS,
+from lstm_jax.backends import (
+    BACKENDS,
     Apply,
     Carry,
     Choice,
@@ -28,12 +28,12 @@ from lstm_jax.kernels import (
     in_chunks,
     scanned,
 )
-from lstm_jax.kernels.checks import as_carry, at_rest, check_rows, first_input
-from lstm_jax.ragged import held, opposite_resets, zero_elsewhere
-from lstm_jax.split import split_like
+from lstm_jax.backends.checks import as_carry, check_rows, first_input, initial_output
+from lstm_jax.masks import forward_fill, opposite_resets, zero_elsewhere
+from lstm_jax.sharding import match_sharding
 from lstm_jax.steps import StepOf, is_value
-from lstm_jax.transforms.noise import Noise
-from lstm_jax.transforms.transform import Transform, needs_sequence, start, takes_sequence
+from lstm_jax.transforms.step_rng import StepRng
+from lstm_jax.transforms.transform import Transform, initial_state, needs_sequence, takes_sequence
 from lstm_jax.types import PRNGKey, PyTree
 
 
@@ -52,7 +52,7 @@ class Run:
       unroll: steps per iteration of the compiled loop.
       implementation: the kernel asked for, or None for the best that applies.
       note: is told of every choice of a kernel.
-      with_states: whether to keep every state.
+      return_states: whether to keep every state.
       safe_inputs: whether the inputs of masked steps are for the cell to see, as what a layer below
         shows there.
     """
@@ -67,7 +67,7 @@ class Run:
     unroll: int = 1
     implementation: Implementation | None = None
     note: Callable[[Choice], None] | None = None
-    with_states: bool = False
+    return_states: bool = False
     safe_inputs: bool = False
 
     def __call__(
@@ -102,8 +102,8 @@ class Run:
         choice = choose(problem, run.implementation)
         if run.note is not None:
             run.note(choice)
-        final, outputs, states = KERNELS[choice.kernel].solve(problem)
-        states = _with_initial(problem.carry.state, states) if run.with_states else None
+        final, outputs, states = BACKENDS[choice.kernel].solve(problem)
+        states = _with_initial(problem.carry.state, states) if run.return_states else None
         return final, outputs, states
 
     def scan(
@@ -131,8 +131,10 @@ class Run:
             return cell.run(as_they_are, params, self.safe(xs), state, key)
         zero = dataclasses.replace(self, padding="zero")
         final, ys, states = cell.run(zero, params, xs, state, key)
-        first = at_rest(cell, state, first_input(self.function, xs), first_input(self.function, ys))
-        return final, held(self.valid, ys, first, reverse=self.reverse), states
+        first = initial_output(
+            cell, state, first_input(self.function, xs), first_input(self.function, ys)
+        )
+        return final, forward_fill(self.valid, ys, first, reverse=self.reverse), states
 
     def _in_chunks(
         self, cell: Any, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
@@ -171,7 +173,7 @@ class Run:
             reverse=self.reverse,
             remat=self.remat,
             unroll=self.unroll,
-            with_states=self.with_states,
+            return_states=self.return_states,
             safe_inputs=self.safe_inputs,
         )
 
@@ -180,18 +182,18 @@ class Run:
     ) -> tuple[Operands, Inputs, Carry]:
         """Operands, inputs and carry of a loop over one cell."""
         x_1 = first_input(self.function, xs)
-        noise = None if key is None else Noise(key, self.times[:1].sum())
-        state = as_carry(self.function, step, params, state, x_1, noise)
+        rng = None if key is None else StepRng(key, self.times[:1].sum())
+        state = as_carry(self.function, step, params, state, x_1, rng)
         initial = None
         if self.valid is not None or self.reset is not None:
             rows = (self.reset if self.valid is None else self.valid).shape[1:]  # pyright: ignore[reportOptionalMemberAccess]
             check_rows(self.function, rows, xs=x_1, state=state)
             if self.reset is not None:
-                own = jax.tree.leaves(start(cell, params, rows))
+                own = jax.tree.leaves(initial_state(cell, params, rows))
                 initial = jax.tree.unflatten(
                     jax.tree.structure(state),
                     [
-                        split_like(jnp.asarray(a, b.dtype), jax.typeof(b))
+                        match_sharding(jnp.asarray(a, b.dtype), jax.typeof(b))
                         for a, b in zip(own, jax.tree.leaves(state), strict=True)
                     ],
                 )
@@ -212,7 +214,7 @@ class Run:
         """Whether a kernel runs chunks of steps, where a gradient is to keep less."""
         T = self.times.shape[0]
         known = isinstance(T, int) and T > 0
-        chunks = isinstance(self.remat, int) and not self.with_states and known
+        chunks = isinstance(self.remat, int) and not self.return_states and known
         plain = self.valid is None or self.padding == "zero"
         return chunks and plain and takes_sequence(cell, self._gains)
 

@@ -6,8 +6,8 @@ from typing import Any, Unpack
 
 import jax
 
-from lstm_jax.kernels import KERNELS, Choice, Implementation
-from lstm_jax.kernels.native import INSTRUCTION_SETS, instruction_set
+from lstm_jax.backends import BACKENDS, Choice, Implementation
+from lstm_jax.backends.ffi import INSTRUCTION_SETS, instruction_set
 from lstm_jax.prepare import prepare
 from lstm_jax.steps import BareStep, as_cell
 from lstm_jax.transforms.transform import param_shapes
@@ -26,7 +26,7 @@ class Explanation:
     choices: tuple[Choice, ...]
 
     @property
-    def kernels(self) -> tuple[Implementation, ...]:
+    def implementations(self) -> tuple[Implementation, ...]:
         """Names of the kernels, one for each choice."""
         return tuple(choice.kernel for choice in self.choices)
 
@@ -63,7 +63,7 @@ def explain(
 
     >>> import jax.numpy as jnp
     >>> import lstm_jax as lj
-    >>> lj.explain(lj.LSTM(3, 5), jnp.ones((7, 2, 3)), implementation="scan").kernels
+    >>> lj.explain(lj.LSTM(3, 5), jnp.ones((7, 2, 3)), implementation="scan").implementations
     ('scan',)
     """
     choices: list[Choice] = []
@@ -84,7 +84,7 @@ def explain(
             state,
             **options_ | types,
             start_time=start_time,
-            with_states=return_states,
+            return_states=return_states,
             note=choices.append,
         )
         return prepared(a_cell, bound, xs, start, types.get("key", options.get("key")))
@@ -111,6 +111,6 @@ def _vectors() -> str:
 def _described(choice: Choice) -> str:
     how = f" ({_vectors()})" if choice.kernel == "cpu" else ""
     lines = [f"{choice.cell}", f"  {choice.kernel}{how}"]
-    width = max(map(len, KERNELS))
+    width = max(map(len, BACKENDS))
     lines += [f"  not {name:<{width}}  {reason}" for name, reason in choice.others.items()]
     return "\n".join(lines)

@@ -8,14 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.backends import IMPLEMENTATIONS, PADDINGS
+from lstm_jax.backends.checks import first_input
 from lstm_jax.engine import Run
-from lstm_jax.kernels import IMPLEMENTATIONS, PADDINGS
-from lstm_jax.kernels.checks import first_input
-from lstm_jax.ragged import check_reset, valid_steps
-from lstm_jax.split import split_like
+from lstm_jax.masks import check_reset, valid_steps
+from lstm_jax.sharding import match_sharding
 from lstm_jax.steps import BareStep, as_cell
-from lstm_jax.transforms.noise import check_key
-from lstm_jax.transforms.transform import batch_shape, bind, start
+from lstm_jax.transforms.step_rng import check_key
+from lstm_jax.transforms.transform import batch_shape, initial_state, sample_params
 from lstm_jax.types import PRNGKey, PyTree
 
 
@@ -81,16 +81,18 @@ def prepare(
     if T:
         like = jax.typeof(jax.tree.leaves(xs)[0])
         valid, reset = (
-            None if given is None else split_like(given, like) for given in (valid, reset)
+            None if given is None else match_sharding(given, like) for given in (valid, reset)
         )
     times = first.astype(jnp.int32) + jnp.arange(T, dtype=jnp.int32)
     run = _checked(Run(function, times, valid, reset, **settings))
-    bound = bind(cell, params, key)
+    bound = sample_params(cell, params, key)
     if isinstance(cell, BareStep):
         cell = dataclasses.replace(cell, own=state)
     elif state is None and rows is not None:
         like, axes = jax.tree.leaves(x_1)[0], len(rows)
-        state = jax.tree.map(lambda leaf: split_like(leaf, like, axes), start(cell, bound, rows))
+        state = jax.tree.map(
+            lambda leaf: match_sharding(leaf, like, axes), initial_state(cell, bound, rows)
+        )
     return run, cell, bound, state
 
 

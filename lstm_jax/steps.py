@@ -7,9 +7,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lstm_jax.backends import Apply
 from lstm_jax.cells import LSTM, lstm_step
-from lstm_jax.kernels import Apply
-from lstm_jax.transforms.noise import Noise
+from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import AnyCell, Transform, apply, check_cell
 from lstm_jax.types import Cell, LSTMParams, PyTree
 
@@ -65,13 +65,13 @@ class BareStep(Transform):
         return self.own
 
     def apply(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
         """Advance one time step, and show the first field of the state."""
         new = self.function(params, state, x)
         return new, new[0]
 
-    def rest(self, state: PyTree, x: PyTree) -> PyTree:
+    def output_of(self, state: PyTree, x: PyTree) -> PyTree:
         """The first field of the state."""
         return state[0]
 
@@ -83,14 +83,14 @@ class StepOf:
     cell: Any
 
     def __call__(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None
     ) -> tuple[PyTree, PyTree]:
         """Advance one time step, and say what to show of it."""
-        return apply(self.cell, params, state, x, noise)
+        return apply(self.cell, params, state, x, rng)
 
     def anew(self) -> Apply:
         """The same, equal to nothing else."""
-        return lambda params, state, x, noise: apply(self.cell, params, state, x, noise)
+        return lambda params, state, x, rng: apply(self.cell, params, state, x, rng)
 
 
 def is_value(cell: Any) -> bool:

@@ -10,11 +10,11 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+from lstm_jax.backends import Padding, Remat
+from lstm_jax.backends.checks import first_input, initial_output
 from lstm_jax.cells.checks import check_size
-from lstm_jax.kernels import Padding, Remat
-from lstm_jax.kernels.checks import at_rest, first_input
+from lstm_jax.masks import forward_fill
 from lstm_jax.prepare import prepare
-from lstm_jax.ragged import held
 from lstm_jax.transforms.transform import needs_sequence
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step
 
@@ -98,7 +98,7 @@ def tbptt(
         reset=reset,
         key=key,
         start_time=start,
-        with_states=True,
+        return_states=True,
         **settings,
     )
     if needs_sequence(cell_):
@@ -113,7 +113,7 @@ def tbptt(
     state = jax.tree.unflatten(jax.tree.structure(states), jax.tree.leaves(state))
     holds = padding == "hold" and run.valid is not None
     first_shown = (
-        at_rest(cell_, state, first_input("tbptt", xs), first_input("tbptt", shown))
+        initial_output(cell_, state, first_input("tbptt", xs), first_input("tbptt", shown))
         if holds
         else None
     )
@@ -139,7 +139,7 @@ def tbptt(
             valid=valid,
             reset=again,
             padding="zero" if holds else padding,
-            with_states=False,
+            return_states=False,
         )
         final, outputs, _ = windowed(
             cell_, params, jax.tree.map(lambda leaf: leaf[at], xs), begin, key
@@ -147,7 +147,7 @@ def tbptt(
         if holds and valid is not None:
             before = jax.tree.map(lambda leaf: leaf[jnp.maximum(first, 1) - 1], shown)
             before = jax.tree.map(lambda a, b: jnp.where(first <= 0, a, b), first_shown, before)
-            outputs = held(valid, outputs, before, reverse=False)
+            outputs = forward_fill(valid, outputs, before, reverse=False)
         return final, jax.tree.map(lambda leaf: leaf[k2 - k1 :], outputs)
 
     all_inside = bool(inside.all())

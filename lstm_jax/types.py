@@ -59,10 +59,10 @@ class LSTMState(NamedTuple):
     c: Float[Array, "... H"]
 
 
-def wider(a: DType, b: DType) -> DType:
+def promote_dtypes(a: DType, b: DType) -> DType:
     """The dtype that holds both, asked for outright: strict promotion does not refuse it.
 
-    >>> wider(jnp.bfloat16, jnp.float32)
+    >>> promote_dtypes(jnp.bfloat16, jnp.float32)
     dtype('float32')
     """
     with jax.numpy_dtype_promotion("standard"):
@@ -104,7 +104,9 @@ class Policy:
     def __post_init__(self) -> None:
         settled = {"param": jnp.dtype(self.param)}
         settled["compute"] = _or(self.compute, settled["param"])
-        settled["cell_state"] = _or(self.cell_state, wider(settled["compute"], jnp.float32))
+        settled["cell_state"] = _or(
+            self.cell_state, promote_dtypes(settled["compute"], jnp.float32)
+        )
         settled["output"] = _or(self.output, settled["compute"])
         for name, dtype in settled.items():
             if not jnp.issubdtype(dtype, jnp.floating):

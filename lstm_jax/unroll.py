@@ -6,11 +6,11 @@ import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.kernels import Implementation, Padding, Remat
+from lstm_jax.backends import Implementation, Padding, Remat
 from lstm_jax.prepare import prepare
-from lstm_jax.transforms.noise import Noise, check_key
-from lstm_jax.transforms.transform import apply, batch_shape, bind, check_cell
-from lstm_jax.transforms.transform import start as start_of
+from lstm_jax.transforms.step_rng import StepRng, check_key
+from lstm_jax.transforms.transform import apply, batch_shape, check_cell, sample_params
+from lstm_jax.transforms.transform import initial_state as start_of
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step
 
 
@@ -109,8 +109,7 @@ def unroll(
         `jax.export`, ``k`` is ``"step"``.
       unroll: steps per iteration of the compiled loop; changes speed, never values.
       implementation: how it is run; the numbers are the same. ``"scan"``, one step after the other,
-        can do everything; ``"fused"`` is a loop with a backward pass of its own, for any cell;
-        ``"cpu"`` and ``"cudnn"`` run whole layers of the plain `LSTM` in native code;
+        can do everything; ``"cpu"`` and ``"cudnn"`` run whole layers of the plain `LSTM` in native code;
         ``"parallel"`` all steps at once, for cells that are linear in their state. None takes the
         best that applies. What a kernel cannot do is done by the scan; `explain` says which is
         taken, and why not the others.
@@ -158,7 +157,7 @@ def unroll(
         remat=remat,
         unroll=unroll,
         implementation=implementation,
-        with_states=return_states,
+        return_states=return_states,
     )
     final, outputs, states = run(cell_, params, xs, state, key)
     return (final, outputs, states) if return_states else (final, outputs)
@@ -203,7 +202,7 @@ def advance(
     """
     check_cell("advance", cell)
     check_key("advance", key)
-    params = bind(cell, params, key)
+    params = sample_params(cell, params, key)
     state = start_of(cell, params, batch_shape(cell, x)) if state is None else state
-    noise = None if key is None else Noise(key, jax.numpy.asarray(t, jax.numpy.int32))
-    return apply(cell, params, state, x, noise)
+    rng = None if key is None else StepRng(key, jax.numpy.asarray(t, jax.numpy.int32))
+    return apply(cell, params, state, x, rng)

@@ -9,7 +9,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit
-from tests.toys import Sum, assert_close, column, random_like, shown
+from tests.helpers.toys import Sum, assert_close, column, random_like, shown
 
 XS = column([1, 2, 3, 4], [10, 20, 30, 40])
 MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool).T

@@ -10,8 +10,8 @@ import pytest
 import lstm_jax as lj
 from lstm_jax.initializers import ForgetBias
 from lstm_jax.testing import check_cell
-from lstm_jax.transforms.noise import Noise, drop
-from tests.reference import relative_error
+from lstm_jax.transforms.step_rng import StepRng, drop
+from tests.helpers.reference import relative_error
 
 KEY = jax.random.key(0)
 CELL = lj.LSTM(3, 5)
@@ -93,12 +93,12 @@ def test_recurrent_dropout_of_a_gru_drops_what_gates_read_and_not_what_it_carrie
     _, hs = lj.unroll(dropped, params, xs, key=KEY)
     assert jnp.abs(hs).max() <= 1  # a mean of what was and of what tanh gives
 
-    noise = Noise(KEY, jnp.asarray(0, jnp.int32))
+    rng = StepRng(KEY, jnp.asarray(0, jnp.int32))
     (h,), x = lj.GRUState(jnp.linspace(-1, 1, 8)), xs[0]
-    m_h = drop(noise.sequence_key, 0.25, h)
+    m_h = drop(rng.sequence_key, 0.25, h)
     gates = cell.gates(params, (m_h,), x)
     by_hand = (1 - gates.z) * gates.n + gates.z * h
-    assert relative_error(dropped.step(params, (h,), x, noise).h, by_hand) < 1e-6
+    assert relative_error(dropped.step(params, (h,), x, rng).h, by_hand) < 1e-6
 
 
 @pytest.mark.slow
@@ -116,8 +116,8 @@ def test_recurrent_dropout_and_candidate_dropout_act_in_the_same_step():
 def test_zoneout_keeps_h_through_dropout_of_the_same_h():
     cell = lj.recurrent_dropout(lj.zoneout(CELL, h=1.0), 0.5)
     state = lj.LSTMState(jnp.linspace(-1, 1, 5), jnp.zeros(5))
-    noise = Noise(KEY, jnp.asarray(0, jnp.int32))
-    assert jnp.array_equal(cell.step(PARAMS, state, XS[0, 0], noise).h, state.h)
+    rng = StepRng(KEY, jnp.asarray(0, jnp.int32))
+    assert jnp.array_equal(cell.step(PARAMS, state, XS[0, 0], rng).h, state.h)
 
 
 def test_zoneout_draws_no_mask_for_a_rate_of_zero():
@@ -167,7 +167,7 @@ def test_coefficients_that_are_not_those_of_the_step_are_found():
 
 def make_step_in_a_transform():
     class Negative(lj.Transform):
-        def step(self, params, state, x, noise=None):
+        def step(self, params, state, x, rng=None):
             return state
 
 

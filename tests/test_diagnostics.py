@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_jax import LSTM, LSTMParams, LSTMState, TanhRNN, gradient_flow, lstm_step, trace, unroll
-from tests import reference
+from tests.helpers import reference
 
 T, H = 6, 5
 

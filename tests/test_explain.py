@@ -10,8 +10,8 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lstm_jax as lj
-from lstm_jax.kernels import cpu, native
-from tests.against_scan import needs_native
+from lstm_jax.backends import cpu, ffi
+from tests.helpers.against_scan import needs_native
 
 CELL = lj.LSTM(3, 5)
 XS = jax.ShapeDtypeStruct((7, 2, 3), jnp.float32)
@@ -21,7 +21,7 @@ MASK = jax.ShapeDtypeStruct((7, 2), jnp.bool_)
 @pytest.fixture
 def without_native(monkeypatch):
     monkeypatch.setattr(cpu, "platform", lambda: "cpu")
-    monkeypatch.setattr(native, "load", lambda: "the native kernels are at the dentist")
+    monkeypatch.setattr(ffi, "load", lambda: "the native kernels are at the dentist")
 
 
 def why_not(explanation, kernel="cpu"):
@@ -33,7 +33,7 @@ def why_not(explanation, kernel="cpu"):
 @needs_native
 def test_the_text_names_the_cell_and_the_kernel_with_its_instruction_set():
     text = str(lj.explain(CELL, XS))
-    assert text == f"LSTM(input_size=3, hidden_size=5)\n  cpu ({native.instruction_set()})"
+    assert text == f"LSTM(input_size=3, hidden_size=5)\n  cpu ({ffi.instruction_set()})"
 
 
 @needs_native
@@ -41,7 +41,7 @@ def test_kernels_that_come_before_the_one_taken_have_a_line_each():
     cell, reason = lj.GRU(3, 5), "it runs the plain LSTM; the cell is a GRU"
     explanation = lj.explain(cell, XS)
     first, second, *lines = str(explanation).splitlines()
-    assert (first, second) == (repr(cell), f"  {explanation.kernels[0]}")
+    assert (first, second) == (repr(cell), f"  {explanation.implementations[0]}")
     assert lines[0].split(maxsplit=2) == ["not", "cpu", reason]
     assert len(lines) == len(explanation.choices[0].others)
 
@@ -73,8 +73,8 @@ def test_why_not_the_native_kernel(cell, options, reason):
 
 @needs_native
 def test_padding_that_is_raw_and_remat_are_no_reasons_where_they_do_nothing():
-    assert lj.explain(CELL, XS, padding="raw").kernels == ("cpu",)
-    assert lj.explain(CELL, XS, remat=3).kernels == ("cpu",)
+    assert lj.explain(CELL, XS, padding="raw").implementations == ("cpu",)
+    assert lj.explain(CELL, XS, remat=3).implementations == ("cpu",)
 
 
 @needs_native
@@ -83,8 +83,6 @@ def test_no_steps_and_sizes_that_are_symbols():
     for shape in ("t, 2, 3", "7, b, 3"):
         xs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.float32)
         assert "some are symbols" in why_not(lj.explain(CELL, xs))
-        fused = lj.explain(lj.GRU(3, 5), xs, implementation="fused")
-        assert "some are symbols" in why_not(fused, "fused")
 
 
 @needs_native
@@ -95,7 +93,7 @@ def test_arrays_split_over_a_mesh_with_explicit_axes():
             xs = jax.device_put(jnp.ones((7, 2, 3)), NamedSharding(mesh, spec))
             explanation = lj.explain(CELL, xs)
             if taken:
-                assert explanation.kernels == ("cpu",)
+                assert explanation.implementations == ("cpu",)
             else:
                 assert "a mesh with explicit axes" in why_not(explanation)
 
@@ -108,19 +106,19 @@ def test_another_device(monkeypatch):
 
 @needs_native
 def test_an_old_processor_takes_it_only_when_asked(monkeypatch):
-    monkeypatch.setattr(native, "instruction_set", lambda: "baseline")
+    monkeypatch.setattr(ffi, "instruction_set", lambda: "baseline")
     for machine, taken in (("x86_64", False), ("AMD64", False), ("aarch64", True)):
         monkeypatch.setattr(cpu.machine, "machine", lambda machine=machine: machine)
         explanation = lj.explain(CELL, XS)
-        assert (explanation.kernels == ("cpu",)) is taken
+        assert (explanation.implementations == ("cpu",)) is taken
         assert taken or "without AVX2" in why_not(explanation)
-        assert lj.explain(CELL, XS, implementation="cpu").kernels == ("cpu",)
+        assert lj.explain(CELL, XS, implementation="cpu").implementations == ("cpu",)
 
 
 def test_where_it_is_not_built_another_kernel_gives_the_same_numbers(monkeypatch):
     params, xs = CELL.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (7, 2, 3))
     best = lj.unroll(CELL, params, xs)
-    monkeypatch.setattr(native, "load", lambda: "the native kernels are at the dentist")
+    monkeypatch.setattr(ffi, "load", lambda: "the native kernels are at the dentist")
     for implementation in (None, "cpu"):
         other = lj.unroll(CELL, params, xs, implementation=implementation)
         for a, b in zip(jax.tree.leaves(other), jax.tree.leaves(best), strict=True):
@@ -130,7 +128,7 @@ def test_where_it_is_not_built_another_kernel_gives_the_same_numbers(monkeypatch
 @pytest.mark.usefixtures("without_native")
 def test_where_it_is_not_built_one_line_says_so():
     explanation = lj.explain(CELL, XS)
-    assert "cpu" not in explanation.kernels
+    assert "cpu" not in explanation.implementations
     lines = [line for line in str(explanation).splitlines() if "dentist" in line]
     assert [line.split(maxsplit=2)[1:] for line in lines] == [
         ["cpu", "the native kernels are at the dentist"]
@@ -140,7 +138,7 @@ def test_where_it_is_not_built_one_line_says_so():
 @pytest.mark.usefixtures("without_native")
 def test_a_deep_cell_without_it_goes_step_by_step_as_before():
     deep = lj.stack(CELL, lj.LSTM(5, 4))
-    assert lj.explain(deep, XS, implementation="cpu").kernels == ("scan",)
+    assert lj.explain(deep, XS, implementation="cpu").implementations == ("scan",)
 
 
 def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
@@ -149,7 +147,7 @@ def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
 
     def broken(name):
         module = importlib.import_module("types").SimpleNamespace(TARGETS=("lstm_jax_forward",))
-        module.INTERFACE = native.INTERFACE
+        module.INTERFACE = ffi.INTERFACE
         module.handler = lambda target: (_ for _ in ()).throw(OSError("no such file"))
         return module
 
@@ -159,10 +157,10 @@ def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
     for importing, reason in (
         (gone, "not installed"),
         (broken, "cannot be loaded: no such file"),
-        (older, f"those of another release (1, not {native.INTERFACE}); install it anew"),
+        (older, f"those of another release (1, not {ffi.INTERFACE}); install it anew"),
     ):
-        monkeypatch.setattr(native, "import_module", importing)
-        assert reason in native.load.__wrapped__()
+        monkeypatch.setattr(ffi, "import_module", importing)
+        assert reason in ffi.load.__wrapped__()
 
 
 @needs_native
@@ -170,7 +168,7 @@ def test_a_library_made_for_another_jax_is_none(monkeypatch):
     def refused(*arguments, **options):
         raise RuntimeError("INVALID_ARGUMENT: incompatible API version")
 
-    monkeypatch.setattr(native, "load", native.load.__wrapped__)
+    monkeypatch.setattr(ffi, "load", ffi.load.__wrapped__)
     monkeypatch.setattr(jax.ffi, "register_ffi_target", refused)
     assert "cannot be loaded: INVALID_ARGUMENT" in why_not(lj.explain(CELL, XS))
 
@@ -181,7 +179,7 @@ def test_each_cell_of_a_deep_one_is_told_and_equal_ones_once():
     deep = lj.stack(CELL, lj.residual(layer), layer, lj.bidirectional(lj.GRU(5, 4), layer))
     explanation = lj.explain(deep, XS, lengths=jax.ShapeDtypeStruct((2,), jnp.int32))
     assert [choice.cell for choice in explanation.choices] == [CELL, layer, lj.GRU(5, 4)]
-    assert explanation.kernels[:2] == ("cpu", "cpu")
+    assert explanation.implementations[:2] == ("cpu", "cpu")
     assert str(explanation).count("cpu (") == 2
 
 
@@ -189,7 +187,7 @@ def test_each_cell_of_a_deep_one_is_told_and_equal_ones_once():
 def test_a_bare_step_is_explained_by_its_parameters_and_state():
     params = jax.eval_shape(CELL.init, jax.random.key(0))
     state = jax.eval_shape(lambda: tuple(CELL.initial_state((2,))))
-    assert lj.explain(lj.lstm_step, XS, state, params=params).kernels == ("cpu",)
+    assert lj.explain(lj.lstm_step, XS, state, params=params).implementations == ("cpu",)
     other = lj.explain(lambda p, s, x: lj.lstm_step(p, s, x), XS, state, params=params)
     assert why_not(other) == "it runs the plain LSTM; the cell is a BareStep"
 
@@ -203,7 +201,9 @@ def test_nothing_is_computed():
     # So large that to compute it would take hours, and to hold it more memory than there is.
     huge = jax.ShapeDtypeStruct((10**6, 10**4, 3), jnp.float32)
     lj.explain(no_step, jnp.ones((7, 2, 3)), state, params=params)
-    assert lj.explain(CELL, huge, mask=jax.ShapeDtypeStruct(huge.shape[:2], jnp.bool_)).kernels
+    assert lj.explain(
+        CELL, huge, mask=jax.ShapeDtypeStruct(huge.shape[:2], jnp.bool_)
+    ).implementations
     jax.effects_barrier()
 
 
@@ -241,7 +241,7 @@ def test_what_is_wrong_with_the_arguments_is_said_as_the_run_says_it(cell, optio
 def test_a_bare_step_without_parameters_has_none():
     state = jax.ShapeDtypeStruct((2, 3), jnp.float32)
     explanation = lj.explain(lambda params, state, x: (state[0] + x,), XS, (state,))
-    assert explanation.kernels == ("scan",)
+    assert explanation.implementations == ("scan",)
 
 
 @needs_native

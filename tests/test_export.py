@@ -13,7 +13,7 @@ from jax import export
 import lstm_jax as lj
 from lstm_jax import linen
 from lstm_jax.nnx import LSTM
-from tests.toys import slow_case
+from tests.helpers.toys import slow_case
 
 SERVE = """
 import sys

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lstm_jax import LSTM, LSTMParams, LSTMState, TanhRNN, lstm_step, unroll
-from tests import reference
+from tests.helpers import reference
 
 I, H, T, BATCH = 3, 5, 4, (2,)  # noqa: E741
 PROBLEM = reference.draw(I, H, BATCH, T)

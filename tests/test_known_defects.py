@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.testing import loop, quick_jit
-from tests.toys import assert_close, random_like, slow_case
+from lstm_jax.testing import quick_jit, reference_unroll
+from tests.helpers.toys import assert_close, random_like, slow_case
 
 T, B = 5, 3
 F64 = {"dtype": jnp.float64}
@@ -214,7 +214,7 @@ def test_reversed_outputs_are_in_the_order_of_the_inputs_on_every_path(options):
     _, outputs = lj.unroll(cell, params, xs, state, reverse=True, **options)
     assert_close(outputs, lj.unroll(cell, params, xs[::-1], state)[1][::-1])
     whole = np.ones((T, B), bool)
-    assert_close(outputs, loop(cell, params, xs, state, mask=whole, reverse=True)[1])
+    assert_close(outputs, reference_unroll(cell, params, xs, state, mask=whole, reverse=True)[1])
 
 
 @pytest.mark.usefixtures("x64")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit, with_gradients
-from tests import drawn
+from tests.helpers import drawn
 
 # Layer norm of a single unit divides by sqrt(1e-5), and so makes rounding 316 times larger.
 LOOSE = 400

@@ -9,7 +9,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit, weighed
-from tests.toys import Sum, assert_close, column, random_like, shown, slow_case
+from tests.helpers.toys import Sum, assert_close, column, random_like, shown, slow_case
 
 T = 5
 F64 = {"dtype": jnp.float64}

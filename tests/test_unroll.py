@@ -18,7 +18,7 @@ from lstm_jax import (
     unroll,
 )
 from lstm_jax.types import Cell
-from tests import reference
+from tests.helpers import reference
 
 
 def draw(T=7, batch=(2,), dtype=jnp.float64):

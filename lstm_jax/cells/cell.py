@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.checks import check_shapes, check_size
-from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey, wider
+from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey, promote_dtypes
 
 N = TypeVar("N", bound=NamedTuple)
 Tree = TypeVar("Tree")
@@ -115,7 +115,7 @@ class LSTMCellBase(KernelCell):
             h=jnp.zeros(shape, self.policy.output), c=jnp.zeros(shape, self.policy.cell_state)
         )
 
-    def before_squashing(
+    def pre_activations(
         self, function: str, params: Tree, state: Any, x: Any, *, gates: int
     ) -> tuple[Tree, LSTMState, list[jax.Array]]:
         """What the gates squash, once everything fits together: ``W x + R h_{t-1} + b``.
@@ -165,7 +165,7 @@ def affine(
     >>> affine(params, jnp.zeros(5), jnp.zeros(3), jnp.float32).dtype
     dtype('float32')
     """
-    dtype = wider(params.kernel.dtype, dtype)
+    dtype = promote_dtypes(params.kernel.dtype, dtype)
     return (
         project(x, params.kernel, dtype)
         + project(h_tm1, params.recurrent_kernel, dtype)

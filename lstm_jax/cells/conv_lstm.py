@@ -27,7 +27,7 @@ from lstm_jax.cells.cell import Activation, CellBase, as_state, identity
 from lstm_jax.cells.checks import check_features, check_params, check_real, check_size
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.cells.windows import Padding, as_padding, as_shape, as_window, convolve, output_grid
-from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey, wider
+from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey, promote_dtypes
 
 PEEPHOLES = 3
 """Blocks of the peephole weights: i, f, o."""
@@ -288,7 +288,7 @@ class ConvLSTM(CellBase):
         self._check(function, params, state, x)
         params = self.in_compute_dtype(params)
         h_tm1, c_tm1 = state
-        dtype = wider(params.kernel.dtype, c_tm1.dtype)
+        dtype = promote_dtypes(params.kernel.dtype, c_tm1.dtype)
         z = (
             convolve(x, params.kernel, self._per_axis(self.strides), self.padding, dtype)
             + convolve(h_tm1, params.recurrent_kernel, self._per_axis(1), "SAME", dtype)

@@ -137,7 +137,7 @@ class CoupledLSTM(LSTMCellBase):
     def _checked_gates(
         self, function: str, params: CoupledLSTMParams, state: LSTMState, x: jax.Array
     ) -> tuple[LSTMState, LSTMGates]:
-        _, state, z = self.before_squashing(function, params, state, x, gates=GATES)
+        _, state, z = self.pre_activations(function, params, state, x, gates=GATES)
         z_f, z_g, z_o = z
         f = self.gate_activation(z_f)
         gates = LSTMGates(i=1.0 - f, f=f, g=self.activation(z_g), o=self.gate_activation(z_o))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lstm_jax import initializers
-from lstm_jax.types import DType, PRNGKey, wider
+from lstm_jax.types import DType, PRNGKey, promote_dtypes
 
 ForgetGate = Literal["sigmoid", "exp"]
 """What makes a forget gate of its pre-activation."""
@@ -139,7 +139,9 @@ class ForgetBiasRange:
                 f"ForgetBiasRange: shape must be ({self.gates} * H,); got {tuple(shape)}"
             )
         hidden_size = shape[0] // self.gates
-        spread = jnp.linspace(self.low, self.high, hidden_size, dtype=wider(dtype, jnp.float32))
+        spread = jnp.linspace(
+            self.low, self.high, hidden_size, dtype=promote_dtypes(dtype, jnp.float32)
+        )
         start = self.gate * hidden_size
         bias = jnp.zeros(tuple(shape), dtype)
         return bias.at[start : start + hidden_size].set(spread.astype(dtype))

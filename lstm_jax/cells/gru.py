@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from lstm_jax import initializers
 from lstm_jax.cells.cell import Activation, KernelCell, as_state, identity, project
 from lstm_jax.cells.checks import check_params, check_shapes
-from lstm_jax.types import Initializer, PRNGKey, wider
+from lstm_jax.types import Initializer, PRNGKey, promote_dtypes
 
 GATES = 3
 """Gate blocks of a kernel: r, z, n."""
@@ -194,7 +194,9 @@ class GRU(KernelCell):
         check_params(function, params, {"recurrent_bias": recurrent_bias}, sizes)
         params = self.in_compute_dtype(params)
         # There is no c to say in which dtype to accumulate, so the policy does.
-        dtype = wider(wider(params.kernel.dtype, h_tm1.dtype), self.policy.cell_state)
+        dtype = promote_dtypes(
+            promote_dtypes(params.kernel.dtype, h_tm1.dtype), self.policy.cell_state
+        )
         from_x = project(x, params.kernel, dtype) + params.bias.astype(dtype)
         x_r, x_z, x_n = jnp.split(from_x, GATES, axis=-1)
         if params.recurrent_bias is None:

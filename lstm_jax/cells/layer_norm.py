@@ -31,9 +31,9 @@ from jaxtyping import Array, Float
 from lstm_jax import initializers
 from lstm_jax.cells.cell import Activation, LSTMCellBase, as_state, identity, project
 from lstm_jax.cells.checks import check_axes, check_params
-from lstm_jax.cells.lstm import LSTMGates, squashed
+from lstm_jax.cells.lstm import LSTMGates, gate_activations
 from lstm_jax.initializers import GATES
-from lstm_jax.types import DType, Initializer, LSTMState, PRNGKey, wider
+from lstm_jax.types import DType, Initializer, LSTMState, PRNGKey, promote_dtypes
 
 Variant = Literal["ba2016", "haste", "pytorch", "tensorflow"]
 """The sources by name."""
@@ -111,7 +111,7 @@ def layer_norm(
     >>> layer_norm(jnp.array([1.0, 3.0]), epsilon=1e-12).tolist()
     [-1.0, 1.0]
     """
-    dtype = wider(z.dtype, jnp.float32)
+    dtype = promote_dtypes(z.dtype, jnp.float32)
     centered = z.astype(dtype) - jnp.mean(z.astype(dtype), axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(centered), axis=-1, keepdims=True)
     normal = centered * jax.lax.rsqrt(variance + epsilon)
@@ -269,9 +269,9 @@ class LayerNormLSTM(LSTMCellBase):
         state, x = as_state(function, LSTMState, state), jnp.asarray(x)
         self._check(function, params, state, x)
         params = self.in_compute_dtype(params)
-        dtype = wider(params.kernel.dtype, state.c.dtype)
+        dtype = promote_dtypes(params.kernel.dtype, state.c.dtype)
         z = self._normalized(params, state.h, x, dtype)
-        return params, state, squashed(z, self.gate_activation, self.activation)
+        return params, state, gate_activations(z, self.gate_activation, self.activation)
 
     def _normalized(
         self, params: LayerNormLSTMParams, h_tm1: jax.Array, x: jax.Array, dtype: DType

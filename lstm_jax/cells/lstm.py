@@ -119,7 +119,7 @@ def lstm_gates(
     return _checked_gates("lstm_gates", params, state, x, gate_activation, activation)[1]
 
 
-def squashed(
+def gate_activations(
     z: Float[Array, "... 4*H"], gate_activation: Activation, activation: Activation
 ) -> LSTMGates:
     """The gates and the candidate from their blocks i, f, g, o.
@@ -132,7 +132,7 @@ def squashed(
     Returns:
       `LSTMGates`, each ``[..., H]``.
 
-    >>> squashed(jnp.zeros(8), jax.nn.sigmoid, jnp.tanh).f.tolist()
+    >>> gate_activations(jnp.zeros(8), jax.nn.sigmoid, jnp.tanh).f.tolist()
     [0.5, 0.5]
     """
     z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
@@ -298,4 +298,4 @@ def _checked_gates(
     state, x = as_state(function, LSTMState, state), jnp.asarray(x)
     check_shapes(function, params, state, x, gates=initializers.GATES)
     z = affine(params, state.h, x, state.c.dtype)
-    return state, squashed(z, gate_activation, activation)
+    return state, gate_activations(z, gate_activation, activation)

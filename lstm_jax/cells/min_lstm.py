@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from lstm_jax import initializers
 from lstm_jax.cells.cell import Activation, CellBase, as_state, identity, project
 from lstm_jax.cells.checks import check_axes, check_params
-from lstm_jax.types import DType, Initializer, Policy, PRNGKey, wider
+from lstm_jax.types import DType, Initializer, Policy, PRNGKey, promote_dtypes
 
 GATES = 3
 """Gate blocks of a minLSTM kernel: i, f, g."""
@@ -212,7 +212,7 @@ class MinLSTM(CellBase):
         """
         (h_tm1,) = self._checked_state("MinLSTM.step", state, x)
         a, b = self._coefficients("MinLSTM.step", params, x, on_candidate)
-        dtype = wider(a.dtype, h_tm1.dtype)
+        dtype = promote_dtypes(a.dtype, h_tm1.dtype)
         h_t = a.astype(dtype) * h_tm1.astype(dtype) + b.astype(dtype)
         return MinLSTMState(h_t.astype(h_tm1.dtype))
 
@@ -239,7 +239,7 @@ class MinLSTM(CellBase):
         check_params(function, params, shapes, f"I = {n}, H = {H}")
         check_axes(function, None, x, n, {})
         params = self.in_compute_dtype(params)
-        dtype = wider(params.kernel.dtype, self.policy.cell_state)
+        dtype = promote_dtypes(params.kernel.dtype, self.policy.cell_state)
         z = project(x, params.kernel, dtype) + params.bias.astype(dtype)
         z_i, z_f, z_g = jnp.split(z, GATES, axis=-1)
         # f / (f + i) = 1 / (1 + exp(log i - log f)): the quotient itself is 0 / 0 when both close.

@@ -39,7 +39,7 @@ from lstm_jax.cells.exponential import (
     log_forget,
     stabilise,
 )
-from lstm_jax.types import DType, Initializer, Policy, PRNGKey, wider
+from lstm_jax.types import DType, Initializer, Policy, PRNGKey, promote_dtypes
 
 
 class MLSTMParams(NamedTuple):
@@ -259,7 +259,7 @@ class MLSTM(CellBase):
         check_features(function, state._asdict(), x.shape[:-1], features)
 
         params = self.in_compute_dtype(params)
-        dtype = wider(params.kernel.dtype, state.C.dtype)
+        dtype = promote_dtypes(params.kernel.dtype, state.C.dtype)
         cuts = (N * K, 2 * N * K, 2 * N * K + H)
         q, k, v, z_o = jnp.split(project(x, params.kernel, dtype), cuts, axis=-1)
         b_q, b_k, b_v, b_o = jnp.split(params.bias.astype(dtype), cuts)
@@ -288,7 +288,7 @@ def _read(
     q: Float[Array, "... N K"],
 ) -> Float[Array, "... N V"]:
     """``C q / max(|n . q|, exp(-m))``, in float32 at least."""
-    dtype = wider(C.dtype, jnp.float32)
+    dtype = promote_dtypes(C.dtype, jnp.float32)
     # Each element of C is used once, so that a sum loses nothing to a matrix product.
     value = jnp.sum(C * q[..., None, :], -1, dtype=dtype)
     weight = jnp.abs(jnp.sum(n * q, -1, dtype=dtype))

@@ -175,7 +175,7 @@ class OriginalLSTM(LSTMCellBase):
     def _checked_gates(
         self, function: str, params: OriginalLSTMParams, state: LSTMState, x: jax.Array
     ) -> tuple[LSTMState, OriginalLSTMGates]:
-        _, state, z = self.before_squashing(function, params, state, x, gates=GATES)
+        _, state, z = self.pre_activations(function, params, state, x, gates=GATES)
         z_i, z_g, z_o = z
         gates = OriginalLSTMGates(
             i=self.gate_activation(z_i), g=self.activation(z_g), o=self.gate_activation(z_o)

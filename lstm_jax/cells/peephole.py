@@ -153,7 +153,7 @@ class PeepholeLSTM(LSTMCellBase):
         on_candidate: Callable[[jax.Array], jax.Array],
     ) -> tuple[LSTMState, LSTMGates]:
         """The new state and the gates at once: the output gate needs the new cell state."""
-        params, (h_tm1, c_tm1), (z_i, z_f, z_g, z_o) = self.before_squashing(
+        params, (h_tm1, c_tm1), (z_i, z_f, z_g, z_o) = self.pre_activations(
             function, params, state, x, gates=initializers.GATES
         )
         H = h_tm1.shape[-1]

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 from lstm_jax import initializers
 from lstm_jax.cells.cell import Activation, KernelCell, affine, as_state, clipped, identity, project
 from lstm_jax.cells.checks import check_axes, check_params
-from lstm_jax.cells.lstm import LSTMGates, squashed
+from lstm_jax.cells.lstm import LSTMGates, gate_activations
 from lstm_jax.types import Initializer, LSTMState, PRNGKey
 
 
@@ -189,4 +189,4 @@ class ProjectedLSTM(KernelCell):
         check_axes(function, state, x, self.input_size, {"h": (P, "P"), "c": (H, "H")})
         params = self.in_compute_dtype(params)
         z = affine(params, state.h, x, state.c.dtype)
-        return params, state, squashed(z, self.gate_activation, self.activation)
+        return params, state, gate_activations(z, self.gate_activation, self.activation)

@@ -33,7 +33,7 @@ from lstm_jax.cells.exponential import (
     log_forget,
     stabilise,
 )
-from lstm_jax.types import DType, Initializer, Policy, PRNGKey, wider
+from lstm_jax.types import DType, Initializer, Policy, PRNGKey, promote_dtypes
 
 
 class SLSTMParams(NamedTuple):
@@ -230,7 +230,7 @@ class SLSTM(CellBase):
         check_params(function, params, shapes, f"I = {n}, H = {H}, N = {N}, D = {D}")
         check_axes(function, state, x, n, dict.fromkeys(state._fields, (H, "H")))
         params = self.in_compute_dtype(params)
-        dtype = wider(params.kernel.dtype, state.c.dtype)
+        dtype = promote_dtypes(params.kernel.dtype, state.c.dtype)
         z = (
             project(x, params.kernel, dtype)
             + _project_heads(state.h, params.recurrent_kernel, dtype)

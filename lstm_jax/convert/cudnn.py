@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstm_jax.backends.cudnn import packed
 from lstm_jax.cells.checks import check_size
 from lstm_jax.convert.arrays import as_arrays
 from lstm_jax.convert.layers import Params, assembled, layers_of, one_direction
-from lstm_jax.kernels.cudnn import packed
 from lstm_jax.types import PyTree
 
 

@@ -7,7 +7,8 @@ argument of `jax.jit`. Low-precision dtypes are drawn in float32 and rounded.
 """
 
 from lstm_jax.initializers.biases import GATES, Chrono, ForgetBias, UniformGate, zeros
-from lstm_jax.initializers.kernels import (
+from lstm_jax.initializers.presets import PRESETS, Preset, preset
+from lstm_jax.initializers.weights import (
     PerGate,
     TruncatedNormal,
     Uniform,
@@ -17,7 +18,6 @@ from lstm_jax.initializers.kernels import (
     orthogonal_per_gate,
     per_gate,
 )
-from lstm_jax.initializers.presets import PRESETS, Preset, preset
 
 __all__ = [
     "GATES",

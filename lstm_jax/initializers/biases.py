@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.types import DType, PRNGKey, wider
+from lstm_jax.types import DType, PRNGKey, promote_dtypes
 
 GATES = 4
 """Gate blocks of an LSTM kernel: i, f, g, o."""
@@ -144,7 +144,7 @@ class Chrono:
           ValueError: when `shape` is not ``(4H,)``.
         """
         hidden_size = _gate_width("Chrono", shape)
-        draw_dtype = wider(dtype, jnp.float32)
+        draw_dtype = promote_dtypes(dtype, jnp.float32)
         u = jax.random.uniform(key, (hidden_size,), draw_dtype, minval=1.0, maxval=self.t_max - 1.0)
         b_f = jnp.log(u)
         rest = jnp.zeros_like(b_f)
@@ -202,7 +202,7 @@ class UniformGate:
                 "UniformGate: H must be at least 2, as u ~ U(1 / H, 1 - 1 / H);"
                 f" got shape {tuple(shape)}"
             )
-        draw_dtype, edge = wider(dtype, jnp.float32), 1.0 / hidden_size
+        draw_dtype, edge = promote_dtypes(dtype, jnp.float32), 1.0 / hidden_size
         u = jax.random.uniform(key, (hidden_size,), draw_dtype, minval=edge, maxval=1.0 - edge)
         b_f = -jnp.log(1.0 / u - 1.0)
         rest = jnp.zeros_like(b_f)

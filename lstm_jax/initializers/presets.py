@@ -5,7 +5,7 @@ import math
 from typing import SupportsIndex, TypedDict
 
 from lstm_jax.initializers.biases import Chrono, ForgetBias, UniformGate, zeros
-from lstm_jax.initializers.kernels import (
+from lstm_jax.initializers.weights import (
     TruncatedNormal,
     Uniform,
     glorot_uniform,

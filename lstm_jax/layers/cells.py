@@ -13,8 +13,8 @@ from lstm_jax.cells.cell import Activation
 from lstm_jax.cells.checks import check_size
 from lstm_jax.transforms import recurrent_dropout as drop_recurrent
 from lstm_jax.transforms import stack
-from lstm_jax.transforms.noise import check_rate
-from lstm_jax.transforms.transform import AnyCell, batch_shape, check_cell, start
+from lstm_jax.transforms.step_rng import check_rate
+from lstm_jax.transforms.transform import AnyCell, batch_shape, check_cell, initial_state
 from lstm_jax.types import Cell, DType, Initializer, Policy, PyTree
 
 CellOrMaker = AnyCell | Callable[[int], AnyCell]
@@ -173,7 +173,7 @@ def carry_for(function: str, cell: CellOrMaker, input_shape: Sequence[int]) -> P
     """
     x = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
     cell = cell_for(function, cell, x)
-    return start(cell, None, batch_shape(cell, x))
+    return initial_state(cell, None, batch_shape(cell, x))
 
 
 def feature_axes(cell: CellOrMaker) -> int:

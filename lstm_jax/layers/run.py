@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.kernels import Implementation, Padding, Remat
+from lstm_jax.backends import Implementation, Padding, Remat
 from lstm_jax.layers.cells import feature_axes
+from lstm_jax.masks import check_lengths, mask_of_lengths
 from lstm_jax.prepare import prepare
-from lstm_jax.ragged import check_lengths, mask_of_lengths
 from lstm_jax.transforms.transform import AnyCell, batch_shape
 from lstm_jax.types import PRNGKey, PyTree
 from lstm_jax.unroll import advance

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 
+from lstm_jax.backends import Implementation, Padding, Remat
 from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
 from lstm_jax.initializers import per_gate
-from lstm_jax.kernels import Implementation, Padding, Remat
 from lstm_jax.layers import CellOrMaker, cell_for, lstm_cell, or_else, over_both, run_layer
 from lstm_jax.linen.params import Boxes, declared, key_of, partitioned, unboxed
 from lstm_jax.transforms.transform import AnyCell

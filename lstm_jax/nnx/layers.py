@@ -8,9 +8,9 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 
+from lstm_jax.backends import Implementation, Padding, Remat
 from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
-from lstm_jax.kernels import Implementation, Padding, Remat
 from lstm_jax.layers import lstm_cell, or_else, over_both, run_layer
 from lstm_jax.nnx.params import CellModule, Metadata, Randomness, key_of, metadata_of, unboxed
 from lstm_jax.transforms.transform import AnyCell

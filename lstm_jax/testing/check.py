@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from lstm_jax.kernels import IMPLEMENTATIONS, gains_from_sequence
+from lstm_jax.backends import IMPLEMENTATIONS, gains_from_sequence
 from lstm_jax.tbptt import tbptt
-from lstm_jax.testing.loop import loop, quick_jit, weighed, with_gradients
 from lstm_jax.testing.problem import ROWS, Problem, T
-from lstm_jax.transforms.transform import apply, needs_sequence, start, takes_sequence
+from lstm_jax.testing.reference import quick_jit, reference_unroll, weighed, with_gradients
+from lstm_jax.transforms.transform import apply, initial_state, needs_sequence, takes_sequence
 from lstm_jax.transforms.transform import check_cell as check_is_cell
 from lstm_jax.types import PRNGKey, PyTree
 from lstm_jax.unroll import unroll
@@ -89,7 +89,7 @@ def _check_state(cell: Any, x: PyTree) -> None:
     """As the cell is made, before anything is widened: its own dtypes have to stay."""
     params = cell.init(jax.random.key(0))
     for batch in ((2, ROWS), ()):
-        state = start(cell, params if batch else None, batch)
+        state = initial_state(cell, params if batch else None, batch)
         zeros = jax.tree.map(lambda leaf, b=batch: jnp.zeros((*b, *leaf.shape), leaf.dtype), x)
         new, _ = jax.eval_shape(functools.partial(apply, cell), params, state, zeros)
         before, after = (
@@ -117,15 +117,14 @@ def _check_loop(problem: Problem) -> None:
         options: dict[str, Any] = {"mask": mask, "reset": reset, "reverse": reverse}
 
         def slow(params: PyTree, xs: PyTree, state: PyTree, options: Any = options) -> PyTree:
-            return loop(problem.cell, params, xs, state, **options)
+            return reference_unroll(problem.cell, params, xs, state, **options)
 
         fast = problem.unrolled(**options, implementation="scan")
         by_loop = with_gradients(slow)(problem.params, problem.xs, problem.state)
         problem.same(f"unroll with {name} and resets", problem.results(fast), by_loop)
         for kernel in IMPLEMENTATIONS:
             gains = functools.partial(gains_from_sequence, wanted=kernel)
-            # The fused loop runs any cell; once is enough for it, with gaps.
-            if takes_sequence(problem.cell, gains) or (kernel == "fused" and name == "a mask"):
+            if takes_sequence(problem.cell, gains):
                 at_once = problem.results(problem.unrolled(**options, implementation=kernel))
                 problem.same(f"all steps at once ({kernel}) with {name}", at_once, by_loop)
 

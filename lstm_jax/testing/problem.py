@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.testing.loop import quick_jit, with_gradients
-from lstm_jax.transforms.transform import start
+from lstm_jax.testing.reference import quick_jit, with_gradients
+from lstm_jax.transforms.transform import initial_state
 from lstm_jax.types import PRNGKey, PyTree
 from lstm_jax.unroll import unroll
 
@@ -26,8 +26,10 @@ class Problem:
         self.xs = self._drawn(k_xs, x, (T, ROWS))
         # A state that the cell can be in: random ones may not be (a normaliser below zero, say).
         before = self._drawn(k_state, x, (2, ROWS))
-        at_rest = wide(start(cell, self.params, (ROWS,)))
-        self.state, _ = quick_jit(functools.partial(unroll, cell))(self.params, before, at_rest)
+        initial_output = wide(initial_state(cell, self.params, (ROWS,)))
+        self.state, _ = quick_jit(functools.partial(unroll, cell))(
+            self.params, before, initial_output
+        )
         self.tolerance = max(
             1e3 * float(jnp.finfo(leaf.dtype).eps)
             for leaf in jax.tree.leaves((self.state, self.params))

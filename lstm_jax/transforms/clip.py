@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 
 from lstm_jax.cells.cell import clipped
-from lstm_jax.transforms.noise import Noise, child_noise
+from lstm_jax.transforms.step_rng import StepRng, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,
     StateTransform,
@@ -56,9 +56,9 @@ class Clip(StateTransform):
     h: float | None = None
     c: float | None = None
 
-    def step(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+    def step(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
         """Advance one time step, then clip."""
-        new = step(self.cell, params, state, x, child_noise(noise))
+        new = step(self.cell, params, state, x, child_rng(rng))
         fields, structure = jax.tree.flatten(new)
         for k, bound in enumerate((self.h, self.c)[: len(fields)]):
             fields[k] = clipped(fields[k], bound)

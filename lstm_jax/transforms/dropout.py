@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 
 from lstm_jax.cells.cell import Activation, identity
-from lstm_jax.transforms.noise import Noise, check_rate, child_key, child_noise, drop
+from lstm_jax.transforms.step_rng import StepRng, check_rate, child_key, child_rng, drop
 from lstm_jax.transforms.transform import (
     AnyCell,
     RunSequence,
@@ -148,25 +148,25 @@ class Dropout(Transform):
     variational: bool = False
 
     def apply(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
         """Advance one time step on a dropped input."""
-        return apply(self.cell, params, state, self._dropped(x, noise), child_noise(noise))
+        return apply(self.cell, params, state, self._dropped(x, rng), child_rng(rng))
 
-    def gates(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+    def gates(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
         """The activations inside one step on a dropped input."""
-        return gates(self.cell, params, state, self._dropped(x, noise), child_noise(noise))
+        return gates(self.cell, params, state, self._dropped(x, rng), child_rng(rng))
 
     def run(
         self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
         """Run the cell over dropped inputs."""
         if key is not None:
-            xs = jax.vmap(lambda x, t: self._dropped(x, Noise(key, t)))(xs, run.times)
+            xs = jax.vmap(lambda x, t: self._dropped(x, StepRng(key, t)))(xs, run.times)
         return run(self.cell, params, xs, state, child_key(key, 0))
 
-    def _dropped(self, x: PyTree, noise: Noise | None) -> PyTree:
-        return _drop(self, noise, x)
+    def _dropped(self, x: PyTree, rng: StepRng | None) -> PyTree:
+        return _drop(self, rng, x)
 
 
 class _Inside(StateTransform):
@@ -175,11 +175,11 @@ class _Inside(StateTransform):
     draws: ClassVar[bool] = True
 
     def _step(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None, **doors: Activation
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None, **doors: Activation
     ) -> PyTree:
         """A step of the cell with something done at its doors."""
         stepped: Any = self.cell.step
-        inner = (child_noise(noise),) if isinstance(self.cell, _Inside) else ()
+        inner = (child_rng(rng),) if isinstance(self.cell, _Inside) else ()
         return stepped(params, state, x, *inner, **doors)
 
 
@@ -203,27 +203,27 @@ class RecurrentDropout(_Inside):
         params: PyTree,
         state: PyTree,
         x: PyTree,
-        noise: Noise | None = None,
+        rng: StepRng | None = None,
         *,
         on_recurrent: Activation = identity,
         **doors: Activation,
     ) -> PyTree:
         """Advance one time step whose gates read a dropped hidden state."""
         if not _has_door(self.cell, "on_recurrent"):
-            return self._step(params, self._dropped(state, noise), x, noise, **doors)
+            return self._step(params, self._dropped(state, rng), x, rng, **doors)
 
         def dropped(h: jax.Array) -> jax.Array:
-            return _drop(self, noise, on_recurrent(h))
+            return _drop(self, rng, on_recurrent(h))
 
-        return self._step(params, state, x, noise, on_recurrent=dropped, **doors)
+        return self._step(params, state, x, rng, on_recurrent=dropped, **doors)
 
-    def gates(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+    def gates(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
         """The activations inside one step from a dropped hidden state."""
-        return gates(self.cell, params, self._dropped(state, noise), x, child_noise(noise))
+        return gates(self.cell, params, self._dropped(state, rng), x, child_rng(rng))
 
-    def _dropped(self, state: PyTree, noise: Noise | None) -> PyTree:
+    def _dropped(self, state: PyTree, rng: StepRng | None) -> PyTree:
         (h, *memory), structure = jax.tree.flatten(state)
-        return jax.tree.unflatten(structure, [_drop(self, noise, h), *memory])
+        return jax.tree.unflatten(structure, [_drop(self, rng, h), *memory])
 
 
 @dataclass(frozen=True, repr=False)
@@ -239,7 +239,7 @@ class CandidateDropout(_Inside):
         params: PyTree,
         state: PyTree,
         x: PyTree,
-        noise: Noise | None = None,
+        rng: StepRng | None = None,
         *,
         on_candidate: Activation = identity,
         **doors: Activation,
@@ -247,15 +247,15 @@ class CandidateDropout(_Inside):
         """Advance one time step with a dropped candidate."""
 
         def dropped(g: jax.Array) -> jax.Array:
-            return _drop(self, noise, on_candidate(g))
+            return _drop(self, rng, on_candidate(g))
 
-        return self._step(params, state, x, noise, on_candidate=dropped, **doors)
+        return self._step(params, state, x, rng, on_candidate=dropped, **doors)
 
 
 def _drop(
-    transform: Dropout | RecurrentDropout | CandidateDropout, noise: Noise | None, x: PyTree
+    transform: Dropout | RecurrentDropout | CandidateDropout, rng: StepRng | None, x: PyTree
 ) -> PyTree:
-    if noise is None:
+    if rng is None:
         return x
-    key = noise.sequence_key if transform.variational else noise.step_key
+    key = rng.sequence_key if transform.variational else rng.step_key
     return drop(key, transform.rate, x)

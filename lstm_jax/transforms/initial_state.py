@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.transforms.noise import Noise, child_key, child_noise
+from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,
     StateTransform,
-    bind,
     check_cell,
     gates,
+    initial_state,
     over_single_cells,
-    start,
+    sample_params,
     step,
 )
 from lstm_jax.types import PRNGKey, PyTree
@@ -79,31 +79,31 @@ class LearnedInitialState(StateTransform):
           `LearnedParams`.
         """
         params = self.cell.init(key)
-        return LearnedParams(params, start(self.cell, params, ()))
+        return LearnedParams(params, initial_state(self.cell, params, ()))
 
     def initial_state(
         self, batch_shape: Sequence[int] = (), params: LearnedParams | None = None
     ) -> PyTree:
         """The learned state for every row; the cell's own where no parameters are given."""
         if params is None:
-            return start(self.cell, None, batch_shape)
+            return initial_state(self.cell, None, batch_shape)
         return jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)), params.state
         )
 
     def step(
-        self, params: LearnedParams, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: LearnedParams, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> PyTree:
         """Advance one time step."""
-        return step(self.cell, params.cell, state, x, child_noise(noise))
+        return step(self.cell, params.cell, state, x, child_rng(rng))
 
     def gates(
-        self, params: LearnedParams, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: LearnedParams, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> PyTree:
         """The activations inside one step."""
-        return gates(self.cell, params.cell, state, x, child_noise(noise))
+        return gates(self.cell, params.cell, state, x, child_rng(rng))
 
-    def bind(self, params: LearnedParams, key: PRNGKey) -> LearnedParams:
+    def sample_params(self, params: LearnedParams, key: PRNGKey) -> LearnedParams:
         """The parameters for one sequence, where they depend on random numbers."""
-        bound = bind(self.cell, params.cell, child_key(key, 0))
+        bound = sample_params(self.cell, params.cell, child_key(key, 0))
         return LearnedParams(bound, params.state)

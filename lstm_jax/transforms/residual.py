@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.transforms.noise import Noise, child_key, child_noise
+from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,
     RunSequence,
@@ -14,10 +14,10 @@ from lstm_jax.transforms.transform import (
     apply,
     check_cell,
     input_size,
+    output_of,
     output_size,
-    rest,
 )
-from lstm_jax.types import PRNGKey, PyTree, wider
+from lstm_jax.types import PRNGKey, PyTree, promote_dtypes
 
 
 def residual(cell: AnyCell) -> AnyCell:
@@ -87,15 +87,15 @@ class Residual(Transform):
     merge: Literal["add", "concat"] = "add"
 
     def apply(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
         """Advance one time step, and show its input as well."""
-        new, y = apply(self.cell, params, state, x, child_noise(noise))
+        new, y = apply(self.cell, params, state, x, child_rng(rng))
         return new, self._merged(x, y)
 
-    def rest(self, state: PyTree, x: PyTree) -> PyTree:
+    def output_of(self, state: PyTree, x: PyTree) -> PyTree:
         """What the cell shows of a state that no step led to, and no input."""
-        return self._merged(x, rest(self.cell, state, x))
+        return self._merged(x, output_of(self.cell, state, x))
 
     def run(
         self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
@@ -111,7 +111,7 @@ class Residual(Transform):
                 f" {self.cell} shows {jax.tree.structure(y)}"
             )
         x, y = jnp.asarray(x), jnp.asarray(y)
-        dtype = wider(x.dtype, y.dtype)
+        dtype = promote_dtypes(x.dtype, y.dtype)
         if self.merge == "add":
             return x.astype(dtype) + y.astype(dtype)
         return jnp.concatenate([x.astype(dtype), y.astype(dtype)], axis=-1)

@@ -8,19 +8,19 @@ from typing import Any, Self
 import jax
 
 from lstm_jax.transforms.dropout import dropout as drop_inputs
-from lstm_jax.transforms.noise import Noise, check_rate, child_key, child_noise
+from lstm_jax.transforms.step_rng import StepRng, check_rate, child_key, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,
     RunSequence,
     Transform,
     apply,
-    bind,
     check_cell,
     gates,
+    initial_state,
     input_size,
+    output_of,
     output_size,
-    rest,
-    start,
+    sample_params,
 )
 from lstm_jax.types import PRNGKey, PyTree
 
@@ -111,38 +111,40 @@ class Stack(Transform):
     ) -> tuple[PyTree, ...]:
         """The state of every layer before the first step."""
         every = (None,) * len(self.cells) if params is None else params
-        return tuple(start(cell, p, batch_shape) for cell, p in zip(self.cells, every, strict=True))
+        return tuple(
+            initial_state(cell, p, batch_shape) for cell, p in zip(self.cells, every, strict=True)
+        )
 
     def apply(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[tuple[PyTree, ...], PyTree]:
         """Advance every layer one time step, and show what the last one shows."""
         new = []
         for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
-            s_t, x = apply(cell, p, s, x, child_noise(noise, k))
+            s_t, x = apply(cell, p, s, x, child_rng(rng, k))
             new.append(s_t)
         return tuple(new), x
 
     def gates(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, ...]:
         """The activations inside one step of every layer."""
         seen = []
         for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
-            seen.append(gates(cell, p, s, x, child_noise(noise, k)))
-            _, x = apply(cell, p, s, x, child_noise(noise, k))
+            seen.append(gates(cell, p, s, x, child_rng(rng, k)))
+            _, x = apply(cell, p, s, x, child_rng(rng, k))
         return tuple(seen)
 
-    def rest(self, state: PyTree, x: PyTree) -> PyTree:
+    def output_of(self, state: PyTree, x: PyTree) -> PyTree:
         """What the last layer shows of a state that no step led to."""
         for cell, s in zip(self.cells, state, strict=True):
-            x = rest(cell, s, x)
+            x = output_of(cell, s, x)
         return x
 
-    def bind(self, params: PyTree, key: PRNGKey) -> tuple[PyTree, ...]:
+    def sample_params(self, params: PyTree, key: PRNGKey) -> tuple[PyTree, ...]:
         """The parameters for one sequence, where they depend on random numbers."""
         return tuple(
-            bind(cell, p, child_key(key, k))
+            sample_params(cell, p, child_key(key, k))
             for k, (cell, p) in enumerate(zip(self.cells, params, strict=True))
         )
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import jax
 
 from lstm_jax.cells.cell import short_repr
-from lstm_jax.transforms.noise import Noise, child_key, child_noise
+from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
 from lstm_jax.types import Cell, PRNGKey, PyTree
 
 AnyCell = Cell[Any, Any]
@@ -102,10 +102,10 @@ class Transform:
         Returns:
           A pytree of arrays ``[*batch_shape, ...]``.
         """
-        return start(self.cell, params, batch_shape)
+        return initial_state(self.cell, params, batch_shape)
 
     def apply(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
         """Advance one time step, and say what to show of it.
 
@@ -113,38 +113,38 @@ class Transform:
           params: what `init` draws.
           state: ``s_{t-1}``.
           x: input ``x_t``.
-          noise: what random numbers are drawn from; none are drawn without.
+          rng: what random numbers are drawn from; none are drawn without.
 
         Returns:
           ``(s_t, y_t)``.
         """
-        return apply(self.cell, params, state, x, child_noise(noise))
+        return apply(self.cell, params, state, x, child_rng(rng))
 
-    def step(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+    def step(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
         """Advance one time step: ``s_t``, the first of what `apply` gives.
 
         Args:
           params: what `init` draws.
           state: ``s_{t-1}``.
           x: input ``x_t``.
-          noise: what random numbers are drawn from; none are drawn without.
+          rng: what random numbers are drawn from; none are drawn without.
 
         Returns:
           ``s_t``.
         """
-        return self.apply(params, state, x, noise)[0]
+        return self.apply(params, state, x, rng)[0]
 
-    def gates(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+    def gates(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
         """The activations inside one step: those of the cell."""
-        return gates(self.cell, params, state, x, child_noise(noise))
+        return gates(self.cell, params, state, x, child_rng(rng))
 
-    def rest(self, state: PyTree, x: PyTree) -> PyTree:
+    def output_of(self, state: PyTree, x: PyTree) -> PyTree:
         """What is shown of a state that no step led to, and of an input of zeros."""
-        return rest(self.cell, state, x)
+        return output_of(self.cell, state, x)
 
-    def bind(self, params: PyTree, key: PRNGKey) -> PyTree:
+    def sample_params(self, params: PyTree, key: PRNGKey) -> PyTree:
         """The parameters for one sequence, where they depend on random numbers."""
-        return bind(self.cell, params, child_key(key, 0))
+        return sample_params(self.cell, params, child_key(key, 0))
 
     def run(
         self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
@@ -193,14 +193,14 @@ class StateTransform(Transform, ABC):
     """
 
     def apply(
-        self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
         """Advance one time step, and show the first field of the state."""
-        new = self.step(params, state, x, noise)
+        new = self.step(params, state, x, rng)
         return new, new[0]
 
     @abstractmethod
-    def step(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+    def step(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
         """Advance one time step."""
 
 
@@ -251,7 +251,7 @@ def over_single_cells(
     return wrap(cell)
 
 
-def start(cell: AnyCell, params: PyTree, batch_shape: Sequence[int]) -> PyTree:
+def initial_state(cell: AnyCell, params: PyTree, batch_shape: Sequence[int]) -> PyTree:
     """The state of a cell before the first step, `params` being None or those of the cell."""
     if isinstance(cell, Transform):
         return cell.initial_state(batch_shape, params)
@@ -259,28 +259,28 @@ def start(cell: AnyCell, params: PyTree, batch_shape: Sequence[int]) -> PyTree:
 
 
 def apply(
-    cell: AnyCell, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    cell: AnyCell, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> tuple[PyTree, PyTree]:
     """One step of any cell, and what it shows: ``(s_t, y_t)``."""
     if isinstance(cell, Transform):
-        return cell.apply(params, state, x, noise)
+        return cell.apply(params, state, x, rng)
     new = cell.step(params, state, x)
     return new, new[0]
 
 
 def step(
-    cell: AnyCell, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    cell: AnyCell, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> PyTree:
     """One step of any cell: ``s_t``."""
-    return apply(cell, params, state, x, noise)[0]
+    return apply(cell, params, state, x, rng)[0]
 
 
 def gates(
-    cell: Any, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None
+    cell: Any, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> PyTree:
     """The activations inside one step of any cell."""
     if isinstance(cell, Transform):
-        return cell.gates(params, state, x, noise)
+        return cell.gates(params, state, x, rng)
     return cell.gates(params, state, x)
 
 
@@ -291,14 +291,18 @@ def has_gates(cell: Any) -> bool:
     return isinstance(cell, Cell) and hasattr(cell, "gates")
 
 
-def rest(cell: AnyCell, state: PyTree, x: PyTree) -> PyTree:
+def output_of(cell: AnyCell, state: PyTree, x: PyTree) -> PyTree:
     """What any cell shows of a state that no step led to, and of an input of zeros."""
-    return cell.rest(state, x) if isinstance(cell, Transform) else state[0]
+    return cell.output_of(state, x) if isinstance(cell, Transform) else state[0]
 
 
-def bind(cell: AnyCell, params: PyTree, key: PRNGKey | None) -> PyTree:
+def sample_params(cell: AnyCell, params: PyTree, key: PRNGKey | None) -> PyTree:
     """The parameters for one sequence, where they depend on random numbers."""
-    return params if key is None or not isinstance(cell, Transform) else cell.bind(params, key)
+    return (
+        params
+        if key is None or not isinstance(cell, Transform)
+        else cell.sample_params(params, key)
+    )
 
 
 def draws(cell: Any) -> bool:

@@ -6,8 +6,14 @@ from typing import Any, ClassVar
 
 import jax
 
-from lstm_jax.transforms.noise import check_rate, child_key, drop, own_key
-from lstm_jax.transforms.transform import AnyCell, Transform, bind, check_cell, param_shapes
+from lstm_jax.transforms.step_rng import check_rate, child_key, drop, own_key
+from lstm_jax.transforms.transform import (
+    AnyCell,
+    Transform,
+    check_cell,
+    param_shapes,
+    sample_params,
+)
 from lstm_jax.types import PRNGKey, PyTree
 
 
@@ -64,7 +70,7 @@ class WeightDrop(Transform):
     rate: float
     names: tuple[str, ...] = ("recurrent_kernel",)
 
-    def bind(self, params: PyTree, key: PRNGKey) -> PyTree:
+    def sample_params(self, params: PyTree, key: PRNGKey) -> PyTree:
         """The parameters with the named arrays dropped."""
         own = own_key(key)
         leaves = [
@@ -72,7 +78,7 @@ class WeightDrop(Transform):
             for k, (path, leaf) in enumerate(_with_paths(params))
         ]
         dropped = jax.tree.unflatten(jax.tree.structure(params), leaves)
-        return bind(self.cell, dropped, child_key(key, 0))
+        return sample_params(self.cell, dropped, child_key(key, 0))
 
 
 def _with_paths(params: PyTree) -> list[tuple[tuple[Any, ...], Any]]:

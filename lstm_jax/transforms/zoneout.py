@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import jax
 
-from lstm_jax.ragged import where_rows
-from lstm_jax.split import split_like
-from lstm_jax.transforms.noise import Noise, check_rate, child_noise, kept
+from lstm_jax.masks import where_rows
+from lstm_jax.sharding import match_sharding
+from lstm_jax.transforms.step_rng import StepRng, check_rate, child_rng, kept
 from lstm_jax.transforms.transform import (
     AnyCell,
     StateTransform,
@@ -62,15 +62,15 @@ class Zoneout(StateTransform):
     h: float = 0.0
     c: float = 0.0
 
-    def step(self, params: PyTree, state: PyTree, x: PyTree, noise: Noise | None = None) -> PyTree:
+    def step(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
         """Advance one time step; some elements stay."""
-        new = step(self.cell, params, state, x, child_noise(noise))
+        new = step(self.cell, params, state, x, child_rng(rng))
         (h_tm1, *memory_tm1), (h_t, *memory_t) = jax.tree.leaves(state), jax.tree.leaves(new)
-        if noise is None:
+        if rng is None:
             h_t = _mean(self.h, h_tm1, h_t)
             memory_t = [_mean(self.c, *pair) for pair in zip(memory_tm1, memory_t, strict=True)]
         else:
-            k_h, k_c = jax.random.split(noise.step_key)
+            k_h, k_c = jax.random.split(rng.step_key)
             if self.h:
                 (h_t,) = _mixed(kept(k_h, self.h, h_t.shape), [h_tm1], [h_t])
             if self.c and memory_t:
@@ -87,7 +87,7 @@ def _mixed(
     renewed: jax.Array, old: Sequence[jax.Array], new: Sequence[jax.Array]
 ) -> list[jax.Array]:
     return [
-        where_rows(split_like(renewed, jax.typeof(b)), b, split_like(a, jax.typeof(b)))
+        where_rows(match_sharding(renewed, jax.typeof(b)), b, match_sharding(a, jax.typeof(b)))
         for a, b in zip(old, new, strict=True)
     ]
 

@@ -1,0 +1,184 @@
+"""cuDNN's LSTM behind the same door: a plain layer over whole sequences on an NVIDIA GPU."""
+
+import importlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax.extend.backend import get_backend
+from jaxtyping import Array, Float
+
+from lstm_jax.backends.layer import Layer, not_features, not_plain
+from lstm_jax.backends.primitives import Arrays, Native, filled, pull_back_by_definition
+from lstm_jax.backends.problem import Problem, explicit_mesh_reason, platform
+from lstm_jax.backends.rule import Rule, call
+from lstm_jax.sharding import alike
+from lstm_jax.types import LSTMState, PyTree
+
+
+def unsupported_cell_reason(cell: Any) -> str | None:
+    """Why it never runs a cell, or None."""
+    if platform() != "gpu":
+        return f"it runs on NVIDIA GPUs; the default device is a {platform()}"
+    if "cuda" not in get_backend("gpu").platform_version:  # as on ROCm
+        return "it runs on NVIDIA GPUs; the default device is another GPU"
+    if getattr(importlib.import_module("jax.experimental.rnn"), "gpu_rnn", None) is None:
+        return "JAX has been built without cuDNN's LSTM"
+    return not_plain(cell)
+
+
+def unsupported_reason(problem: Problem) -> str | None:
+    """Why a problem is not one for it, or None."""
+    if (reason := unsupported_cell_reason(problem.cell)) is not None:
+        return reason
+    if problem.inputs.valid is not None or problem.inputs.reset is not None:
+        return "it runs whole sequences; lengths, masks and resets are for the loop"
+    if problem.return_states:
+        return "it gives no cell states on the way"
+    if problem.remat is not None:
+        return "what it keeps is its own affair; remat asks for less"
+    params = problem.cell.in_compute_dtype(problem.operands.params)
+    dtypes = {leaf.dtype.name for leaf in jax.tree.leaves((params, problem.carry.state))}
+    if dtypes != {"float32"}:
+        return f"it runs float32; parameters and state are {', '.join(sorted(dtypes))}"
+    if (reason := not_features(problem.inputs.x)) is not None:
+        return reason
+    sizes = [size for leaf in problem.leaves for size in leaf.shape]
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        return "its sizes must be numbers above 0"
+    return explicit_mesh_reason(problem)
+
+
+def not_preferred_reason() -> str | None:
+    """Why it should not be taken unless asked for, or None."""
+    return "it is chosen by name only: the scan is the default on GPUs"
+
+
+def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
+    """Run a plain LSTM by cuDNN."""
+    params, x = problem.operands.params, problem.inputs.x
+    (T, *rows, features), B = x.shape, math.prod(x.shape[1:-1])
+    h, c = problem.carry.state
+    H = h.shape[-1]
+    args = [
+        x.astype(h.dtype).reshape(T, B, features),
+        *problem.cell.in_compute_dtype(params),
+        *(each.reshape(B, H) for each in (h, c)),
+    ]
+    ys, h_T, c_T = call(CudnnLayer(reverse=problem.reverse), *alike(args))
+    final = LSTMState(h_T.reshape(*rows, H), c_T.reshape(*rows, H))
+    return final, ys.reshape(T, *rows, H), None
+
+
+def packed(
+    kernel: Float[Array, "I 4*H"],
+    recurrent_kernel: Float[Array, "H 4*H"],
+    bias: Float[Array, "4*H"],
+) -> Float[Array, " n"]:
+    """Weights of a layer in cuDNN's layout: both kernels transposed, then two biases.
+
+    Gate blocks have the same order there, i, f, g, o. The second bias is zero.
+
+    Args:
+      kernel: input kernel.
+      recurrent_kernel: recurrent kernel.
+      bias: bias.
+
+    Returns:
+      A flat array of ``4H (I + H + 2)`` numbers.
+
+    >>> packed(jnp.ones((3, 20)), jnp.ones((5, 20)), jnp.ones(20)).shape
+    (200,)
+    """
+    biases = jnp.concatenate([bias, jnp.zeros_like(bias)])
+    return jnp.concatenate([kernel.T.ravel(), recurrent_kernel.T.ravel(), biases])
+
+
+@dataclass(frozen=True)
+class CudnnLayer(Rule):
+    """The LSTM over whole sequences, by cuDNN.
+
+    Its arguments are ``x [T, B, I]``, ``kernel``, ``recurrent_kernel``, ``bias``, ``h_0 [B, H]``
+    and ``c_0``. It gives ``hs [T, B, H]``, ``h_T`` and ``c_T``. Products run in TF32 unless
+    `jax.default_matmul_precision` asks for more.
+
+    Args:
+      reverse: run from the last step to the first.
+    """
+
+    platform: ClassVar[str] = "cuda"
+
+    reverse: bool = False
+
+    def define(self, *args: jax.Array) -> Arrays:
+        """The plain scan."""
+        outs = Layer(reverse=self.reverse).define(*(arg[None] for arg in args))
+        return tuple(out[0] for out in outs)
+
+    def run(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
+        """cuDNN's forward pass; saves what that returns for its backward pass."""
+        if native != "here":
+            shapes = jax.eval_shape(self._forward, *args)[1] if save else ()
+            # Only cuDNN makes what it keeps. A backward pass reads that if it is a program of its
+            # own, on another machine: what comes of it there must not look like a gradient.
+            return self.define(*args), tuple(map(_unknown, shapes))
+        outs, saved = self._forward(*args)
+        return outs, saved if save else ()
+
+    def pull_back(
+        self,
+        args: Arrays,
+        outs: Arrays,
+        saved: Arrays,
+        cotangents: Sequence[jax.Array | None],
+        wanted: tuple[bool, ...],
+        *,
+        native: Native,
+    ) -> Arrays:
+        """cuDNN's backward pass."""
+        if native != "here":
+            return pull_back_by_definition(self, args, cotangents, wanted)
+        rnn = importlib.import_module("jax.experimental.rnn")
+        (x, h_0, c_0, weights, lengths), back = jax.vjp(self._theirs, *args)
+        dy, dh_T, dc_T = filled(cotangents, outs)
+        residuals = (x, h_0, c_0, weights, lengths, *saved)
+        gradients = rnn.lstm_bwd(
+            *self._settings(args), residuals, (self._rows_first(dy), dh_T[None], dc_T[None])
+        )
+        of_args = back((*gradients[:4], jnp.zeros(lengths.shape, jax.dtypes.float0)))
+        return tuple(g for g, want in zip(of_args, wanted, strict=True) if want)
+
+    def _forward(self, *args: jax.Array) -> tuple[Arrays, Arrays]:
+        rnn = importlib.import_module("jax.experimental.rnn")
+        (y, h_T, c_T), residuals = rnn.lstm_fwd(*self._theirs(*args), *self._settings(args))
+        return (self._time_first(y), h_T[0], c_T[0]), tuple(residuals[5:])
+
+    def _theirs(self, *args: jax.Array) -> Arrays:
+        """The arguments as cuDNN takes them."""
+        x, kernel, recurrent, bias, h_0, c_0 = args
+        lengths = jnp.full((x.shape[1],), x.shape[0], jnp.int32)
+        weights = packed(kernel, recurrent, bias)
+        return self._rows_first(x), h_0[None], c_0[None], weights, lengths
+
+    def _rows_first(self, array: jax.Array) -> jax.Array:
+        return jnp.swapaxes(self._in_order(array), 0, 1)
+
+    def _time_first(self, array: jax.Array) -> jax.Array:
+        return self._in_order(jnp.swapaxes(array, 0, 1))
+
+    def _in_order(self, array: jax.Array) -> jax.Array:
+        """Steps in the order in which they are run, or back."""
+        return array[::-1] if self.reverse else array
+
+    def _settings(self, args: Arrays) -> tuple[Any, ...]:
+        """Sizes, one layer, no dropout, one direction, and the precision of products."""
+        return args[0].shape[-1], args[4].shape[-1], 1, 0.0, False, None
+
+
+def _unknown(like: Any) -> jax.Array:
+    """An array of which nothing is known: NaN."""
+    inexact = jnp.issubdtype(like.dtype, jnp.inexact)
+    return jnp.full(like.shape, jnp.nan if inexact else jnp.iinfo(like.dtype).max, like.dtype)

@@ -1,0 +1,279 @@
+"""What a rule is asked for: no more than somebody reads, with the axes and types that it knows."""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lstm_jax as lj
+from lstm_jax.backends import ffi
+from lstm_jax.backends.layer import Layer
+from lstm_jax.backends.primitives import bind_run
+from lstm_jax.backends.rule import Rule, call
+from lstm_jax.testing import quick_jit
+from tests.helpers.against_scan import draw, flags, needs_native
+from tests.helpers.toys import assert_close, random_like
+
+I, H, T, B = 2, 3, 4, 2  # noqa: E741
+CELL = lj.LSTM(I, H)
+
+
+@dataclass(frozen=True)
+class Product(Rule):
+    """``a * b**2``, and a note of all that it is asked for."""
+
+    asked: list = field(default_factory=list, hash=False, compare=False)
+
+    def define(self, *args):
+        a, b = args
+        return a * b**2, a + 1.0
+
+    def run(self, *args, save, native):
+        self.asked.append(("run", save, native))
+        a, b = args
+        return (a * (b * b), 1.0 + a), ((b * b, 2 * a * b) if save else ())
+
+    def pull_back(self, args, outs, saved, cotangents, wanted, *, native):
+        self.asked.append(("pull_back", tuple(v is not None for v in cotangents), wanted, native))
+        of_a, of_b = saved
+        v, w = (
+            jnp.zeros_like(o) if v is None else v for o, v in zip(outs, cotangents, strict=True)
+        )
+        return tuple(g for g, want in zip((v * of_a + w, v * of_b), wanted, strict=True) if want)
+
+
+A, B_ = jnp.asarray([1.0, 2.0, 3.0]), jnp.asarray([0.5, -1.0, 2.0])
+SEVERAL = jnp.stack([A, 2 * A])
+
+
+def plain(a, b):
+    return a * b**2, a + 1.0
+
+
+def total(f):
+    return lambda *arguments: sum(jnp.sum(jnp.sin(out)) for out in f(*arguments))
+
+
+OF_A_RULE = {
+    "value": lambda f: f(A, B_),
+    "gradient": lambda f: jax.grad(total(f), (0, 1))(A, B_),
+    "jvp": lambda f: jax.jvp(f, (A, B_), (B_, A)),
+    "hessian": lambda f: jax.hessian(total(f), (0, 1))(A, B_),
+    "third derivative": lambda f: jax.jacfwd(jax.hessian(total(f)))(A, B_),
+    "jacrev": lambda f: jax.jacrev(f, (0, 1))(A, B_),
+    "vmap": lambda f: jax.vmap(f, (0, None))(SEVERAL, B_),
+    "vmap twice": lambda f: jax.vmap(jax.vmap(f, (0, None)), (None, 0), 1)(SEVERAL, SEVERAL),
+    "gradient of vmap": lambda f: jax.grad(total(jax.vmap(f, (None, 0))), (0, 1))(A, SEVERAL),
+    "vmap of gradient": lambda f: jax.vmap(jax.grad(total(f), (0, 1)), (None, 0))(A, SEVERAL),
+    "vmap of vmap of gradient": lambda f: jax.vmap(
+        jax.vmap(jax.grad(total(f), (0, 1)), (None, 0)), (0, None)
+    )(SEVERAL, SEVERAL),
+    "vmap of hessian": lambda f: jax.vmap(jax.hessian(total(f)), (0, None))(SEVERAL, B_),
+    "checkpoint": lambda f: jax.grad(total(jax.checkpoint(f)), (0, 1))(A, B_),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_RULE)
+def test_a_rule_is_the_function_that_it_defines(name):
+    of, rule = OF_A_RULE[name], Product()
+    got = quick_jit(lambda: of(lambda *args: call(rule, *args)))()
+    assert_close(got, quick_jit(lambda: of(plain))(), 1e-5)
+
+
+@pytest.mark.parametrize("name", ["gradient", "jvp", "vmap of gradient"])
+def test_a_rule_outside_of_jit(name):
+    of, rule = OF_A_RULE[name], Product()
+    assert_close(of(lambda *args: call(rule, *args)), of(plain), 1e-5)
+
+
+def test_a_rule_runs_fast_both_ways_and_is_told_who_asks():
+    rule = Product()
+    jax.jit(lambda a, b: call(rule, a, b)).lower(A, B_)
+    assert rule.asked[-1] == ("run", False, "here")
+    rule.asked.clear()
+    gradient = jax.jit(jax.grad(lambda a, b: call(rule, a, b)[0].sum(), 1))
+    gradient.lower(A, B_)
+    assert rule.asked[-2:] == [
+        ("run", True, "here"),
+        ("pull_back", (True, False), (False, True), "here"),
+    ]
+    rule.asked.clear()
+    jax.export.export(gradient)(A, B_)
+    assert {asked[-1] for asked in rule.asked} == {"no"}
+
+
+def equations(jaxpr):
+    """All equations, those inside of others included."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for leaf in jax.tree.leaves(tuple(eqn.params.values())):
+            inner = getattr(leaf, "jaxpr", leaf)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+def asked(f, *arguments):
+    """The parameters of our primitives in a function, by name, in order."""
+    found = {"lstm_run": [], "lstm_tangent": [], "lstm_pullback": []}
+    for eqn in equations(jax.make_jaxpr(f)(*arguments).jaxpr):
+        if eqn.primitive.name in found:
+            found[eqn.primitive.name].append(eqn.params)
+    return found
+
+
+def loss(params, xs, state=None, **options):
+    final, outputs = lj.unroll(CELL, params, xs, state, implementation="cpu", **options)
+    return jnp.sum(outputs**2) + jnp.sum(final.c)
+
+
+@needs_native
+def test_a_run_alone_saves_nothing():
+    params, xs, state = draw(CELL, T, (B,))
+    found = asked(loss, params, xs, state)
+    assert [run["save"] for run in found["lstm_run"]] == [False]
+    assert not found["lstm_tangent"]
+    assert "lstm_jax_backward" not in quick_jit(loss).lower(params, xs, state).as_text()
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("argnums", "with_state", "wanted"),
+    [
+        (0, False, (False, True, True, True, False, False)),
+        (1, True, (True, False, False, False, False, False)),
+        (2, True, (False, False, False, False, True, True)),
+        ((0, 1, 2), True, (True,) * 6),
+    ],
+)
+def test_only_the_gradients_that_are_wanted_are_computed(argnums, with_state, wanted):
+    params, xs, state = draw(CELL, T, (B,))
+    arguments = (params, xs, state) if with_state else (params, xs)
+    gradient = jax.grad(loss, argnums)
+    found = asked(gradient, *arguments)
+    assert [back["wanted"] for back in found["lstm_pullback"]] == [wanted]
+    assert not found["lstm_tangent"]
+    # Of the inputs or of the weights, the native call leaves out what it is not asked for.
+    text = quick_jit(gradient).lower(*arguments).as_text()
+    (line,) = [line for line in text.splitlines() if "@lstm_jax_backward" in line]
+    results = line.split("->")[-1]
+    assert (f"tensor<1x{T}x{B}x{I}xf32>" in results) is wanted[0]
+    assert (f"tensor<1x{I}x{4 * H}xf32>" in results) is wanted[1]
+
+
+@needs_native
+def test_the_gradient_of_masks_and_of_one_array_alone():
+    params, xs, state = draw(CELL, T, (B,))
+    options = {"mask": flags((T, B), 0.7), "reset": flags((T, B), 0.3)}
+
+    def of_kernel(kernel):
+        return loss(params._replace(recurrent_kernel=kernel), xs, state, **options)
+
+    found = asked(jax.grad(of_kernel), params.recurrent_kernel)
+    only = (False, False, True, False, False, False, False, False)
+    assert [back["wanted"] for back in found["lstm_pullback"]] == [only]
+
+
+@needs_native
+def test_outputs_that_nobody_reads_send_no_gradient():
+    def of_final(params, xs):
+        return lj.unroll(CELL, params, xs, implementation="cpu")[0].c.sum()
+
+    params, xs, _ = draw(CELL, T, (B,))
+    found = asked(jax.grad(of_final), params, xs)
+    assert [back["given"] for back in found["lstm_pullback"]] == [(False, False, True)]
+
+
+@needs_native
+def test_a_checkpoint_saves_nothing_the_first_time():
+    params, xs, state = draw(CELL, T, (B,))
+    again = jax.grad(jax.checkpoint(loss))
+    assert [run["save"] for run in asked(again, params, xs, state)["lstm_run"]][-1] is True
+    first, *_ = asked(jax.grad(lambda *a: jax.checkpoint(loss)(*a) ** 2), params, xs, state)[
+        "lstm_run"
+    ]
+    assert first["save"] is False
+
+
+@pytest.mark.slow
+@needs_native
+def test_numbers_without_gradients():
+    params, _, _ = draw(CELL, T, (B,))
+    whole = jnp.arange(T * B * I).reshape(T, B, I)
+    lengths = jnp.asarray([3, T])
+
+    def of(params, xs, lengths):
+        return loss(params, xs, lengths=lengths)
+
+    got = jax.grad(of, (0, 1, 2), allow_int=True)(params, whole, lengths)
+    assert {leaf.dtype for leaf in got[1:]} == {jax.dtypes.float0}
+    floats = jax.grad(of)(params, whole.astype(jnp.float32), lengths)
+    assert jax.tree.all(jax.tree.map(np.array_equal, got[0], floats))
+    tangents = (params, *(np.zeros(a.shape, jax.dtypes.float0) for a in (whole, lengths)))
+    assert np.isfinite(jax.jvp(of, (params, whole, lengths), tangents)[1])
+
+
+@needs_native
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("options", [{}, {"masked": True, "resets": True, "states": True}], ids=str)
+def test_the_layer_itself_is_what_it_defines_for_several_networks(options):
+    G = 3
+    shapes = [(G, T, B, I), (G, I, 4 * H), (G, H, 4 * H), (G, 4 * H), (G, B, H), (G, B, H)]
+    args = random_like([jax.ShapeDtypeStruct(shape, float) for shape in shapes])
+    args += [jnp.asarray(flags((G, T, B), 0.6, k)) for k in range(2 if options else 0)]
+    layer = Layer(reverse=True, **options)
+    if options:
+        args[0] = jnp.where(args[6][..., None], args[0], 0.0)
+
+    def both(f):
+        def of(*floats):
+            outs = f(*floats, *args[6:])
+            return sum(jnp.sum(jnp.sin(out)) for out in outs[:3]), outs
+
+        return quick_jit(jax.grad(of, range(6), has_aux=True))(*args[:6])
+
+    assert_close(both(lambda *a: call(layer, *a)), both(lambda *a: layer.define(*a)))
+    # Cell states, where they are given, and gates: without any mask they follow from each other.
+    outs = jax.jit(lambda *a: bind_run(layer, a, save=True))(*args)
+    *_, cs, gates = outs
+    assert (cs.shape, gates.shape) == ((G, T, B, H), (G, T, B, 4 * H))
+    hs, o = outs[0], gates[..., 3 * H :]
+    shown = np.asarray(args[6]) if options else np.ones((G, T, B), bool)
+    np.testing.assert_allclose(hs[shown], (o * jnp.tanh(cs))[shown], rtol=0, atol=1e-12)
+    assert not np.any(gates[~shown])
+
+
+@needs_native
+def test_what_looks_for_nan_finds_those_that_are_there():
+    params, xs, state = draw(CELL, T, (B,))
+    spoilt = xs.at[1, 0, 0].set(jnp.nan)
+    arrays = [leaf[None] for leaf in (spoilt, *params, *state)]
+    with jax.debug_nans(True):
+        jax.grad(loss)(params, xs, state)
+        with pytest.raises(FloatingPointError, match=r"\(nan\) encountered in lstm_run"):
+            call(Layer(), *arrays)
+
+
+@needs_native
+def test_without_jit_it_runs_as_well():
+    params, xs, state = draw(CELL, T, (B,))
+    wanted = jax.grad(loss)(params, xs, state)
+    with jax.disable_jit():
+        assert_close(jax.grad(loss)(params, xs, state), wanted, 1e-6)
+
+
+@needs_native
+def test_nothing_of_a_trace_is_kept():
+    params, xs, state = draw(CELL, T, (B,))
+    with jax.checking_leaks():
+        jax.jit(jax.grad(loss))(params, xs, state)
+        jax.jit(jax.vmap(jax.grad(loss), (None, 1, 0)))(params, xs, state)
+
+
+@needs_native
+def test_outside_of_jit_equal_runs_are_traced_once(monkeypatch):
+    params, xs, state = draw(CELL, T, (B,))
+    jax.grad(loss)(params, xs, state)
+    monkeypatch.setattr(ffi, "forward", lambda *args, **options: pytest.fail("traced again"))
+    jax.grad(loss)(params, 2 * xs, state)

@@ -1,0 +1,277 @@
+"""The table of docs/convert.md: what every cell of it says is tried."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import lstm_jax as lj
+from lstm_jax import convert
+from tests.helpers.conversions import (
+    EXACT,
+    GOLDEN,
+    LIBRARIES,
+    cases,
+    drawn,
+    same,
+    there_and_back,
+    to_params,
+    vector,
+)
+
+PAGE = (Path(__file__).parents[2] / "docs" / "convert.md").read_text()
+HEAD, *ROWS = [
+    [part.strip(" `") for part in line.split(" | ")]
+    for line in re.findall(r"^\| (.*) \|$", PAGE, re.M)
+    if not line.startswith("---")
+]
+COLUMNS = [name.replace("`", "") for name in HEAD[1:]]
+CELLS = [
+    (row[0], column, text) for row in ROWS for column, text in zip(COLUMNS, row[1:], strict=True)
+]
+
+DTYPES = {"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+ONE = {"flax": "linen.LSTMCell"}
+BIASES = {"one": False, "one or none": True, "two": False, "two or none": True}
+
+
+def weights(library, dtype="float32"):
+    """Weights of one layer, as the library gives them."""
+    given = vector(library, ONE.get(library, "one"), dtype).weights
+    return given["lstm/linear"] if library == "haiku" else given
+
+
+def close(a, b):
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.allclose(x, y, rtol=0, atol=3e-7) for x, y in pairs)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Cell:
+    """An Equinox cell as far as it is looked at."""
+
+    weight_ih: Any
+    weight_hh: Any
+    bias: Any = None
+
+
+def module_of_nnx(theirs):
+    zeros = nnx.initializers.zeros
+    cell = nnx.LSTMCell(3, 4, recurrent_kernel_init=zeros, rngs=nnx.Rngs(0))
+    nnx.update(cell, {"if_" if name == "if" else name: part for name, part in theirs.items()})
+    return cell
+
+
+TAKEN = {
+    "torch": {
+        "state dict": lambda w: w,
+        "module": lambda w: SimpleNamespace(state_dict=lambda: w),
+    },
+    "keras": {
+        "weights": lambda w: w,
+        "layer": lambda w: SimpleNamespace(get_weights=lambda: w),
+    },
+    "flax": {
+        "linen tree": lambda w: {"params": {"cell": w}},
+        "nnx state": lambda w: nnx.state(module_of_nnx(w)),
+        "nnx module": lambda w: nnx.RNN(module_of_nnx(w)),
+    },
+    "haiku": {"one layer": lambda w: w, "mapping": lambda w: {"lstm/linear": w}},
+    "equinox": {"module": lambda w: Cell(**w), "mapping": lambda w: w},
+    "cudnn": {"flat vector": lambda w: w},
+}
+IN_A_MODEL = {
+    "torch": ("encoder.", lambda w: {f"encoder.{name}": array for name, array in w.items()}),
+    "haiku": ("net/lstm", lambda w: {"net/lstm/linear": w}),
+}
+
+
+def takes(library, text):
+    params = to_params(library, weights(library))
+    kinds = text.split(", ")
+    for kind in kinds:
+        if kind == "part of a model":
+            prefix, inside = IN_A_MODEL[library]
+            model = {**inside(weights(library)), "head": {"w": np.ones(3)}}
+            found = getattr(convert, library).to_params(model, prefix=prefix)
+            assert same(found, params)
+        elif kind == "model":
+            model = SimpleNamespace(layers=[weights(library)])
+            assert same(to_params(library, model), (params,))
+        elif kind.startswith("list of "):
+            for make in TAKEN[library].values():
+                assert same(to_params(library, [make(weights(library))]), (params,))
+        else:
+            assert same(to_params(library, TAKEN[library][kind](weights(library))), params)
+    alone = {kind for kind in kinds if not kind.startswith(("part", "list", "model"))}
+    assert {*TAKEN[library]} == alone
+
+
+GIVEN = {
+    ("torch", "state dict"): lambda p, w: (convert.torch.from_params(p), w),
+    ("keras", "weights"): lambda p, w: (convert.keras.from_params(p), w),
+    ("flax", "linen tree"): lambda p, w: (convert.flax.from_params(p), w),
+    ("flax", "nnx tree"): lambda p, w: (
+        convert.flax.from_params(p, layout="nnx.LSTMCell"),
+        nnx.to_pure_dict(nnx.state(module_of_nnx(w), nnx.Param)),
+    ),
+    ("haiku", "mapping"): lambda p, w: (convert.haiku.from_params(p), {"lstm/linear": w}),
+    ("equinox", "mapping"): lambda p, w: (convert.equinox.from_params(p), w),
+    ("equinox", "module"): lambda p, w: (
+        convert.equinox.from_params(p, like=Cell(**w)),
+        Cell(**w),
+    ),
+    ("cudnn", "flat vector"): lambda p, w: (convert.cudnn.from_params(p), w),
+}
+
+
+def gives(library, text):
+    """The same structure and shapes; the numbers are of another column."""
+    params = to_params(library, weights(library))
+    for kind in text.split(", "):
+        back, wanted = GIVEN[library, kind](params, weights(library))
+        assert jax.tree.map(jnp.shape, back) == jax.tree.map(jnp.shape, wanted)
+        assert all(isinstance(array, jax.Array) for array in jax.tree.leaves(back))
+
+
+def layers(library, text):
+    alike = drawn(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 4)))
+    assert close(there_and_back(library, alike), alike)
+    others = drawn(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 2)))
+    if text == "any":
+        assert close(there_and_back(library, others), others)
+        return
+    assert text == "alike"
+    with pytest.raises(ValueError, match="has the same units and directions in all layers"):
+        getattr(convert, library).from_params(others)
+
+
+def directions(library, text):
+    params = drawn(lj.bidirectional(lj.LSTM(3, 4)))
+    if text == "both":
+        assert close(there_and_back(library, params), params)
+        return
+    assert text == "one"
+    with pytest.raises(ValueError, match="has no layer of two directions"):
+        getattr(convert, library).from_params(params)
+
+
+def projection(library, text):
+    params = drawn(lj.ProjectedLSTM(3, 4, projection_size=2))
+    if text == "yes":
+        assert close(there_and_back(library, params), params)
+        return
+    assert text == "no"
+    with pytest.raises(ValueError, match="has no projection"):
+        getattr(convert, library).from_params(params)
+
+
+def bias(library, text):
+    params = to_params(library, weights(library))
+    if text == "one, and 1 at call":
+        zeros = to_params(library, jax.tree.map(np.zeros_like, weights(library)))
+        assert zeros.bias.reshape(4, 4).sum(axis=1).tolist() == [0, 4, 0, 0]
+        return
+    if text.startswith("two"):
+        twice = getattr(convert, library).from_params(params)
+        flat = np.concatenate([np.ravel(a) for a in jax.tree.leaves(twice)])
+        assert flat.size == sum(leaf.size for leaf in params) + params.bias.size
+    if BIASES[text]:
+        without = params._replace(bias=jnp.zeros(16))
+        assert same(to_params(library, without_bias(library, without)), without)
+        with pytest.raises(ValueError, match="bias=False needs biases of zero"):
+            without_bias(library, params)
+    else:
+        with pytest.raises(TypeError, match="bias"):
+            getattr(convert, library).from_params(params, bias=False)
+
+
+def without_bias(library, params):
+    if library == "equinox":
+        return convert.equinox.from_params(params, like=Cell(np.ones((16, 3)), np.ones((16, 4))))
+    return getattr(convert, library).from_params(params, bias=False)
+
+
+def dtypes(library, text):
+    for short in text.split(", "):
+        dtype = DTYPES[short]
+        with jax.enable_x64(dtype == "float64"):
+            theirs = jax.tree.map(lambda a, dtype=dtype: a.astype(dtype), weights(library))
+            params = to_params(library, theirs)
+            back = jax.eval_shape(getattr(convert, library).from_params, params)
+            assert {leaf.dtype.name for leaf in jax.tree.leaves((params, back))} == {dtype}
+
+
+def exactness(library, text):
+    theirs = weights(library)
+    back = getattr(convert, library).from_params(to_params(library, theirs))
+    if text == "exact":
+        assert same(back, jax.tree.map(jnp.asarray, theirs))
+    elif text == "bias of the forget gate rounded":
+        back = back["lstm/linear"]
+        moved = np.abs(np.asarray(back["b"]) - theirs["b"]).reshape(4, 4).max(axis=1)
+        assert moved[[0, 1, 3]].tolist() == [0, 0, 0]
+        assert 0 < moved[2] <= 1.2e-7
+        np.testing.assert_array_equal(back["w"], theirs["w"])
+    else:
+        assert text == "two biases become their sum and zero"
+        if library == "torch":
+            pair, given = ([part[f"bias_{x}_l0"] for x in ("ih", "hh")] for part in (back, theirs))
+            kernels = "weight_ih_l0", "weight_hh_l0"
+            back, theirs = ([part[name] for name in kernels] for part in (back, theirs))
+        else:  # the biases come last
+            pair, given = (np.split(part[-32:], 2) for part in (back, theirs))
+            back, theirs = back[:-32], theirs[:-32]
+        np.testing.assert_array_equal(pair, [given[0] + given[1], 0 * given[0]])
+        assert given[1].all()
+        for a, b in zip(back, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+TRIED = {
+    "to_params takes": takes,
+    "from_params gives": gives,
+    "layers": layers,
+    "directions": directions,
+    "projection": projection,
+    "bias": bias,
+    "dtypes": dtypes,
+    "there and back": exactness,
+}
+
+
+@pytest.mark.parametrize(("library", "column", "text"), CELLS)
+def test_a_cell_of_the_table(library, column, text):
+    TRIED[column](library, text)
+
+
+def test_every_library_has_a_row():
+    modules = {*convert.__all__} - {"cell_of", "safetensors"}
+    assert {row[0] for row in ROWS} == modules == {*LIBRARIES}
+    assert {*TRIED} == {*COLUMNS}
+
+
+def test_all_directions_and_layers_agree_with_the_library():
+    """What the page says of outputs and states is what the golden vectors are held to."""
+    said = re.search(r"to (\S+) in float32 and to (\S+) in float64", PAGE)
+    assert dict(zip(EXACT, map(float, said.groups()), strict=True)) == EXACT
+    for row in ROWS:
+        kinds = {case.lower().split(".")[-1] for case in cases(row[0])}
+        both = row[1 + COLUMNS.index("directions")] == "both"
+        assert bool(kinds & {"bidirectional", "everything"}) == both
+
+
+def test_the_versions_are_those_that_made_the_vectors():
+    versions = json.loads((GOLDEN / "versions.json").read_text())
+    for name, version in versions.items():
+        said = re.search(rf"\b{name}\s([\d.]+\d)", PAGE)[1]
+        assert re.match(rf"{re.escape(said)}(\.|$)", version), name

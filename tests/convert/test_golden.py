@@ -1,0 +1,19 @@
+"""Golden vectors of every library: its weights in our layer give what it gave."""
+
+import pytest
+
+from tests.helpers.conversions import EXACT, LIBRARIES, cases, error, to_params, vector
+
+EVERY = [(library, case) for library in LIBRARIES for case in cases(library)]
+
+
+@pytest.mark.parametrize(("library", "case"), EVERY)
+def test_their_layer_is_ours_in_float32(library, case):
+    theirs = vector(library, case)
+    assert error(to_params(library, theirs.weights), theirs) < EXACT["float32"]
+
+
+@pytest.mark.parametrize(("library", "case"), EVERY)
+def test_their_layer_is_ours_in_float64(library, case, x64):
+    theirs = vector(library, case, "float64")
+    assert error(to_params(library, theirs.weights), theirs) < EXACT["float64"]

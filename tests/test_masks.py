@@ -1,0 +1,316 @@
+"""Lengths, masks and resets of `unroll`, on cases small enough to check by hand."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lstm_jax as lj
+from lstm_jax.masks import opposite_resets
+from tests.helpers.toys import Sum, assert_close, column, random_like, shown
+
+XS = column([1, 2, 3, 4], [10, 20, 30, 40])
+FULL, SHORT = [1, 3, 6, 10], [10, 30, 0, 0]
+MASKS = {
+    "full": np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool).T,
+    "left padding": np.array([[0, 0, 1, 1], [0, 1, 1, 1]], bool).T,
+    "gaps": np.array([[1, 0, 0, 1], [0, 1, 0, 1]], bool).T,
+}
+
+
+@pytest.mark.parametrize(
+    ("mask", "padding", "wanted"),
+    [
+        ("full", "zero", [FULL, SHORT]),
+        ("full", "hold", [FULL, [10, 30, 30, 30]]),
+        ("full", "raw", [FULL, [10, 30, 30, 30]]),
+        ("left padding", "zero", [[0, 0, 3, 7], [0, 20, 50, 90]]),
+        ("left padding", "hold", [[0.5, 0.5, 3, 7], [0.5, 20, 50, 90]]),
+        ("gaps", "zero", [[1, 0, 0, 5], [0, 20, 0, 60]]),
+        ("gaps", "hold", [[1, 1, 1, 5], [0.5, 20, 20, 60]]),
+    ],
+)
+def test_a_running_sum_counts_what_is_there_and_padding_says_what_to_show(mask, padding, wanted):
+    def total(params, state, x):  # shows what it has seen, and one half before that
+        return jnp.where(x == 0, state[0], state[0] // 1 + x), state[1] + 1
+
+    state = (jnp.full((2, 1), 0.5), jnp.zeros((2, 1)))
+    final, outputs = lj.unroll(total, (), XS, state, mask=MASKS[mask], padding=padding)
+    assert shown(outputs) == wanted
+    there = np.where(MASKS[mask], np.asarray(XS)[..., 0], 0)
+    assert final[0][:, 0].tolist() == there.sum(axis=0).tolist()
+    assert final[1][:, 0].tolist() == MASKS[mask].sum(axis=0).tolist()
+
+
+def test_raw_padding_is_what_the_cell_makes_of_a_zero_input():
+    def plus_one(params, state, x):
+        return (state[0] + x + 1,)
+
+    state = (jnp.zeros((2, 1)),)
+    final, outputs = lj.unroll(plus_one, (), XS, state, lengths=[4, 2], padding="raw")
+    assert shown(outputs) == [[2, 5, 9, 14], [11, 32, 33, 33]]  # the state stays at 32
+    assert final[0][:, 0].tolist() == [14, 32]
+
+
+def test_lengths_are_a_mask_whatever_integers_they_are():
+    wanted = lj.unroll(Sum(), (), XS, mask=MASKS["full"])
+    for lengths in (
+        [4, 2],
+        np.array([4, 2]),
+        jnp.array([4, 2], "uint8"),
+        jnp.array([4, 2], "int8"),
+    ):
+        assert_close(lj.unroll(Sum(), (), XS, lengths=lengths), wanted, 0)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (3, 3), (2, 1, 2)])
+def test_any_number_of_batch_axes_with_a_length_each(batch):
+    lengths = np.random.default_rng(0).integers(0, 5, batch)
+    xs = jnp.asarray(np.random.default_rng(1).integers(1, 9, (4, *batch, 1)), float)
+    final, outputs = lj.unroll(Sum(), (), xs, lengths=lengths, return_states=False)
+    assert final[0].shape == (*batch, 1)
+    assert outputs.shape == (4, *batch, 1)
+    for row in np.ndindex(*batch):
+        alone = np.cumsum(np.asarray(xs)[(slice(None), *row)], axis=0)
+        n = lengths[row]
+        assert np.array_equal(outputs[(slice(None, n), *row)], alone[:n])
+        assert not np.any(outputs[(slice(n, None), *row)])
+        assert final[0][row] == (alone[n - 1] if n else 0)
+
+
+@pytest.mark.usefixtures("x64")
+def test_reverse_with_lengths_flips_every_row_by_its_own_length():
+    cell, lengths = lj.LSTM(3, 4, dtype=jnp.float64), [5, 3, 1, 0]
+    params = random_like(jax.eval_shape(cell.init, jax.random.key(0)))
+    xs, state = random_like((jnp.zeros((5, 4, 3)), cell.initial_state((4,))), seed=1)
+    final, outputs = lj.unroll(cell, params, xs, state, lengths=lengths, reverse=True)
+    for b, n in enumerate(lengths):
+        own = jax.tree.map(lambda leaf, b=b: leaf[b], state)
+        alone_final, alone = lj.unroll(cell, params, xs[:n, b][::-1], own)
+        assert_close(outputs[:n, b], alone[::-1])
+        assert not jnp.any(outputs[n:, b])
+        assert_close(jax.tree.map(lambda leaf, b=b: leaf[b], final), alone_final)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_lengths_out_of_range_are_clamped_under_jit_in_both_directions(reverse):
+    @jax.jit
+    def run(lengths):
+        return lj.unroll(Sum(), (), XS, lengths=lengths, reverse=reverse)
+
+    for wrong, clamped in (([9, 2], [4, 2]), ([4, -3], [4, 0]), ([2**31 - 1, -(2**31)], [4, 0])):
+        assert_close(run(jnp.array(wrong)), run(jnp.array(clamped)), 0)
+
+
+@pytest.mark.parametrize("wrong", [[5, 2], [4, -1]])
+def test_lengths_out_of_range_raise_where_they_are_known(wrong):
+    message = re.escape(f"unroll: lengths must be within 0 and T = 4; got {wrong}")
+    with pytest.raises(ValueError, match=message):
+        lj.unroll(Sum(), (), XS, lengths=wrong)
+
+
+MASK = np.ones((4, 2), bool)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"lengths": [4.0, 2.0]}, TypeError, "lengths must be integers; got float32"),
+        ({"lengths": [True, True]}, TypeError, "lengths must be integers; got bool"),
+        (
+            {"lengths": [4, 2, 1]},
+            ValueError,
+            "lengths must have shape (2,), the batch axes of xs; got (3,)",
+        ),
+        ({"lengths": 4}, ValueError, "lengths must have shape (2,), the batch axes of xs; got ()"),
+        ({"mask": MASK, "lengths": [4, 2]}, ValueError, "lengths or mask can be given, not both"),
+        ({"mask": MASK.astype(int)}, TypeError, "mask must be boolean; got int32"),
+        ({"reset": MASK.astype(np.float32)}, TypeError, "reset must be boolean; got float32"),
+        (
+            {"mask": MASK.T},
+            ValueError,
+            "mask must have shape (4, 2), T and the batch axes of xs; got (2, 4)",
+        ),
+        (
+            {"reset": MASK[:, 0]},
+            ValueError,
+            "reset must have shape (4, 2), T and the batch axes of xs; got (4,)",
+        ),
+        (
+            {"padding": "same"},
+            ValueError,
+            "padding must be one of ('zero', 'hold', 'raw'); got 'same'",
+        ),
+    ],
+)
+def test_errors_say_what_does_not_fit(options, error, message):
+    with pytest.raises(error, match=f"^{re.escape('unroll: ' + message)}$"):
+        lj.unroll(Sum(), (), XS, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask": MASK[:, :1]}, "the arrays in xs must have the batch axes (1,) of lengths, mask"),
+        (
+            {"mask": MASK, "reset": MASK[:, :1]},
+            "reset must have the shape of the mask, (4, 2); got (4, 1)",
+        ),
+    ],
+)
+def test_a_bare_step_has_its_mask_checked_against_its_arrays(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        lj.unroll(Sum().step, (), XS, (jnp.zeros((2, 1)),), **options)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", [Sum(7), lj.bidirectional(Sum(7)), lj.stack(Sum(7), Sum(1))])
+def test_no_steps_at_all(cell, reverse):
+    nothing = np.ones((0, 2), bool)
+    for options in ({"lengths": [0, 0]}, {"mask": nothing, "reset": nothing, "padding": "hold"}):
+        final, outputs, states = lj.unroll(
+            cell,
+            cell.init(jax.random.key(0)),
+            XS[:0],
+            reverse=reverse,
+            return_states=True,
+            **options,
+        )
+        assert outputs.shape[:2] == (0, 2)
+        assert_close(final, cell.initial_state((2,)), 0)
+        assert_close(states, jax.tree.map(lambda leaf: leaf[None], final), 0)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_one_step(reverse):
+    options = {"lengths": [1, 0], "reset": np.ones((1, 2), bool), "padding": "hold"}
+    final, outputs = lj.unroll(
+        Sum(), (), XS[:1], (column([5, 5])[:, 0],), reverse=reverse, **options
+    )
+    assert shown(outputs) == [[1], [5]]  # the row that is not there is not reset either
+    assert final[0][:, 0].tolist() == [1, 5]
+
+
+def test_a_reset_goes_to_the_cells_own_state_and_that_of_a_bare_step_to_the_given_one():
+    reset = np.zeros((4, 2), bool)
+    reset[2] = True, False
+    given = (jnp.full((2, 1), 100.0),)
+    _, outputs = lj.unroll(Sum(7), (), XS, given, reset=reset)
+    assert shown(outputs) == [[101, 103, 10, 14], [110, 130, 160, 200]]
+    _, outputs = lj.unroll(Sum(7).step, (), XS, given, reset=reset)
+    assert shown(outputs) == [[101, 103, 103, 107], [110, 130, 160, 200]]
+
+
+def test_resets_of_masked_steps_do_nothing():
+    mask, reset = MASKS["gaps"], np.array([[0, 1, 1, 0], [1, 0, 1, 1]], bool).T
+    _, outputs = lj.unroll(Sum(), (), XS, mask=mask, reset=reset)
+    assert shown(outputs) == [[1, 0, 0, 5], [0, 20, 0, 40]]
+
+
+def test_in_reverse_a_reset_comes_before_its_step_in_the_order_they_are_run():
+    reset = np.zeros((4, 2), bool)
+    reset[1] = True, False
+    _, outputs = lj.unroll(Sum(), (), XS, reset=reset, reverse=True)
+    assert shown(outputs) == [[3, 2, 7, 4], [100, 90, 70, 40]]
+
+
+def test_resets_after_the_end_of_an_episode():
+    done = jnp.array([[False, True, False, False], [True, False, False, True]]).T
+    assert lj.resets_from_dones(done).T.tolist() == [
+        [False, False, True, False],
+        [False, True, False, False],
+    ]
+    _, outputs = lj.unroll(Sum(), (), XS, reset=lj.resets_from_dones(done))
+    assert shown(outputs) == [[1, 3, 3, 7], [10, 20, 50, 90]]
+    # In chunks: the last `done` of one is the first reset of the next.
+    middle, _ = lj.unroll(Sum(), (), XS[:2], reset=lj.resets_from_dones(done[:2]))
+    second = lj.resets_from_dones(done[2:], first=done[1])
+    _, outputs = lj.unroll(Sum(), (), XS[2:], middle, reset=second)
+    assert shown(outputs) == [[3, 7], [50, 90]]
+
+
+def test_resets_after_no_step_and_after_what_is_no_flag():
+    assert lj.resets_from_dones(jnp.zeros((0, 2), bool)).shape == (0, 2)
+    with pytest.raises(TypeError, match=r"^reset_after: done must be boolean; got float32$"):
+        lj.resets_from_dones(jnp.zeros(3))
+    with pytest.raises(ValueError, match=r"^reset_after: done must have time .*; got shape \(\)$"):
+        lj.resets_from_dones(jnp.array(True))
+
+
+def test_mask_of_lengths():
+    assert lj.mask_of_lengths(jnp.array([[0, 2], [9, -1]]), 3).astype(int).tolist() == [
+        [[0, 1], [1, 0]],
+        [[0, 1], [1, 0]],
+        [[0, 0], [1, 0]],
+    ]
+    assert lj.mask_of_lengths(2, 3).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("reverse", "wanted", "last"),
+    [
+        (False, [[7, 8, 10, 13, 17], [7, 17, 37, 37, 37]], [17, 37]),
+        (True, [[7, 17, 16, 14, 11], [7, 37, 27, 7, 7]], [17, 37]),
+    ],
+)
+def test_states_have_the_initial_one_at_the_front(reverse, wanted, last):
+    final, outputs, (states,) = lj.unroll(
+        Sum(7), (), XS, lengths=[4, 2], reverse=reverse, return_states=True
+    )
+    assert shown(states) == wanted
+    assert shown(outputs) == [wanted[0][1:], [*wanted[1][1:3], 0, 0]]
+    assert final[0][:, 0].tolist() == last
+
+
+def test_a_reset_does_not_change_the_state_that_the_sequence_started_with():
+    reset, given = np.ones((4, 2), bool), (jnp.full((2, 1), 50.0),)
+    *_, (states,) = lj.unroll(Sum(7), (), XS, given, reset=reset, return_states=True)
+    assert shown(states) == [[50, 8, 9, 10, 11], [50, 17, 27, 37, 47]]
+
+
+def test_inputs_may_be_a_tree_with_integers_and_a_mask_goes_with_every_leaf():
+    def look_up(table, state, x):
+        return (state[0] + table[x["token"]][..., None] * x["weight"],)
+
+    xs = {
+        "token": jnp.array([[0, 1], [2, -1], [1, -1]]),  # -1 would look up the last
+        "weight": jnp.where(jnp.array([[1, 1], [1, 0], [1, 0]])[..., None] == 1, 1.0, jnp.nan),
+    }
+    table, state = jnp.array([1.0, 10.0, 100.0]), (jnp.zeros((2, 1)),)
+
+    def run(table, weight):
+        return lj.unroll(look_up, table, xs | {"weight": weight}, state, lengths=[3, 1])
+
+    (final,), outputs = run(table, xs["weight"])
+    assert shown(outputs) == [[1, 101, 111], [10, 0, 0]]
+    assert final[:, 0].tolist() == [111, 10]
+    grads = jax.grad(lambda *at: run(*at)[1].sum(), argnums=(0, 1))(table, xs["weight"])
+    assert grads[0].tolist() == [3, 2, 2]  # each output counts what came before it
+    assert shown(grads[1]) == [[3, 200, 10], [10, 0, 0]]
+
+
+def test_a_whole_row_of_padding_changes_no_other_row():
+    mask = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], bool).T
+    final, outputs = lj.unroll(Sum(3), (), XS.at[:, 1].set(jnp.nan), mask=mask)
+    assert shown(outputs) == [[4, 6, 9, 13], [0, 0, 0, 0]]
+    assert final[0][:, 0].tolist() == [13, 3]
+
+
+@pytest.mark.parametrize(
+    ("starts", "valid", "reverse", "wanted"),
+    [
+        ("1010", "1111", False, "0100"),
+        ("0110", "1111", False, "1100"),
+        ("1000", "1111", False, "0000"),
+        ("0001", "1001", False, "1000"),  # a gap: the step before the start is far away
+        ("0100", "1011", False, "0000"),  # a reset of a masked step is none
+        ("0110", "1111", True, "0011"),
+        ("1000", "1001", True, "0001"),
+    ],
+)
+def test_opposite_resets_cut_at_the_same_places(starts, valid, reverse, wanted):
+    starts, valid, wanted = (np.array([*map(int, bits)], bool) for bits in (starts, valid, wanted))
+    got = opposite_resets(jnp.asarray(starts), jnp.asarray(valid), reverse=reverse)
+    assert (np.asarray(got) & valid).tolist() == wanted.tolist()
