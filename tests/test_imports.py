@@ -14,7 +14,7 @@ MOST_LINES = 400
 
 # Each floor may import those before it. Rooms on one floor do not know of each other.
 FLOORS = [
-    {"sharding", "types"},
+    {"did_you_mean", "sharding", "types"},
     {"initializers", "masks", "named"},
     {"cells"},
     {"transforms"},

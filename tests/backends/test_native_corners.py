@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
+from lstm_jax.backends import ffi
 from lstm_jax.testing import quick_jit
 from tests.helpers.against_scan import (
     B,
