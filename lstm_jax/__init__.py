@@ -10,6 +10,7 @@
 """
 
 from lstm_jax import initializers
+from lstm_jax.advance import advance
 from lstm_jax.bidirectional import Directions, bidirectional
 from lstm_jax.cells import (
     GRU,
@@ -52,7 +53,9 @@ from lstm_jax.cells import (
 )
 from lstm_jax.diagnostics import Trace, gradient_flow, trace
 from lstm_jax.explain import Explanation, explain
-from lstm_jax.masks import mask_of_lengths, resets_from_dones
+from lstm_jax.masks import mask_of_lengths
+from lstm_jax.options import Options
+from lstm_jax.resets import resets_from_dones
 from lstm_jax.tbptt import tbptt
 from lstm_jax.transforms import (
     LearnedParams,
@@ -71,7 +74,7 @@ from lstm_jax.transforms import (
     zoneout,
 )
 from lstm_jax.types import Cell, LSTMParams, LSTMState, Policy
-from lstm_jax.unroll import advance, unroll
+from lstm_jax.unroll import unroll
 
 __version__ = "0.1.0"
 
@@ -103,6 +106,7 @@ __all__ = [
     "MinLSTMGates",
     "MinLSTMParams",
     "MinLSTMState",
+    "Options",
     "OriginalLSTM",
     "OriginalLSTMGates",
     "OriginalLSTMParams",

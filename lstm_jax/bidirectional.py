@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from lstm_jax.transforms.step_rng import StepRng, child_key
 from lstm_jax.transforms.transform import (
     AnyCell,
-    RunSequence,
+    SequenceCall,
     Transform,
     check_cell,
     initial_state,
@@ -171,9 +171,9 @@ class Bidirectional(Transform):
             sample_params(self.backward, params.backward, child_key(key, 1)),
         )
 
-    def run(
+    def apply_sequence(
         self,
-        run: RunSequence,
+        call: SequenceCall,
         params: Directions,
         xs: PyTree,
         state: Directions,
@@ -181,8 +181,10 @@ class Bidirectional(Transform):
     ) -> tuple[Directions, PyTree, Directions]:
         """Run both cells over the whole sequence, and merge what they show."""
         s_forward, s_backward = state
-        final, ys, states = run(self.forward, params.forward, xs, s_forward, child_key(key, 0))
-        back_final, back_ys, back_states = run(
+        final, ys, states = call.unroll_child(
+            self.forward, params.forward, xs, s_forward, child_key(key, 0)
+        )
+        back_final, back_ys, back_states = call.unroll_child(
             self.backward, params.backward, xs, s_backward, child_key(key, 1), opposite=True
         )
         merged = self._merged(ys, back_ys)

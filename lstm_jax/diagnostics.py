@@ -1,5 +1,6 @@
 """What a person wants to look at: the gates over time, and how far back a gradient reaches."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.backends.checks import as_carry, first_input
-from lstm_jax.prepare import prepare
+from lstm_jax.backends import scan_request
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import (
     Transform,
@@ -22,6 +22,7 @@ from lstm_jax.transforms.transform import (
     output_of,
 )
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S
+from lstm_jax.unroll import first_input, prepare
 
 G_co = TypeVar("G_co", covariant=True)
 G = TypeVar("G")
@@ -98,20 +99,11 @@ def trace(
         )
     if needs_sequence(cell):
         raise TypeError(f"trace: cell must go step by step; got {cell}, which needs its sequence")
-    run, _, params, state = prepare(
-        "trace",
-        cell,
-        params,
-        xs,
-        state,
-        lengths=lengths,
-        mask=mask,
-        reset=reset,
-        key=key,
-        start_time=start,
-        reverse=reverse,
-    )
-    _, _, (seen, states) = run.scan(cell, params, xs, state, key, _EmitGates(cell))
+    call = prepare(
+        "trace", cell, params, xs, state,
+        lengths=lengths, mask=mask, reset=reset, reverse=reverse, key=key, start=start,
+    )  # fmt: skip
+    _, (seen, states) = scan_request(call, _EmitGates(cell))
     return Trace(states, seen)
 
 
@@ -136,8 +128,8 @@ def gradient_flow(
 ) -> S:
     """How much of a loss's gradient arrives at each time step: ``||dL / ds_t||``.
 
-    The state after step ``t`` is nudged on its way to step ``t + 1``, so the gradient is the one
-    that flows back through time into ``h_t`` and ``c_t``. With a loss at the last step, the
+    The gradient is taken with respect to the state after step ``t`` on its way to step ``t + 1``: the
+    one that flows back through time into ``h_t`` and ``c_t``. With a loss at the last step, the
     norm against ``T - t`` shows whether memory outlives the vanishing gradient.
 
     Args:
@@ -167,39 +159,41 @@ def gradient_flow(
     >>> flow.c.shape
     (7, 2)
     """
-    run, cell, params, state = prepare("gradient_flow", cell, params, xs, state)
-    if needs_sequence(cell):
+    call = prepare("gradient_flow", cell, params, xs, state)
+    if needs_sequence(call.cell):
         raise TypeError(
-            f"gradient_flow: cell must go step by step; got {cell}, which needs its sequence"
+            f"gradient_flow: cell must go step by step; got {call.cell}, which needs its sequence"
         )
-    step = functools.partial(apply, cell)
-    x_1 = first_input("gradient_flow", xs)
-    state = as_carry("gradient_flow", step, params, state, x_1, None)
-    length = run.times.shape[0]
-    nudges = jax.tree.map(lambda s: jnp.zeros((length, *s.shape), s.dtype), state)
+    T = jax.tree.leaves(call.xs)[0].shape[0]
+    x_1 = first_input("gradient_flow", call.xs)
+    new, _ = jax.eval_shape(functools.partial(apply, call.cell), call.params, call.state, x_1)
+    # Zeros that are added to every state: the gradient with respect to them is that of the state.
+    zeros = jax.tree.map(lambda s: jnp.zeros((T, *s.shape), s.dtype), new)
 
-    def loss_of(nudges: S) -> Float[Array, ""]:
-        _, outputs, _ = run(_Nudged(cell), params, (xs, nudges), state, None)
+    def loss_of(zeros: S) -> Float[Array, ""]:
+        perturbed = dataclasses.replace(call, cell=_Perturbed(call.cell), xs=(call.xs, zeros))
+        _, outputs, _ = perturbed.compute()
         return loss(outputs)
 
-    return jax.tree.map(_norm, jax.grad(loss_of)(nudges))
+    return jax.tree.map(_norm, jax.grad(loss_of)(zeros))
 
 
 @dataclass(frozen=True, repr=False)
-class _Nudged(Transform):
-    """A cell that adds to its state what comes with its input, and shows the sum."""
+class _Perturbed(Transform):
+    """A cell that adds a part of its input to its state; the output changes accordingly."""
 
     cell: Any
 
     def apply(
         self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
-        """Advance one time step, and nudge the state and what is shown of it."""
-        x_t, nudge = x
+        """Advance one time step, and add to the state and to the output."""
+        x_t, perturbation = x
         new, y_t = apply(self.cell, params, state, x_t, rng)
-        nudged = jax.tree.map(jnp.add, new, nudge)
-        # Nudges are zero: what is shown stays, and varies as the nudge makes it.
-        return nudged, y_t + output_of(self.cell, nudged, x_t) - output_of(self.cell, new, x_t)
+        perturbed = jax.tree.map(jnp.add, new, perturbation)
+        # The perturbation is zero: the output keeps its value, and gets its derivative.
+        change = output_of(self.cell, perturbed, x_t) - output_of(self.cell, new, x_t)
+        return perturbed, y_t + change
 
 
 def _norm(vectors: Float[Array, "... H"]) -> Float[Array, "..."]:

@@ -1,59 +1,73 @@
-"""Which kernel a run takes, and why not another."""
+"""Which backend `unroll` selects for a call, and why not another."""
 
 import os
 from dataclasses import dataclass
 from typing import Any, Unpack
 
 import jax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Int
 
-from lstm_jax.backends import BACKENDS, Choice, Implementation
+from lstm_jax.backends import BACKENDS, Selection
 from lstm_jax.backends.ffi import INSTRUCTION_SETS, instruction_set
-from lstm_jax.prepare import prepare
-from lstm_jax.steps import BareStep, as_cell
+from lstm_jax.options import Implementation, OptionArgs, Options, takes_options
 from lstm_jax.transforms.transform import param_shapes
-from lstm_jax.types import PyTree
-from lstm_jax.unroll import Options
+from lstm_jax.types import Cell, PRNGKey, PyTree
+from lstm_jax.unroll import prepare
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The kernels that a run takes; prints as a short text.
+    """The backends that a call selects; prints as a short text.
 
     Attributes:
-      choices: one for each cell that is run over the sequence, in that order, equal ones once.
+      selections: one for each cell that is unrolled, in that order; equal ones once.
     """
 
-    choices: tuple[Choice, ...]
+    selections: tuple[Selection, ...]
 
     @property
     def implementations(self) -> tuple[Implementation, ...]:
-        """Names of the kernels, one for each choice."""
-        return tuple(choice.kernel for choice in self.choices)
+        """Names of the backends, one for each selection."""
+        return tuple(selection.implementation for selection in self.selections)
 
     def __repr__(self) -> str:
-        return "\n".join(map(_described, self.choices))
+        return "\n".join(map(_formatted, self.selections))
 
 
+@takes_options
 def explain(
     cell: Any,
     xs: PyTree,
     state: PyTree = None,
     *,
     params: PyTree = None,
+    lengths: Int[ArrayLike, "..."] | None = None,
+    mask: Bool[ArrayLike, "T ..."] | None = None,
+    reset: Bool[ArrayLike, "T ..."] | None = None,
+    reverse: bool = False,
+    key: PRNGKey | None = None,
+    start: int | Int[Array, ""] = 0,
     return_states: bool = False,
-    **options: Unpack[Options],
+    **options: Unpack[OptionArgs],
 ) -> Explanation:
-    """Say which kernel `unroll` would take for a run, and why not the others.
+    """Report which backend `unroll` selects for a call, and why not the others.
 
     Nothing is computed; arrays may be given as `jax.ShapeDtypeStruct`.
 
     Args:
       cell: any cell, or a bare step function with its `params` and `state`.
       xs: inputs ``[T, ..., I]``.
-      state: the state to start from, or None for the cell's own.
-      params: parameters, if they are not like those that the cell draws.
-      return_states: as of `unroll`.
-      **options: as of `unroll`.
+      state: the state before the first step, or None for the cell's own initial state.
+      params: parameters, where they differ in shape or dtype from those that `cell.init` draws.
+      lengths: as in `unroll`.
+      mask: as in `unroll`.
+      reset: as in `unroll`.
+      reverse: as in `unroll`.
+      key: as in `unroll`.
+      start: as in `unroll`.
+      return_states: as in `unroll`.
+      **options: as in `unroll`: padding, remat, unroll, implementation.
 
     Returns:
       An `Explanation`.
@@ -66,51 +80,38 @@ def explain(
     >>> lj.explain(lj.LSTM(3, 5), jnp.ones((7, 2, 3)), implementation="scan").implementations
     ('scan',)
     """
-    choices: list[Choice] = []
-    known = as_cell("explain", cell, params, anew=True)
-    if params is None and not isinstance(known, BareStep):
-        params = param_shapes(known)
-    start_time = options.pop("start", 0)
-    # What is not a type alone is left as it is: its numbers are checked.
-    types = {name: value for name, value in options.items() if _is_type(value)}
-    options_: dict[str, Any] = {**options}
+    selections: list[Selection] = []
+    if params is None and isinstance(cell, Cell) and not isinstance(cell, type):
+        params = param_shapes(cell)
+    arrays = {"lengths": lengths, "mask": mask, "reset": reset, "key": key, "start": start}
+    # Types are traced; arrays stay as they are, as their numbers are checked.
+    types = {k: v for k, v in arrays.items() if isinstance(v, jax.ShapeDtypeStruct)}
 
-    def run(params: PyTree, xs: PyTree, state: PyTree, types: dict[str, Any]) -> PyTree:
-        prepared, a_cell, bound, start = prepare(
-            "explain",
-            cell,
-            params,
-            xs,
-            state,
-            **options_ | types,
-            start_time=start_time,
-            return_states=return_states,
-            note=choices.append,
-        )
-        return prepared(a_cell, bound, xs, start, types.get("key", options.get("key")))
+    def compute(params: PyTree, xs: PyTree, state: PyTree, types: dict[str, Any]) -> PyTree:
+        call = prepare(
+            "explain", cell, params, xs, state, **arrays | types, reverse=reverse,
+            options=Options(**options), return_states=return_states, on_select=selections.append,
+        )  # fmt: skip
+        return call.compute()
 
-    jax.eval_shape(run, params, xs, state, types)
-    # Chunks of a sequence, and two directions, choose alike.
-    return Explanation(tuple(c for k, c in enumerate(choices) if c not in choices[:k]))
+    jax.eval_shape(compute, params, xs, state, types)
+    # Chunks of a sequence, and both directions, select the same backends.
+    return Explanation(tuple(s for k, s in enumerate(selections) if s not in selections[:k]))
 
 
-def _is_type(value: Any) -> bool:
-    return isinstance(value, jax.ShapeDtypeStruct)
+def _formatted(selection: Selection) -> str:
+    details = f" ({_vectors()})" if selection.implementation == "cpu" else ""
+    lines = [f"{selection.cell}", f"  {selection.implementation}{details}"]
+    width = max(map(len, BACKENDS))
+    lines += [f"  not {name:<{width}}  {reason}" for name, reason in selection.reasons.items()]
+    return "\n".join(lines)
 
 
 def _vectors() -> str:
-    """The instruction set in use, and what is to be said of another that was asked for."""
-    taken, wanted = instruction_set(), os.environ.get("LSTM_JAX_ISA")
-    if wanted in (None, "", taken):
-        return taken
+    """The instruction set in use, and a hint where the environment names another."""
+    selected, wanted = instruction_set(), os.environ.get("LSTM_JAX_ISA")
+    if wanted in (None, "", selected):
+        return selected
     if wanted in INSTRUCTION_SETS:
-        return f"{taken}; not {wanted}, which this machine cannot run"
-    return f"{taken}; LSTM_JAX_ISA={wanted} is none of {', '.join(INSTRUCTION_SETS)}"
-
-
-def _described(choice: Choice) -> str:
-    how = f" ({_vectors()})" if choice.kernel == "cpu" else ""
-    lines = [f"{choice.cell}", f"  {choice.kernel}{how}"]
-    width = max(map(len, BACKENDS))
-    lines += [f"  not {name:<{width}}  {reason}" for name, reason in choice.others.items()]
-    return "\n".join(lines)
+        return f"{selected}; not {wanted}, which this machine cannot run"
+    return f"{selected}; LSTM_JAX_ISA={wanted} is none of {', '.join(INSTRUCTION_SETS)}"

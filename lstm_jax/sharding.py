@@ -1,22 +1,38 @@
-"""Arrays split over devices as others are, where JAX makes that part of their types."""
+"""Arrays sharded as others are, where JAX makes the sharding part of an array's type.
 
-from collections.abc import Sequence
+It does so for arrays on a mesh with explicit axes, and inside `jax.shard_map`, where an array varies
+over some axes of the mesh and is the same along the others.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from lstm_jax.types import PyTree
 
-def match_sharding(array: jax.Array, after: Any, axes: int | None = None) -> jax.Array:
-    """The array split over devices as the leading axes of another are.
 
-    A state of zeros, or a mask drawn at random, is whole on every device, and a batch that is split
-    makes it split too; a scan wants its carry to start as it goes on, and a choice between arrays
-    wants them all alike.
+def on_mesh(tree: PyTree) -> bool:
+    """Whether the type of any array in a tree names a mesh of devices.
+
+    >>> import jax.numpy as jnp
+    >>> on_mesh({"a": jnp.zeros(2), "b": jnp.ones(())})
+    False
+    """
+    return not all(jax.typeof(leaf).sharding.mesh.empty for leaf in jax.tree.leaves(tree))
+
+
+def match_sharding(array: jax.Array, like: Any, axes: int | None = None) -> jax.Array:
+    """The array sharded as the leading axes of another are.
+
+    An array of zeros, or a mask drawn at random, is replicated on every device. The carry of a scan
+    must start with the sharding that the step returns, and `jnp.where` needs arguments sharded
+    alike.
 
     Args:
       array: an array.
-      after: type of an array with the axes of `array` and perhaps more.
+      like: type of an array with the axes of `array` and perhaps more.
       axes: how many axes they share; all of those of `array` when not given.
 
     Returns:
@@ -26,38 +42,47 @@ def match_sharding(array: jax.Array, after: Any, axes: int | None = None) -> jax
     >>> match_sharding(jnp.zeros(2), jax.typeof(jnp.ones((2, 3)))).tolist()
     [0.0, 0.0]
     """
-    before = jax.typeof(array)
-    # Inside of `shard_map`, an array varies over axes of the mesh, or is the same along them.
-    varying, had = (
-        getattr(getattr(each, "manual_axis_type", None), "varying", frozenset())
-        for each in (after, before)
-    )
-    if varying - had:
-        return jax.lax.pcast(array, tuple(varying - had), to="varying")
-    # On a mesh with explicit axes, the partition is part of the type.
-    wanted = after.sharding
+    current = jax.typeof(array)
+    missing = _varying_axes(like) - _varying_axes(current)
+    if missing:
+        return jax.lax.pcast(array, tuple(missing), to="varying")
+    wanted = like.sharding
     if isinstance(wanted, NamedSharding) and wanted.mesh.are_all_axes_explicit:
         shared = array.ndim if axes is None else axes
         wanted = NamedSharding(wanted.mesh, PartitionSpec(*wanted.spec[:shared]))
-        return jax.sharding.reshard(array, wanted) if wanted != before.sharding else array
+        return jax.sharding.reshard(array, wanted) if wanted != current.sharding else array
     return array
 
 
-def alike(arrays: Sequence[Any]) -> list[Any]:
-    """Arrays that inside of `shard_map` all vary over the same axes of the mesh, as any does.
+def match_shardings(tree: PyTree, like: PyTree) -> PyTree:
+    """`match_sharding` for every array of a tree and the type at the same place of another.
 
     >>> import jax.numpy as jnp
-    >>> [a.tolist() for a in alike([jnp.zeros(2), jnp.ones(1)])]
+    >>> match_shardings((jnp.zeros(2),), (jax.typeof(jnp.ones(2)),))[0].tolist()
+    [0.0, 0.0]
+    """
+    leaves = map(match_sharding, jax.tree.leaves(tree), jax.tree.leaves(like))
+    return jax.tree.unflatten(jax.tree.structure(tree), list(leaves))
+
+
+def match_varying_axes(arrays: Iterable[Any]) -> list[Any]:
+    """Arrays that inside of `jax.shard_map` all vary over the axes over which any of them does.
+
+    >>> import jax.numpy as jnp
+    >>> [a.tolist() for a in match_varying_axes([jnp.zeros(2), jnp.ones(1)])]
     [[0.0, 0.0], [1.0]]
     """
-    found = list(arrays)
-    for like in arrays:
-        found = [match_sharding(array, jax.typeof(like), 0) for array in found]
-    return found
+    arrays = list(arrays)
+    varying = [_varying_axes(jax.typeof(array)) for array in arrays]
+    every = frozenset[str]().union(*varying)
+    return [
+        jax.lax.pcast(array, tuple(every - own), to="varying") if every - own else array
+        for array, own in zip(arrays, varying, strict=True)
+    ]
 
 
 def is_sharded(array: Any) -> bool:
-    """Whether an array is split over a mesh with explicit axes, so that its type says so.
+    """Whether an array is partitioned over a mesh with explicit axes, so that its type says so.
 
     >>> import jax.numpy as jnp
     >>> is_sharded(jnp.zeros(2))
@@ -66,3 +91,8 @@ def is_sharded(array: Any) -> bool:
     sharding = jax.typeof(array).sharding
     explicit = isinstance(sharding, NamedSharding) and not sharding.mesh.are_all_axes_auto
     return explicit and any(axis is not None for axis in sharding.spec)
+
+
+def _varying_axes(array_type: Any) -> frozenset[str]:
+    """The axes of the mesh over which an array varies inside of `jax.shard_map`."""
+    return getattr(getattr(array_type, "manual_axis_type", None), "varying", frozenset())

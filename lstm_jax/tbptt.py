@@ -1,7 +1,7 @@
 """Backpropagation through time that stops after so many steps."""
 
 import dataclasses
-from typing import Any
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,15 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.backends import Padding, Remat
-from lstm_jax.backends.checks import first_input, initial_output
 from lstm_jax.cells.checks import check_size
 from lstm_jax.masks import forward_fill
-from lstm_jax.prepare import prepare
+from lstm_jax.options import OptionArgs, Options, takes_options
 from lstm_jax.transforms.transform import needs_sequence
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step
+from lstm_jax.unroll import prepare
 
 
+@takes_options
 def tbptt(
     cell: Cell[P, S] | Step[P, S],
     params: P,
@@ -30,11 +30,9 @@ def tbptt(
     lengths: Int[ArrayLike, "..."] | None = None,
     mask: Bool[ArrayLike, "T ..."] | None = None,
     reset: Bool[ArrayLike, "T ..."] | None = None,
-    padding: Padding = "zero",
-    remat: Remat = None,
-    unroll: int = 1,
     key: PRNGKey | None = None,
     start: int | Int[Array, ""] = 0,
+    **options: Unpack[OptionArgs],
 ) -> tuple[S, Float[Array, "T ... H"]]:
     """`unroll` with truncated gradients: every `k1` steps, go back `k2` steps and no further.
 
@@ -57,11 +55,9 @@ def tbptt(
       lengths: as in `unroll`.
       mask: as in `unroll`.
       reset: as in `unroll`.
-      padding: as in `unroll`.
-      remat: as in `unroll`.
-      unroll: as in `unroll`.
       key: as in `unroll`.
       start: as in `unroll`.
+      **options: as in `unroll`: padding, remat, unroll, implementation.
 
     Returns:
       ``(final, outputs)`` as `unroll`; `final` sends its gradient back as the last output does.
@@ -86,37 +82,27 @@ def tbptt(
     check_size("tbptt", "k2", k2)
     if k2 < k1:
         raise ValueError(f"tbptt: k2 must be at least k1 = {k1}; got {k2}")
-    settings: dict[str, Any] = {"padding": padding, "remat": remat, "unroll": unroll}
-    run, cell_, params, state = prepare(
-        "tbptt",
-        cell,
-        params,
-        xs,
-        state,
-        lengths=lengths,
-        mask=mask,
-        reset=reset,
-        key=key,
-        start_time=start,
+    call = prepare(
+        "tbptt", cell, params, xs, state,
+        lengths=lengths, mask=mask, reset=reset, options=Options(**options), key=key, start=start,
         return_states=True,
-        **settings,
-    )
-    if needs_sequence(cell_):
-        raise TypeError(f"tbptt: cell must go step by step; got {cell_}, which needs its sequence")
-    T, xs = run.times.shape[0], jax.tree.map(jnp.asarray, xs)
+    )  # fmt: skip
+    if needs_sequence(call.cell):
+        raise TypeError(
+            f"tbptt: cell must go step by step; got {call.cell}, which needs its sequence"
+        )
+    xs = jax.tree.map(jnp.asarray, call.xs)
+    T = jax.tree.leaves(xs)[0].shape[0]
     if T == 0:
-        final, outputs, _ = run(cell_, params, xs, state, key)
+        final, outputs, _ = call.compute()
         return final, outputs
 
     # Every state as a constant: where the windows that start later than the sequence take off.
-    _, shown, states = lax.stop_gradient(run(cell_, params, xs, state, key))
-    state = jax.tree.unflatten(jax.tree.structure(states), jax.tree.leaves(state))
-    holds = padding == "hold" and run.valid is not None
-    first_shown = (
-        initial_output(cell_, state, first_input("tbptt", xs), first_input("tbptt", shown))
-        if holds
-        else None
-    )
+    _, all_outputs, states = lax.stop_gradient(call.compute())
+    state = jax.tree.unflatten(jax.tree.structure(states), jax.tree.leaves(call.state))
+    holds = call.options.padding == "hold" and call.valid is not None
+    first_output = call.initial_output(all_outputs) if holds else None
+    of_windows = dataclasses.replace(call.options, padding="zero") if holds else call.options
     k1 = min(k1, T)
     ends = k1 * np.arange(1, -(-T // k1) + 1)
     k2 = min(k2, int(ends[-1]))
@@ -128,25 +114,25 @@ def tbptt(
         first = steps[0]
         taken_off = jax.tree.map(lambda leaf: leaf[jnp.maximum(first, 0)], states)
         begin = jax.tree.map(lambda a, b: jnp.where(first <= 0, a, b), state, taken_off)
-        valid, again = (None if a is None else a[at] for a in (run.valid, run.reset))
+        valid, again = (None if a is None else a[at] for a in (call.valid, call.reset))
         if not all_inside:
             rows = next((a.shape[1:] for a in (valid, again) if a is not None), ())
             there = jnp.broadcast_to(inside.reshape(k2, *[1] * len(rows)), (k2, *rows))
             valid = there if valid is None else there & valid
         windowed = dataclasses.replace(
-            run,
-            times=run.times[0] + steps.astype(jnp.int32),
+            call,
+            xs=jax.tree.map(lambda leaf: leaf[at], xs),
+            state=begin,
+            times=None if call.times is None else call.times[0] + steps.astype(jnp.int32),
             valid=valid,
             reset=again,
-            padding="zero" if holds else padding,
+            options=of_windows,
             return_states=False,
         )
-        final, outputs, _ = windowed(
-            cell_, params, jax.tree.map(lambda leaf: leaf[at], xs), begin, key
-        )
+        final, outputs, _ = windowed.compute()
         if holds and valid is not None:
-            before = jax.tree.map(lambda leaf: leaf[jnp.maximum(first, 1) - 1], shown)
-            before = jax.tree.map(lambda a, b: jnp.where(first <= 0, a, b), first_shown, before)
+            before = jax.tree.map(lambda leaf: leaf[jnp.maximum(first, 1) - 1], all_outputs)
+            before = jax.tree.map(lambda a, b: jnp.where(first <= 0, a, b), first_output, before)
             outputs = forward_fill(valid, outputs, before, reverse=False)
         return final, jax.tree.map(lambda leaf: leaf[k2 - k1 :], outputs)
 

@@ -1,30 +1,36 @@
-"""The one door through which a cell is run over a sequence."""
+"""The public function that unrolls a cell over a sequence, and how a call of it is computed."""
 
-from typing import Any, Literal, TypedDict, Unpack, overload
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Unpack, overload
 
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.backends import Implementation, Padding, Remat
-from lstm_jax.prepare import prepare
-from lstm_jax.transforms.step_rng import StepRng, check_key
-from lstm_jax.transforms.transform import apply, batch_shape, check_cell, sample_params
-from lstm_jax.transforms.transform import initial_state as start_of
+from lstm_jax.backends import BACKENDS, Request, select, unrolls_children, unrolls_in_chunks
+from lstm_jax.backends.chunks import scan_chunks
+from lstm_jax.backends.request import Result
+from lstm_jax.backends.scan import in_dtypes_of, in_float32, match_carry
+from lstm_jax.masks import check_mask, valid_steps
+from lstm_jax.options import DEFAULTS, Implementation, OptionArgs, Options, Padding, Remat
+from lstm_jax.resets import resets_in_opposite_direction
+from lstm_jax.sharding import match_sharding, match_shardings
+from lstm_jax.transforms.step_function import StepFunction, as_cell
+from lstm_jax.transforms.step_rng import check_key
+from lstm_jax.transforms.transform import batch_shape, initial_state, sample_params
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step
 
 
-class Options(TypedDict, total=False):
-    """The options of `unroll`, for those who pass them on."""
+class UnrollArgs(OptionArgs, total=False):
+    """The keyword arguments of `unroll`, for those who pass them on."""
 
     lengths: Int[ArrayLike, "..."] | None
     mask: Bool[ArrayLike, "T ..."] | None
     reset: Bool[ArrayLike, "T ..."] | None
     reverse: bool
-    padding: Padding
-    remat: Remat
-    unroll: int
-    implementation: Implementation | None
     key: PRNGKey | None
     start: int | Int[Array, ""]
 
@@ -37,7 +43,7 @@ def unroll(
     state: S | None = None,
     *,
     return_states: Literal[False] = False,
-    **options: Unpack[Options],
+    **kwargs: Unpack[UnrollArgs],
 ) -> tuple[S, Float[Array, "T ... H"]]: ...
 
 
@@ -49,7 +55,7 @@ def unroll(
     state: S | None = None,
     *,
     return_states: Literal[True],
-    **options: Unpack[Options],
+    **kwargs: Unpack[UnrollArgs],
 ) -> tuple[S, Float[Array, "T ... H"], S]: ...
 
 
@@ -71,56 +77,51 @@ def unroll(
     start: int | Int[Array, ""] = 0,
     return_states: bool = False,
 ) -> tuple[Any, ...]:
-    """Run a cell over a sequence: ``s_t = step(params, s_{t-1}, x_t)`` for ``t = 1 .. T``.
+    """Unroll a cell over a sequence: ``s_t = step(params, s_{t-1}, x_t)`` for ``t = 1 .. T``.
 
-    **Ragged sequences.** A masked step holds the state. What `xs` has there never matters, not even
-    NaN: outputs, final state and gradients are those of the rest, and the gradient of it is zero.
-    A row of length 0 ends with the state that it started with.
+    **Ragged sequences.** A masked step keeps the state. The inputs of masked steps have no effect,
+    not even NaN: outputs, final state and gradients are those of the valid steps, and the gradient
+    with respect to masked inputs is zero. A row of length 0 ends with its initial state.
 
-    **Resets.** Where `reset` is true, a row goes back to the cell's own initial state *before* that
-    step, in the order in which steps are run; `reset_after` makes resets from ``done`` flags. (A
-    bare step function has no state of its own: it goes back to `state`.) Resets of masked steps do
-    nothing.
+    **Resets.** Where `reset` is true, a row returns to the cell's own initial state *before* that
+    step, in the order in which steps are run; `resets_from_dones` makes resets from ``done`` flags.
+    (A bare step function has no initial state of its own: it returns to `state`.) Resets of masked
+    steps do nothing.
 
     **Chunks.** A sequence in two chunks, the second with the final state of the first and with
-    `start` at its first step, is the sequence as a whole, random numbers included.
+    `start` at its first step, gives the same numbers as the whole, random numbers included.
 
-    Outside of `jit`, equal cells share one compilation (so a function in a field of a cell must go
-    on doing what it did), while a bare step function is compiled anew at every call, as what it
-    closes over may have changed: `jit` the call.
+    Outside of `jit`, equal cells share one compilation (so a function in a field of a cell must not
+    change what it computes). A bare step function is compiled at every call, as what it closes over
+    may have changed: `jit` the call.
 
     Args:
-      cell: a cell, or a bare step function ``(params, state, x) -> state``.
+      cell: a cell, or a bare step function ``(params, state, x) -> state``. The function
+        `lstm_step` itself is unrolled as the cell `LSTM`; other functions run by the scan.
       params: the cell's parameters.
-      xs: inputs ``[T, ..., I]``; for cells that take one, a pytree with leaves ``[T, ...]``.
-      state: state before the first step, with the batch axes of `xs`; a cell's own initial state
+      xs: inputs ``[T, ..., I]``; for cells that read one, a pytree with leaves ``[T, ...]``.
+      state: state before the first step, with the batch axes of `xs`; the cell's own initial state
         when not given. A bare step function needs one. A plain ``(h, c)`` works.
       lengths: number of steps of every row ``[...]``, of the batch shape of `xs`, within 0 and T.
         Under `jit` they cannot be checked: below 0 counts as 0, above T as T.
-      mask: true where a step is there ``[T, ...]``, in place of `lengths`: any pattern will do.
-      reset: true where a row starts anew ``[T, ...]``.
-      reverse: run from the last step to the first. Outputs stay in the order of the inputs, and
+      mask: true at valid steps ``[T, ...]``, in place of `lengths`; any pattern.
+      reset: true where a row is reset ``[T, ...]``.
+      reverse: unroll from the last step to the first. Outputs stay in the order of the inputs, and
         the final state is the one after step 1. A short row starts at its own end.
-      padding: what outputs show at masked steps: ``"zero"``; ``"hold"``, the last output (before
-        the first, that of the initial state); or ``"raw"``, what the cell makes of a zero input.
-      remat: what a gradient keeps of a run: everything (None), or the state of every step
-        (``"step"``) or of every k-th step (``k``), computing the rest again. With ``k`` about
-        sqrt(T), memory grows as sqrt(T). Never changes values. Where T is a symbol, as for
-        `jax.export`, ``k`` is ``"step"``.
-      unroll: steps per iteration of the compiled loop; changes speed, never values.
-      implementation: how it is run; the numbers are the same. ``"scan"``, one step after the other,
-        can do everything; ``"cpu"`` and ``"cudnn"`` run whole layers of the plain `LSTM` in native code;
-        ``"parallel"`` all steps at once, for cells that are linear in their state. None takes the
-        best that applies. What a kernel cannot do is done by the scan; `explain` says which is
-        taken, and why not the others.
+      padding: the outputs at masked steps: ``"zero"``, ``"hold"`` or ``"raw"``; see `Options`.
+      remat: what is kept for a gradient: everything (None), or the state of every step
+        (``"step"``) or of every k-th step (``k``); see `Options`.
+      unroll: steps per iteration of the compiled loop.
+      implementation: the backend: ``"scan"``, ``"cpu"``, ``"cudnn"``, ``"parallel"``, or None for
+        the best one; see `Options` and `explain`.
       key: typed random key, for cells that draw random numbers; without one they draw none.
-      start: index of the first step, which the random numbers of a step depend on.
-      return_states: whether to give all states as well.
+      start: index of the first step, on which the random numbers of a step depend.
+      return_states: whether to return all states as well.
 
     Returns:
-      ``(final, outputs)``: the state after the last step run, and what the cell shows of every step
-      (``h``) stacked, ``[T, ..., H]``. With `return_states`, ``(final, outputs, states)``: leaves
-      ``[T + 1, ...]``, the initial state at the front, then one for each input in their order.
+      ``(final, outputs)``: the state after the last step, and the outputs of every step (``h``)
+      stacked, ``[T, ..., H]``. With `return_states`, ``(final, outputs, states)``: leaves
+      ``[T + 1, ...]``, the initial state first, then one for each input in their order.
 
     Raises:
       TypeError: when `cell` is neither a cell nor a function, `state` is missing for a bare step
@@ -128,7 +129,7 @@ def unroll(
         or key have the wrong dtype.
       ValueError: when `xs` has no time axis, its leaves differ in length, the step changes the
         shape of the state, the shapes of lengths, mask or reset do not fit, a length is known to
-        be out of range, or an option has no such value.
+        be out of range, or an option does not have such a value.
 
     Reference:
       Hochreiter & Schmidhuber (1997), *Long short-term memory*.
@@ -138,71 +139,232 @@ def unroll(
     >>> cell = LSTM(input_size=3, hidden_size=5)
     >>> params = cell.init(jax.random.key(0))
     >>> final, outputs = unroll(cell, params, jnp.ones((7, 2, 3)), lengths=jnp.array([7, 4]))
-    >>> outputs.shape, bool(jnp.array_equal(outputs[3, 1], final.h[1])), float(outputs[4, 1].sum())
-    ((7, 2, 5), True, 0.0)
+    >>> outputs.shape, final.c.shape
+    ((7, 2, 5), (2, 5))
+    >>> bool((outputs[4:, 1] == 0).all()), bool((final.h[1] == outputs[3, 1]).all())
+    (True, True)
     """
-    run, cell_, params, state = prepare(
-        "unroll",
-        cell,
-        params,
-        xs,
-        state,
-        lengths=lengths,
-        mask=mask,
-        reset=reset,
-        key=key,
-        start_time=start,
-        reverse=reverse,
-        padding=padding,
-        remat=remat,
-        unroll=unroll,
-        implementation=implementation,
-        return_states=return_states,
-    )
-    final, outputs, states = run(cell_, params, xs, state, key)
+    options = Options(padding=padding, remat=remat, unroll=unroll, implementation=implementation)
+    call = prepare(
+        "unroll", cell, params, xs, state,
+        lengths=lengths, mask=mask, reset=reset, reverse=reverse, options=options, key=key,
+        start=start, return_states=return_states,
+    )  # fmt: skip
+    final, outputs, states = call.compute()
     return (final, outputs, states) if return_states else (final, outputs)
 
 
-def advance(
-    cell: Cell[P, S],
-    params: P,
-    state: S | None,
-    x: PyTree,
+def prepare(
+    function: str,
+    cell: Any,
+    params: PyTree,
+    xs: PyTree,
+    state: PyTree = None,
     *,
+    lengths: Any = None,
+    mask: Any = None,
+    reset: Any = None,
+    reverse: bool = False,
+    options: Options = DEFAULTS,
     key: PRNGKey | None = None,
-    t: int | Int[Array, ""] = 0,
-) -> tuple[S, Float[Array, "... H"]]:
-    """One step of any cell, and what it shows: ``unroll`` of one step, for streams.
+    start: Any = 0,
+    return_states: bool = False,
+    on_select: Callable[[Any], None] | None = None,
+) -> "UnrollCall":
+    """Check the arguments of `unroll`, and fill in what is not given.
 
     Args:
-      cell: any cell that goes step by step.
-      params: the cell's parameters.
-      state: ``s_{t-1}``, or None before the first step: the cell's own, learned or not.
-      x: input ``x_t`` ``[..., I]``.
-      key: typed random key, for cells that draw random numbers.
-      t: index of the step.
+      function: the public function to name in errors.
+      options: the options of `unroll`.
+      on_select: called with the selected backend of every cell.
+      cell, params, xs, state, lengths, mask, reset, reverse, key, start, return_states: as in
+        `unroll`.
 
     Returns:
-      ``(s_t, y_t)``.
+      A call: ``compute()`` gives its results.
 
     Raises:
-      TypeError: when `cell` is no cell or has no single step, or `key` is no typed key; otherwise,
-        and ValueError, as the cell's step.
+      TypeError, ValueError: as `unroll`.
 
-    Reference:
-      Hochreiter & Schmidhuber (1997), *Long short-term memory*.
-
-    >>> import jax.numpy as jnp
-    >>> import lstm_jax as lj
-    >>> cell = lj.stack(lj.LSTM(3, 5), lj.LSTM(5, 4))
-    >>> params = cell.init(jax.random.key(0))
-    >>> state, y = advance(cell, params, None, jnp.ones((2, 3)))
-    >>> y.shape
-    (2, 4)
+    >>> from lstm_jax import lstm_init, lstm_step
+    >>> params = lstm_init(jax.random.key(0), 3, 5)
+    >>> xs, state = jnp.ones((7, 3)), (jnp.zeros(5), jnp.zeros(5))
+    >>> prepare("unroll", lstm_step, params, xs, state).compute()[1].shape
+    (7, 5)
     """
-    check_cell("advance", cell)
-    check_key("advance", key)
-    params = sample_params(cell, params, key)
-    state = start_of(cell, params, batch_shape(cell, x)) if state is None else state
-    rng = None if key is None else StepRng(key, jax.numpy.asarray(t, jax.numpy.int32))
-    return apply(cell, params, state, x, rng)
+    options = options.checked(function)
+    x_1 = first_input(function, xs)
+    T = jax.tree.leaves(xs)[0].shape[0]
+    if not isinstance(cell, Cell) or isinstance(cell, type):
+        cell = as_cell(function, cell, params, has_own_state=reset is not None or state is None)
+    rows = None if isinstance(cell, StepFunction) else batch_shape(cell, x_1)
+    if rows is None and state is None:
+        raise TypeError(f"{function}: a bare step function needs `state`; got None")
+    first = jnp.asarray(start)
+    if first.ndim or not jnp.issubdtype(first.dtype, jnp.integer):
+        raise TypeError(f"{function}: start must be an integer; got {start!r}")
+    times = None
+    if key is not None:
+        check_key(function, key)
+        times = first.astype(jnp.int32) + jnp.arange(T, dtype=jnp.int32)
+        params = sample_params(cell, params, key)
+    valid = valid_steps(function, T, rows, lengths, mask)
+    if reset is not None:
+        reset = check_mask(function, "reset", reset, T, rows)
+        if valid is not None and valid.shape != reset.shape:
+            raise ValueError(
+                f"{function}: reset must have the shape of the mask, {valid.shape}; got"
+                f" {reset.shape}"
+            )
+    given = state is not None
+    state = jax.tree.map(jnp.asarray, state) if given else initial_state(cell, params, rows or ())
+    if rows is None:
+        cell = dataclasses.replace(cell, own_state=state)
+        _check_rows(function, valid if reset is None else reset, xs=x_1, state=state)
+    arrays = [a for a in jax.tree.leaves((params, xs, state, valid, reset)) if hasattr(a, "dtype")]
+    on_mesh = False in [jax.typeof(array).sharding.mesh.empty for array in arrays]
+    if on_mesh and T:
+        like = jax.typeof(jax.tree.leaves(xs)[0])
+        valid, reset = (None if a is None else match_sharding(a, like) for a in (valid, reset))
+        if not given and rows is not None:
+            like = jax.eval_shape(lambda leaf: leaf[0], jax.tree.leaves(xs)[0])
+            state = jax.tree.map(lambda leaf: match_sharding(leaf, like, len(rows)), state)
+    return UnrollCall(
+        function=function, cell=cell, params=params, xs=xs, state=state, key=key, times=times,
+        valid=valid, reset=reset, reverse=reverse, options=options, return_states=return_states,
+        on_mesh=on_mesh, on_select=on_select,
+    )  # fmt: skip
+
+
+def first_input(function: str, xs: PyTree) -> PyTree:
+    """Shapes and dtypes of one time step of `xs`, after a check of its time axis."""
+    leaves, structure = jax.tree.flatten(xs)
+    if not leaves:
+        raise ValueError(f"{function}: xs must hold at least one array [T, ...]; got {xs!r}")
+    shapes = [jnp.shape(leaf) for leaf in leaves]
+    if () in shapes:
+        raise ValueError(f"{function}: xs must have time as axis 0, [T, ...]; got shapes {shapes}")
+    if len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(f"{function}: the arrays in xs differ in length T; got shapes {shapes}")
+    dtypes = map(jnp.result_type, leaves)
+    return jax.tree.unflatten(
+        structure, [jax.ShapeDtypeStruct(s[1:], d) for s, d in zip(shapes, dtypes, strict=True)]
+    )
+
+
+def _check_rows(function: str, mask: jax.Array | None, **trees: PyTree) -> None:
+    """Raise unless all arrays start with the batch axes of a mask ``[T, ...]``."""
+    if mask is None:
+        return
+    rows = mask.shape[1:]
+    for name, tree in trees.items():
+        for leaf in jax.tree.leaves(tree):
+            if leaf.shape[: len(rows)] != rows:
+                raise ValueError(
+                    f"{function}: the arrays in {name} must have the batch axes {rows} of lengths,"
+                    f" mask and reset; got {leaf.shape}"
+                )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UnrollCall(Request):
+    """A call of `unroll` with its arguments checked; also the calls for the cells inside of it."""
+
+    def compute(self) -> Result:
+        """``(final, outputs, states)``; the last with leaves ``[T + 1, ...]``, or None."""
+        if unrolls_children(self):
+            return self._compute_children()
+        if unrolls_in_chunks(self):
+            return self._compute_chunks()
+        selection = select(self)
+        if self.on_select is not None:
+            self.on_select(selection)
+        final, outputs, states = BACKENDS[selection.implementation].compute(self)
+        if states is not None:
+            states = self._with_initial_state(states)
+        return final, outputs, states
+
+    def unroll_child(
+        self,
+        cell: Any,
+        params: PyTree,
+        xs: PyTree,
+        state: PyTree,
+        key: PRNGKey | None,
+        *,
+        opposite: bool = False,
+    ) -> Result:
+        """Unroll one of the cells of a transform over the whole sequence.
+
+        Args:
+          cell: the cell.
+          params: its parameters, sampled for this sequence.
+          xs: its inputs, leaves ``[T, ...]``.
+          state: its state before the first step.
+          key: its key, or None.
+          opposite: unroll in the opposite direction of time.
+
+        Returns:
+          ``(final, outputs, states)``.
+        """
+        reverse, reset = self.reverse, self.reset
+        if opposite:
+            if reset is not None:
+                reset = resets_in_opposite_direction(reset, self.valid, reverse=reverse)
+            reverse = not reverse
+        call = dataclasses.replace(
+            self,
+            cell=cell,
+            params=params,
+            xs=xs,
+            state=state,
+            key=key,
+            reverse=reverse,
+            reset=reset,
+        )
+        return call.compute()
+
+    def _compute_children(self) -> Result:
+        """Unroll the cells of a transform one after the other, with the padding of the whole."""
+        padding = self.options.padding
+        call, xs = self, self.xs
+        if self.valid is not None and padding == "hold":
+            call = self._with_options(padding="zero")
+        elif self.valid is not None and padding == "raw":
+            # Outputs at masked steps are the inputs of the next layer: zero the first inputs alone.
+            xs = self.zero_masked(xs)
+            call = dataclasses.replace(self, xs=xs, masked_inputs_are_safe=True)
+        final, ys, states = self.cell.apply_sequence(call, self.params, xs, self.state, self.key)
+        return final, self.hold(ys) if padding == "hold" else ys, states
+
+    def _compute_chunks(self) -> Result:
+        """Compute chunk after chunk by the best backend; a gradient keeps what goes into each."""
+        state = match_carry(self) if self.on_mesh else self.state
+        leaves, structure = jax.tree.flatten(state)
+        returned, wide = [structure], in_float32(self.params)
+
+        def compute_chunk(leaves: list[Any], chunk: Any) -> tuple[list[Any], PyTree]:
+            xs, valid, reset, times = chunk
+            call = self._with_options(remat=None)
+            final, ys, _ = dataclasses.replace(
+                call, params=in_dtypes_of(self.params, wide), xs=xs,
+                state=jax.tree.unflatten(structure, leaves), valid=valid, reset=reset, times=times,
+            ).compute()  # fmt: skip
+            leaves, returned[0] = jax.tree.flatten(final)
+            return leaves, ys
+
+        size: Any = self.options.remat
+        chunks = (self.xs, self.valid, self.reset, self.times)
+        leaves, ys = scan_chunks(compute_chunk, leaves, chunks, size, reverse=self.reverse)
+        return jax.tree.unflatten(returned[0], leaves), ys, None
+
+    def _with_options(self, **changes: Any) -> "UnrollCall":
+        return dataclasses.replace(self, options=dataclasses.replace(self.options, **changes))
+
+    def _with_initial_state(self, states: PyTree) -> PyTree:
+        """All states, leaves ``[T, ...]``, with the one before the first step at the front."""
+        state = jax.tree.unflatten(jax.tree.structure(states), jax.tree.leaves(self.state))
+        if self.on_mesh:
+            first = lambda states: jax.tree.map(lambda leaf: leaf[0], states)  # noqa: E731
+            state = match_shardings(state, jax.eval_shape(first, states))
+        return jax.tree.map(lambda s, ss: jnp.concatenate([s[None], ss]), state, states)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.masks import opposite_resets
+from lstm_jax.resets import resets_in_opposite_direction
 from tests.helpers.toys import Sum, assert_close, column, random_like, shown
 
 XS = column([1, 2, 3, 4], [10, 20, 30, 40])
@@ -312,5 +312,5 @@ def test_a_whole_row_of_padding_changes_no_other_row():
 )
 def test_opposite_resets_cut_at_the_same_places(starts, valid, reverse, wanted):
     starts, valid, wanted = (np.array([*map(int, bits)], bool) for bits in (starts, valid, wanted))
-    got = opposite_resets(jnp.asarray(starts), jnp.asarray(valid), reverse=reverse)
+    got = resets_in_opposite_direction(jnp.asarray(starts), jnp.asarray(valid), reverse=reverse)
     assert (np.asarray(got) & valid).tolist() == wanted.tolist()

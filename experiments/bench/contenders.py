@@ -167,7 +167,7 @@ def ours(implementation: str) -> Contender:
 
 def implementations() -> tuple[str, ...]:
     """Every name that `ours` takes."""
-    from lstm_jax.backends import IMPLEMENTATIONS
+    from lstm_jax.options import IMPLEMENTATIONS
 
     return (REFERENCE, REFERENCE + TUNED, *IMPLEMENTATIONS)
 

@@ -1,36 +1,23 @@
-"""Ways to run a cell over a sequence. The plain scan is the truth."""
+"""Backends: ways to unroll a cell over a sequence. The plain scan is the reference."""
 
-from lstm_jax.backends.body import PADDINGS, Apply, Body, Carry, Emit, Inputs, Operands, Padding
-from lstm_jax.backends.loop import scanned
-from lstm_jax.backends.problem import Problem
-from lstm_jax.backends.scan import Remat, in_chunks, scan
+from lstm_jax.backends.request import Backend, Request
+from lstm_jax.backends.scan import Emit, scan_request
 from lstm_jax.backends.select import (
     BACKENDS,
-    IMPLEMENTATIONS,
-    Choice,
-    Implementation,
-    choose,
-    gains_from_sequence,
+    Selection,
+    select,
+    unrolls_children,
+    unrolls_in_chunks,
 )
 
 __all__ = [
     "BACKENDS",
-    "IMPLEMENTATIONS",
-    "PADDINGS",
-    "Apply",
-    "Body",
-    "Carry",
-    "Choice",
+    "Backend",
     "Emit",
-    "Implementation",
-    "Inputs",
-    "Operands",
-    "Padding",
-    "Problem",
-    "Remat",
-    "choose",
-    "gains_from_sequence",
-    "in_chunks",
-    "scan",
-    "scanned",
+    "Request",
+    "Selection",
+    "scan_request",
+    "select",
+    "unrolls_children",
+    "unrolls_in_chunks",
 ]

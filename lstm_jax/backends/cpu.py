@@ -1,4 +1,4 @@
-"""The native kernels: a plain LSTM layer over a whole sequence in one call of C++."""
+"""The native backend for CPUs: a plain LSTM layer over a whole sequence in one call of C++."""
 
 import math
 import platform as machine
@@ -9,55 +9,52 @@ import jax.numpy as jnp
 
 from lstm_jax.backends import ffi
 from lstm_jax.backends.layer import Layer, not_features, not_plain
-from lstm_jax.backends.problem import Problem, explicit_mesh_reason, has_symbols, platform
+from lstm_jax.backends.request import (
+    Request,
+    Result,
+    explicit_mesh_reason,
+    platform,
+    symbolic_size_reason,
+)
 from lstm_jax.backends.rule import call
-from lstm_jax.masks import zero_elsewhere
-from lstm_jax.sharding import alike
-from lstm_jax.types import LSTMState, PyTree
-
-
-def unsupported_reason(problem: Problem) -> str | None:
-    """Why a problem is not one for the native kernels, or None.
-
-    Args:
-      problem: what is asked for.
-
-    Returns:
-      A reason in a few words.
-    """
-    return (
-        unsupported_cell_reason(problem.cell)
-        or _of_options(problem)
-        or _of_dtypes(problem)
-        or _of_arrays(problem)
-    )
+from lstm_jax.masks import zero_masked
+from lstm_jax.sharding import match_varying_axes
+from lstm_jax.types import LSTMState
 
 
 def unsupported_cell_reason(cell: Any) -> str | None:
-    """Why they never run a cell, or None."""
+    """Why it never runs a cell on this machine, or None."""
     if platform() != "cpu":
-        return f"it runs on processors; the default device is a {platform()}"
+        return f"it runs on CPUs; the default device is a {platform()}"
     if (reason := ffi.load()) is not None:
         return reason
     return not_plain(cell)
 
 
+def unsupported_reason(request: Request) -> str | None:
+    """Why it does not support a request, or None."""
+    return (
+        unsupported_cell_reason(request.cell)
+        or _option_reason(request)
+        or _dtype_reason(request)
+        or _array_reason(request)
+    )
+
+
 def not_preferred_reason() -> str | None:
-    """Why they should not be taken unless asked for, or None."""
+    """Why it runs only where it is named, or None."""
     if ffi.instruction_set() == "baseline" and machine.machine().lower() in ("x86_64", "amd64"):
-        return "without AVX2 it is slower than the compiled loop"
+        return "without AVX2 it is slower than the scan"
     return None
 
 
-def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
-    """Run a plain LSTM by the native kernels."""
-    x, valid, reset, _ = problem.inputs
-    if valid is not None and not problem.safe_inputs:
-        x = zero_elsewhere(valid, x)
-    params, (h, c) = problem.operands.params, problem.carry.state
+def compute(request: Request) -> Result:
+    """Unroll a plain LSTM in native code."""
+    x, valid, reset = request.zero_masked(request.xs), request.valid, request.reset
+    params, (h, c) = request.params, request.state
     (T, *rows, features), H = x.shape, params.recurrent_kernel.shape[0]
     B = math.prod(rows)
-    dtype = problem.cell.in_compute_dtype(params).kernel.dtype
+    dtype = request.cell.in_compute_dtype(params).kernel.dtype
     rounds = dtype == jnp.bfloat16
     if rounds:
         # Not cast to bfloat16 and back: that would round the finished gradients as well.
@@ -69,29 +66,29 @@ def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
     ]
     args = [arg.astype(dtype) for arg in args]
     for flags in (valid, reset):
-        if flags is not None:  # their axes may be fewer: the first of those of the rows
+        if flags is not None:  # they may have only the first of the batch axes
             flags = flags.reshape(flags.shape + (1,) * (1 + len(rows) - flags.ndim))
             args.append(jnp.broadcast_to(flags, (T, *rows)).reshape(1, T, B))
     layer = Layer(
         masked=valid is not None,
         resets=reset is not None,
-        reverse=problem.reverse,
-        states=problem.return_states,
+        reverse=request.reverse,
+        states=request.return_states,
         rounds=rounds,
     )
-    hs, h_T, c_T, *cs = call(layer, *alike(args))
+    hs, h_T, c_T, *cs = call(layer, *match_varying_axes(args))
     final = LSTMState(h_T.reshape(*rows, H).astype(h.dtype), c_T.reshape(*rows, H).astype(c.dtype))
     hs = hs.reshape(T, *rows, H).astype(h.dtype)
     states = None
     if cs:
         states = LSTMState(hs, cs[0].reshape(T, *rows, H).astype(c.dtype))
-    ys = zero_elsewhere(valid, hs) if valid is not None and problem.padding == "zero" else hs
+    ys = zero_masked(valid, hs) if valid is not None and request.options.padding == "zero" else hs
     return final, ys, states
 
 
 @jax.custom_jvp
 def _rounded(array: jax.Array) -> jax.Array:
-    """Numbers of bfloat16 in float32; gradients pass as they are."""
+    """Numbers rounded to bfloat16, in float32; gradients are not rounded."""
     to = jnp.finfo(jnp.bfloat16)
     return jax.lax.reduce_precision(array, to.nexp, to.nmant)
 
@@ -101,18 +98,19 @@ def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return _rounded(*primals), tangents[0]
 
 
-def _of_options(problem: Problem) -> str | None:
-    if problem.inputs.valid is not None and problem.padding == "raw":
-        return 'it holds the state at masked steps; padding="raw" shows the step itself'
-    if problem.remat is not None:  # a chunk that is run by itself has none
-        return f"it keeps every step; remat={problem.remat!r} asks for less"
+def _option_reason(request: Request) -> str | None:
+    options = request.options
+    if request.valid is not None and options.padding == "raw":
+        return 'it keeps the state at masked steps; padding="raw" outputs the step itself'
+    if options.remat is not None:  # a chunk that is run by itself has none
+        return f"it keeps every step for a gradient; remat={options.remat!r} keeps fewer"
     return None
 
 
-def _of_dtypes(problem: Problem) -> str | None:
-    params = problem.cell.in_compute_dtype(problem.operands.params)
+def _dtype_reason(request: Request) -> str | None:
+    params = request.cell.in_compute_dtype(request.params)
     of_params = {leaf.dtype.name for leaf in jax.tree.leaves(params)}
-    h, c = problem.carry.state
+    h, c = request.state
     got = (*of_params, h.dtype.name, c.dtype.name)
     if got not in (("float32",) * 3, ("float64",) * 3, ("bfloat16", "bfloat16", "float32")):
         return (
@@ -122,11 +120,11 @@ def _of_dtypes(problem: Problem) -> str | None:
     return None
 
 
-def _of_arrays(problem: Problem) -> str | None:
-    if (reason := not_features(problem.inputs.x)) is not None:
+def _array_reason(request: Request) -> str | None:
+    if (reason := not_features(request.xs)) is not None:
         return reason
-    if (reason := has_symbols(problem)) is not None:
+    if (reason := symbolic_size_reason(request)) is not None:
         return reason
-    if problem.inputs.x.shape[0] == 0:
+    if request.xs.shape[0] == 0:
         return "there is no step to run"
-    return explicit_mesh_reason(problem)
+    return explicit_mesh_reason(request)

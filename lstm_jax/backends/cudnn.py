@@ -1,4 +1,4 @@
-"""cuDNN's LSTM behind the same door: a plain layer over whole sequences on an NVIDIA GPU."""
+"""The cuDNN backend: a plain LSTM layer over whole sequences on an NVIDIA GPU."""
 
 import importlib
 import math
@@ -13,62 +13,61 @@ from jaxtyping import Array, Float
 
 from lstm_jax.backends.layer import Layer, not_features, not_plain
 from lstm_jax.backends.primitives import Arrays, Native, filled, pull_back_by_definition
-from lstm_jax.backends.problem import Problem, explicit_mesh_reason, platform
+from lstm_jax.backends.request import Request, Result, explicit_mesh_reason, platform
 from lstm_jax.backends.rule import Rule, call
-from lstm_jax.sharding import alike
-from lstm_jax.types import LSTMState, PyTree
+from lstm_jax.sharding import match_varying_axes
+from lstm_jax.types import LSTMState
 
 
 def unsupported_cell_reason(cell: Any) -> str | None:
-    """Why it never runs a cell, or None."""
+    """Why it never runs a cell on this machine, or None."""
     if platform() != "gpu":
         return f"it runs on NVIDIA GPUs; the default device is a {platform()}"
     if "cuda" not in get_backend("gpu").platform_version:  # as on ROCm
         return "it runs on NVIDIA GPUs; the default device is another GPU"
     if getattr(importlib.import_module("jax.experimental.rnn"), "gpu_rnn", None) is None:
-        return "JAX has been built without cuDNN's LSTM"
+        return "this build of JAX has no cuDNN LSTM"
     return not_plain(cell)
 
 
-def unsupported_reason(problem: Problem) -> str | None:
-    """Why a problem is not one for it, or None."""
-    if (reason := unsupported_cell_reason(problem.cell)) is not None:
+def unsupported_reason(request: Request) -> str | None:
+    """Why it does not support a request, or None."""
+    if (reason := unsupported_cell_reason(request.cell)) is not None:
         return reason
-    if problem.inputs.valid is not None or problem.inputs.reset is not None:
-        return "it runs whole sequences; lengths, masks and resets are for the loop"
-    if problem.return_states:
-        return "it gives no cell states on the way"
-    if problem.remat is not None:
-        return "what it keeps is its own affair; remat asks for less"
-    params = problem.cell.in_compute_dtype(problem.operands.params)
-    dtypes = {leaf.dtype.name for leaf in jax.tree.leaves((params, problem.carry.state))}
+    if request.valid is not None or request.reset is not None:
+        return "it runs whole sequences; lengths, masks and resets are given"
+    if request.return_states:
+        return "it does not return the cell states of every step"
+    if request.options.remat is not None:
+        return f"it keeps every step for a gradient; remat={request.options.remat!r} keeps fewer"
+    params = request.cell.in_compute_dtype(request.params)
+    dtypes = {leaf.dtype.name for leaf in jax.tree.leaves((params, request.state))}
     if dtypes != {"float32"}:
         return f"it runs float32; parameters and state are {', '.join(sorted(dtypes))}"
-    if (reason := not_features(problem.inputs.x)) is not None:
+    if (reason := not_features(request.xs)) is not None:
         return reason
-    sizes = [size for leaf in problem.leaves for size in leaf.shape]
+    sizes = [size for leaf in request.leaves for size in leaf.shape]
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         return "its sizes must be numbers above 0"
-    return explicit_mesh_reason(problem)
+    return explicit_mesh_reason(request)
 
 
-def not_preferred_reason() -> str | None:
-    """Why it should not be taken unless asked for, or None."""
-    return "it is chosen by name only: the scan is the default on GPUs"
+def not_preferred_reason() -> str:
+    """Why it runs only where it is named."""
+    return 'on a GPU the scan is the default; select this with implementation="cudnn"'
 
 
-def solve(problem: Problem) -> tuple[PyTree, PyTree, PyTree]:
-    """Run a plain LSTM by cuDNN."""
-    params, x = problem.operands.params, problem.inputs.x
+def compute(request: Request) -> Result:
+    """Unroll a plain LSTM by cuDNN."""
+    x, (h, c) = request.xs, request.state
     (T, *rows, features), B = x.shape, math.prod(x.shape[1:-1])
-    h, c = problem.carry.state
     H = h.shape[-1]
     args = [
         x.astype(h.dtype).reshape(T, B, features),
-        *problem.cell.in_compute_dtype(params),
+        *request.cell.in_compute_dtype(request.params),
         *(each.reshape(B, H) for each in (h, c)),
     ]
-    ys, h_T, c_T = call(CudnnLayer(reverse=problem.reverse), *alike(args))
+    ys, h_T, c_T = call(CudnnLayer(reverse=request.reverse), *match_varying_axes(args))
     final = LSTMState(h_T.reshape(*rows, H), c_T.reshape(*rows, H))
     return final, ys.reshape(T, *rows, H), None
 

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.backends import ffi
-from lstm_jax.backends.body import Body, Carry, Inputs, Operands
 from lstm_jax.backends.partition import over_devices
 from lstm_jax.backends.primitives import (
     Arrays,
@@ -21,8 +20,9 @@ from lstm_jax.backends.primitives import (
     spread,
 )
 from lstm_jax.backends.rule import Given, OperandAxes, PullBackOperands, Rule, in_front
-from lstm_jax.backends.scan import scan
 from lstm_jax.cells import LSTM, lstm_gates, lstm_step
+from lstm_jax.masks import where_rows, zero_masked
+from lstm_jax.resets import reset_state
 from lstm_jax.types import LSTMParams, LSTMState, PyTree
 
 
@@ -143,11 +143,26 @@ class Layer(Rule):
         valid, reset = self._optional(args)
         x, state = x.astype(dtype), LSTMState(h_0.astype(dtype), c_0)
         start = None if reset is None else jax.tree.map(jnp.zeros_like, state)
-        operands = Operands(LSTMParams(*weights), start, None)
-        final, (gates, (hs, cs)) = scan(
-            _BODY, operands, Inputs(x, valid, reset, None), Carry(state), reverse=self.reverse
+
+        def step(state, at_t):
+            x_t, valid_t, reset_t = at_t
+            if reset_t is not None:
+                state = reset_state(reset_t, valid_t, start, state)
+            params = _as_multiplied(LSTMParams(*weights), x_t)
+            new, gates = (
+                lstm_step(params, state, x_t),
+                jnp.concatenate(lstm_gates(params, state, x_t), -1),
+            )
+            if valid_t is not None:
+                new, gates = where_rows(valid_t, new, state), zero_masked(valid_t, gates)
+            return new, (gates, new)
+
+        final, (gates, (hs, cs)) = jax.lax.scan(
+            step, state, (x, valid, reset), reverse=self.reverse
         )
-        outs = (hs, final.state.h, final.state.c, cs, gates)
+        if valid is not None:
+            pass
+        outs = (hs, final.h, final.c, cs, gates)
         return tuple(a.astype(args[0].dtype) for a in outs)
 
     def _forward(self, *args: jax.Array, save: bool, split: bool) -> Arrays:
@@ -217,22 +232,9 @@ class Layer(Rule):
         return ("gtbi", "gik", "ghk", "gk", "gbh", "gbh", *flags)
 
 
-def _step(params: PyTree, state: PyTree, x: PyTree, rng: Any) -> tuple[PyTree, PyTree]:
-    new = lstm_step(_as_multiplied(params, x), state, x)
-    return new, new.h
-
-
-def _kept(params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, rng: Any) -> Any:
-    gates = lstm_gates(_as_multiplied(params, x_t), state_tm1, x_t)
-    return jnp.concatenate(gates, axis=-1), state_t
-
-
 def _as_multiplied(params: PyTree, x: jax.Array) -> PyTree:
     """Weights as a step multiplies with them; cast there, their gradients add up in float32."""
     return jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
-
-
-_BODY = Body(_step, _kept, "zero")  # gates are zero at masked steps, as the native ones
 
 
 def _joined(size: int, arrays: Arrays, axes: Axes, rows: Axes, *, fold: bool) -> Arrays:

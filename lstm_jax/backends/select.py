@@ -1,78 +1,98 @@
-"""Which kernel to take."""
+"""Which backend runs a request: everything that decides it."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from lstm_jax.backends import cpu, cudnn, loop, parallel
-from lstm_jax.backends.problem import Kernel, Problem
+import jax
 
-Implementation = Literal["scan", "cpu", "cudnn", "parallel"]
-"""A way to run a cell over a sequence."""
+from lstm_jax.backends import cpu, cudnn, parallel, scan
+from lstm_jax.backends.request import Backend, Request
+from lstm_jax.options import Implementation
+from lstm_jax.transforms.transform import Transform, needs_sequence, sequence_follows_steps
 
-# In the order in which they are asked.
-BACKENDS: dict[Implementation, Kernel] = {
+# In the order in which they are considered; the scan supports everything.
+BACKENDS: dict[Implementation, Backend] = {
     "cpu": cpu,
     "cudnn": cudnn,
     "parallel": parallel,
-    "scan": loop,
+    "scan": scan,
 }
 
-# Those that are for some bare cells only.
-_WHOLE: tuple[Implementation, ...] = ("cpu", "cudnn", "parallel")
 
-IMPLEMENTATIONS: tuple[Implementation, ...] = tuple(BACKENDS)
-
-
-class Choice(NamedTuple):
-    """The kernel that a cell runs by, and why not by others.
+class Selection(NamedTuple):
+    """The backend that runs a cell, and why the others do not.
 
     Attributes:
       cell: the cell.
-      kernel: name of the kernel.
-      others: why not those that come before it.
+      implementation: name of the backend.
+      reasons: for the backends that come before it, why they do not run the cell.
     """
 
     cell: Any
-    kernel: Implementation
-    others: dict[Implementation, str]
+    implementation: Implementation
+    reasons: dict[Implementation, str]
 
 
-def choose(problem: Problem, wanted: Implementation | None) -> Choice:
-    """The first kernel that can and would solve a problem, or the wanted one if it can.
+def select(request: Request) -> Selection:
+    """The first backend that supports a request and is preferred, or the one that it names.
 
     Args:
-      problem: what is asked for.
-      wanted: name of a kernel, or None for the best.
+      request: a request for a single cell, or for one that is unrolled step by step.
 
     Returns:
-      The choice; what no other kernel can do is done by the scan.
+      The selection; the scan where no other backend is left.
     """
-    others: dict[Implementation, str] = {}
-    for name, kernel in BACKENDS.items():
-        if wanted in (None, name) or name == "scan":
-            reason = kernel.unsupported_reason(problem) or (
-                kernel.not_preferred_reason() if wanted is None else None
-            )
+    named = request.options.implementation
+    reasons: dict[Implementation, str] = {}
+    for name, backend in BACKENDS.items():
+        if name == "scan":
+            break
+        if named in (None, name):
+            reason = backend.unsupported_reason(request)
+            if reason is None and named is None:
+                reason = backend.not_preferred_reason()
+            if reason is None:
+                return Selection(request.cell, name, reasons)
         else:
-            reason = f"{'the scan' if wanted == 'scan' else repr(wanted)} is asked for"
-        if reason is None:
-            return Choice(problem.cell, name, others)
-        others[name] = reason
-    raise AssertionError(others)
+            reason = f"implementation={named!r} is requested"
+        reasons[name] = reason
+    return Selection(request.cell, "scan", reasons)
 
 
-def gains_from_sequence(cell: Any, wanted: Implementation | None) -> bool:
-    """Whether a bare cell has a kernel of its own that takes its whole sequence.
+def unrolls_children(request: Request) -> bool:
+    """Whether the cells of a transform are unrolled one after the other over the whole sequence.
 
-    Args:
-      cell: a bare cell.
-      wanted: name of a kernel, or None for the best.
-
-    Returns:
-      True if a transform of it should hand it the sequence.
+    They are where one of them needs the whole sequence, as in `bidirectional`, or where a backend
+    runs one of them over the whole sequence and all of it may be kept for a gradient.
     """
+    cell = request.cell
+    if not isinstance(cell, Transform):
+        return False
+    if needs_sequence(cell):
+        return True
+    return request.options.remat is None and has_layer_backend(cell, request.options.implementation)
+
+
+def unrolls_in_chunks(request: Request) -> bool:
+    """Whether chunks of the sequence are run by a backend that keeps all of its chunk."""
+    remat = request.options.remat
+    if not isinstance(remat, int) or request.return_states:
+        return False
+    T = jax.tree.leaves(request.xs)[0].shape[0]
+    simple = request.valid is None or request.options.padding == "zero"
+    known = isinstance(T, int) and T > 0
+    return known and simple and has_layer_backend(request.cell, request.options.implementation)
+
+
+def has_layer_backend(cell: Any, named: Implementation | None) -> bool:
+    """Whether a backend other than the scan would run the cell, or one of its cells."""
+    if named == "scan":
+        return False
+    if isinstance(cell, Transform):
+        children = cell.children()
+        return sequence_follows_steps(cell) and any(has_layer_backend(c, named) for c in children)
     return any(
-        kernel.unsupported_cell_reason(cell) is None
-        and (name == wanted or kernel.not_preferred_reason() is None)
-        for name, kernel in BACKENDS.items()
-        if name in _WHOLE and wanted in (None, name)
+        backend.unsupported_cell_reason(cell) is None
+        and (name == named or backend.not_preferred_reason() is None)
+        for name, backend in BACKENDS.items()
+        if name != "scan" and named in (None, name)
     )

@@ -12,8 +12,8 @@ from lstm_jax.layers.cells import (
     lstm_cell,
     over_both,
 )
-from lstm_jax.layers.run import advance_layer, as_key, or_else, run_layer
 from lstm_jax.layers.unboxed import Unboxed
+from lstm_jax.layers.unroll_layer import advance_layer, as_key, or_else, unroll_layer
 
 __all__ = [
     "CellOrMaker",
@@ -26,5 +26,5 @@ __all__ = [
     "lstm_cell",
     "or_else",
     "over_both",
-    "run_layer",
+    "unroll_layer",
 ]

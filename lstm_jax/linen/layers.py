@@ -9,17 +9,19 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 
-from lstm_jax.backends import Implementation, Padding, Remat
 from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
 from lstm_jax.initializers import per_gate
-from lstm_jax.layers import CellOrMaker, cell_for, lstm_cell, or_else, over_both, run_layer
+from lstm_jax.layers import CellOrMaker, cell_for, lstm_cell, or_else, over_both, unroll_layer
 from lstm_jax.linen.params import Boxes, declared, key_of, partitioned, unboxed
+from lstm_jax.options import Options, option_fields
 from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import DType, Initializer, PRNGKey, PyTree
 
+OptionFields = option_fields()
 
-class SequenceLayer(nn.Module, kw_only=True):
+
+class SequenceLayer(nn.Module, OptionFields, kw_only=True):
     """What `LSTM`, `Recurrent` and `Bidirectional` have in common: how they go over a sequence.
 
     Each field can be given at a call as well where Flax allows it.
@@ -29,10 +31,6 @@ class SequenceLayer(nn.Module, kw_only=True):
       return_carry: whether to give ``(carry, outputs)``, not the outputs alone.
       reverse: run from the last step to the first.
       keep_order: whether the outputs of a reversed run are in the order of the inputs.
-      unroll: steps per iteration of the compiled loop.
-      padding: what outputs show at masked steps: ``"zero"``, ``"hold"`` or ``"raw"``.
-      remat: what a gradient keeps: everything (None), or the state of every k-th step.
-      implementation: the kernel; None for the best that applies. See `lstm_jax.explain`.
       deterministic: whether nothing random is drawn; asked for by cells that draw, with Flax's
         rng ``"dropout"``.
       partitioning: names of axes by the name of a parameter, such as
@@ -43,10 +41,6 @@ class SequenceLayer(nn.Module, kw_only=True):
     return_carry: bool = False
     reverse: bool = False
     keep_order: bool = False
-    unroll: int = 1
-    padding: Padding = "zero"
-    remat: Remat = None
-    implementation: Implementation | None = None
     deterministic: bool | None = None
     partitioning: Mapping[str, tuple[str | None, ...]] | None = None
 
@@ -102,7 +96,7 @@ class SequenceLayer(nn.Module, kw_only=True):
         del init_key
         name = type(self).__name__
         cell, boxes = self.make_cell(inputs)
-        carry, outputs = run_layer(
+        carry, outputs = unroll_layer(
             name,
             cell,
             declared(self, cell, boxes),
@@ -116,10 +110,7 @@ class SequenceLayer(nn.Module, kw_only=True):
             reset=reset,
             start=start,
             key=key_of(self, cell, deterministic),
-            unroll=self.unroll,
-            padding=self.padding,
-            remat=self.remat,
-            implementation=self.implementation,
+            options=Options.of(self),
         )
         outputs = self.shown(outputs)
         return (carry, outputs) if or_else(return_carry, self.return_carry) else outputs

@@ -1,18 +1,18 @@
 """Layers that run a cell over a sequence."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 
-from lstm_jax.backends import Implementation, Padding, Remat
 from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
-from lstm_jax.layers import lstm_cell, or_else, over_both, run_layer
+from lstm_jax.layers import lstm_cell, or_else, over_both, unroll_layer
 from lstm_jax.nnx.params import CellModule, Metadata, Randomness, key_of, metadata_of, unboxed
+from lstm_jax.options import OptionArgs, Options, takes_options
 from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import DType, Initializer, PyTree
 
@@ -31,16 +31,13 @@ class SequenceLayer(CellModule):
       return_carry: whether to give ``(carry, outputs)``, not the outputs alone.
       reverse: run from the last step to the first.
       keep_order: whether the outputs of a reversed run are in the order of the inputs.
-      unroll: steps per iteration of the compiled loop.
-      padding: what outputs show at masked steps: ``"zero"``, ``"hold"`` or ``"raw"``.
-      remat: what a gradient keeps: everything (None), or the state of every k-th step.
-      implementation: the kernel; None for the best that applies. See `lstm_jax.explain`.
       deterministic: whether nothing random is drawn; ``layer.eval()`` and ``train()`` set it, and
         ``flax.nnx.view(model, deterministic=True)``.
       metadata: by the name of a parameter, keywords for its `flax.nnx.Param`, such as
         ``{"kernel": {"out_sharding": (None, "model")}}``.
     """
 
+    @takes_options
     def __init__(
         self,
         cell: AnyCell,
@@ -50,21 +47,15 @@ class SequenceLayer(CellModule):
         return_carry: bool = False,
         reverse: bool = False,
         keep_order: bool = False,
-        unroll: int = 1,
-        padding: Padding = "zero",
-        remat: Remat = None,
-        implementation: Implementation | None = None,
         deterministic: bool = False,
         metadata: Metadata | None = None,
+        **options: Unpack[OptionArgs],
     ) -> None:
         self.time_major = time_major
         self.return_carry = return_carry
         self.reverse = reverse
         self.keep_order = keep_order
-        self.unroll = unroll
-        self.padding: Padding = padding
-        self.remat: Remat = remat
-        self.implementation: Implementation | None = implementation
+        self.options = Options(**options)
         super().__init__(cell, rngs=rngs, deterministic=deterministic, metadata=metadata)
 
     def __call__(
@@ -108,7 +99,7 @@ class SequenceLayer(CellModule):
         Raises:
           TypeError, ValueError: as `lstm_jax.unroll`.
         """
-        carry, outputs = run_layer(
+        carry, outputs = unroll_layer(
             type(self).__name__,
             self.cell,
             self.params,
@@ -122,10 +113,7 @@ class SequenceLayer(CellModule):
             reset=reset,
             start=start,
             key=key_of(self, deterministic, rngs),
-            unroll=self.unroll,
-            padding=self.padding,
-            remat=self.remat,
-            implementation=self.implementation,
+            options=self.options,
         )
         outputs = self._shown(outputs)
         return (carry, outputs) if or_else(return_carry, self.return_carry) else outputs

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from lstm_jax.backends import IMPLEMENTATIONS, gains_from_sequence
+from lstm_jax.backends.select import has_layer_backend
+from lstm_jax.options import IMPLEMENTATIONS
 from lstm_jax.tbptt import tbptt
 from lstm_jax.testing.problem import ROWS, Problem, T
 from lstm_jax.testing.reference import quick_jit, reference_unroll, weighed, with_gradients
-from lstm_jax.transforms.transform import apply, initial_state, needs_sequence, takes_sequence
+from lstm_jax.transforms.transform import apply, initial_state, needs_sequence
 from lstm_jax.transforms.transform import check_cell as check_is_cell
 from lstm_jax.types import PRNGKey, PyTree
 from lstm_jax.unroll import unroll
@@ -122,11 +123,12 @@ def _check_loop(problem: Problem) -> None:
         fast = problem.unrolled(**options, implementation="scan")
         by_loop = with_gradients(slow)(problem.params, problem.xs, problem.state)
         problem.same(f"unroll with {name} and resets", problem.results(fast), by_loop)
-        for kernel in IMPLEMENTATIONS:
-            gains = functools.partial(gains_from_sequence, wanted=kernel)
-            if takes_sequence(problem.cell, gains):
-                at_once = problem.results(problem.unrolled(**options, implementation=kernel))
-                problem.same(f"all steps at once ({kernel}) with {name}", at_once, by_loop)
+        for implementation in IMPLEMENTATIONS:
+            if has_layer_backend(problem.cell, implementation):
+                at_once = problem.results(
+                    problem.unrolled(**options, implementation=implementation)
+                )
+                problem.same(f"implementation={implementation!r} with {name}", at_once, by_loop)
 
 
 def _check_padding(problem: Problem) -> None:

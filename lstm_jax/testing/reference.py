@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_jax.backends import Padding
+from lstm_jax.options import Padding
 from lstm_jax.transforms.transform import apply, initial_state, output_of
 from lstm_jax.types import PyTree
 

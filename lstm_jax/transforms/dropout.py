@@ -10,7 +10,7 @@ from lstm_jax.cells.cell import Activation, identity
 from lstm_jax.transforms.step_rng import StepRng, check_rate, child_key, child_rng, drop
 from lstm_jax.transforms.transform import (
     AnyCell,
-    RunSequence,
+    SequenceCall,
     StateTransform,
     Transform,
     apply,
@@ -157,13 +157,13 @@ class Dropout(Transform):
         """The activations inside one step on a dropped input."""
         return gates(self.cell, params, state, self._dropped(x, rng), child_rng(rng))
 
-    def run(
-        self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    def apply_sequence(
+        self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
         """Run the cell over dropped inputs."""
         if key is not None:
-            xs = jax.vmap(lambda x, t: self._dropped(x, StepRng(key, t)))(xs, run.times)
-        return run(self.cell, params, xs, state, child_key(key, 0))
+            xs = jax.vmap(lambda x, t: self._dropped(x, StepRng(key, t)))(xs, call.times)
+        return call.unroll_child(self.cell, params, xs, state, child_key(key, 0))
 
     def _dropped(self, x: PyTree, rng: StepRng | None) -> PyTree:
         return _drop(self, rng, x)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,
-    RunSequence,
+    SequenceCall,
     Transform,
     apply,
     check_cell,
@@ -97,12 +97,12 @@ class Residual(Transform):
         """What the cell shows of a state that no step led to, and no input."""
         return self._merged(x, output_of(self.cell, state, x))
 
-    def run(
-        self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    def apply_sequence(
+        self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
         """Run the cell over the whole sequence, and show its inputs as well."""
-        final, ys, states = run(self.cell, params, xs, state, child_key(key, 0))
-        return final, self._merged(run.safe(xs), ys), states
+        final, ys, states = call.unroll_child(self.cell, params, xs, state, child_key(key, 0))
+        return final, self._merged(call.zero_masked(xs), ys), states
 
     def _merged(self, x: jax.Array, y: jax.Array) -> jax.Array:
         if isinstance(y, tuple | list | dict):

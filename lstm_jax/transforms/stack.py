@@ -11,7 +11,7 @@ from lstm_jax.transforms.dropout import dropout as drop_inputs
 from lstm_jax.transforms.step_rng import StepRng, check_rate, child_key, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,
-    RunSequence,
+    SequenceCall,
     Transform,
     apply,
     check_cell,
@@ -148,13 +148,13 @@ class Stack(Transform):
             for k, (cell, p) in enumerate(zip(self.cells, params, strict=True))
         )
 
-    def run(
-        self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    def apply_sequence(
+        self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
         """Run one layer after the other over the whole sequence."""
         finals, states = [], []
         for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
-            final, xs, seen = run(cell, p, xs, s, child_key(key, k))
+            final, xs, seen = call.unroll_child(cell, p, xs, s, child_key(key, k))
             finals.append(final)
             states.append(seen)
         return tuple(finals), xs, tuple(states)

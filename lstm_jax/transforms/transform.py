@@ -6,7 +6,6 @@ module ask a `Transform` for these, and give the plain answer for a bare cell.
 """
 
 import dataclasses
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -20,19 +19,19 @@ from lstm_jax.types import Cell, PRNGKey, PyTree
 AnyCell = Cell[Any, Any]
 
 
-class RunSequence(Protocol):
-    """How a cell that needs its whole sequence has its own cells run over it."""
+class SequenceCall(Protocol):
+    """What a transform unrolls its cells with, each over the whole sequence."""
 
     @property
-    def times(self) -> jax.Array:
-        """Index of every step, ``[T]``."""
+    def times(self) -> jax.Array | None:
+        """Index of every step ``[T]``; None without a key."""
         ...
 
-    def safe(self, xs: PyTree) -> PyTree:
+    def zero_masked(self, xs: PyTree) -> PyTree:
         """The inputs with zeros at masked steps."""
         ...
 
-    def __call__(
+    def unroll_child(
         self,
         cell: AnyCell,
         params: PyTree,
@@ -42,7 +41,7 @@ class RunSequence(Protocol):
         *,
         opposite: bool = False,
     ) -> tuple[PyTree, PyTree, PyTree]:
-        """Run a cell, in the opposite direction of time if asked: ``(final, outputs, states)``."""
+        """Unroll a cell, in the opposite direction of time if asked: ``(final, outputs, states)``."""
         ...
 
 
@@ -146,13 +145,13 @@ class Transform:
         """The parameters for one sequence, where they depend on random numbers."""
         return sample_params(self.cell, params, child_key(key, 0))
 
-    def run(
-        self, run: RunSequence, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
+    def apply_sequence(
+        self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
         """`apply` for all steps, for a cell that is given its whole sequence at once.
 
         Args:
-          run: runs a cell over a sequence.
+          call: unrolls the cells inside.
           params: parameters, bound to the sequence.
           xs: inputs ``[T, ...]``.
           state: state before the first step.
@@ -164,12 +163,12 @@ class Transform:
         Raises:
           TypeError: when a subclass changes `apply` and not this.
         """
-        if not _run_is_apply(self):
+        if not sequence_follows_steps(self):
             raise TypeError(
                 f"{type(self).__name__}: goes step by step, having no run, but its cell needs the"
                 f" whole sequence; got {self.children()}"
             )
-        return run(self.cell, params, xs, state, child_key(key, 0))
+        return call.unroll_child(self.cell, params, xs, state, child_key(key, 0))
 
     def batch_shape(self, x: PyTree) -> tuple[int, ...]:
         """The batch axes of an input."""
@@ -351,26 +350,10 @@ def needs_sequence(cell: Any) -> bool:
     )
 
 
-def takes_sequence(cell: Any, gains: Callable[[Any], bool]) -> bool:
-    """Whether one of its bare cells gains from the whole sequence at once, and none is in the way.
-
-    Args:
-      cell: any cell.
-      gains: whether a bare cell does.
-
-    Returns:
-      True if `Transform.run` leads to it.
-    """
-    if isinstance(cell, Transform):
-        inner = functools.partial(takes_sequence, gains=gains)
-        return _run_is_apply(cell) and any(map(inner, cell.children()))
-    return gains(cell)
-
-
-def _run_is_apply(cell: Transform) -> bool:
-    """Whether `run` knows of what `apply` does: it is no older."""
-    with_run, with_apply = (
+def sequence_follows_steps(cell: Transform) -> bool:
+    """Whether `apply_sequence` computes what `apply` does: no class overrides `apply` alone."""
+    of_sequence, of_step = (
         next(k for k, kind in enumerate(type(cell).__mro__) if name in vars(kind))
-        for name in ("run", "apply")
+        for name in ("apply_sequence", "apply")
     )
-    return with_run <= with_apply
+    return of_sequence <= of_step

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 import lstm_jax as lj
-from lstm_jax.layers.run import as_they_came
+from lstm_jax.layers.unroll_layer import as_they_came
 from lstm_jax.linen import LSTM, Bidirectional, Recurrent, RNNCell, params_of, variables
 from lstm_jax.testing import quick_jit
 from tests.helpers.flax_peer import close, linen_rnn, linen_weights

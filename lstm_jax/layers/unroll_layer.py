@@ -7,16 +7,16 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lstm_jax.backends import Implementation, Padding, Remat
+from lstm_jax.advance import advance
 from lstm_jax.layers.cells import feature_axes
 from lstm_jax.masks import check_lengths, mask_of_lengths
-from lstm_jax.prepare import prepare
+from lstm_jax.options import DEFAULTS, Options
 from lstm_jax.transforms.transform import AnyCell, batch_shape
 from lstm_jax.types import PRNGKey, PyTree
-from lstm_jax.unroll import advance
+from lstm_jax.unroll import prepare
 
 
-def run_layer(
+def unroll_layer(
     function: str,
     cell: AnyCell,
     params: PyTree,
@@ -31,10 +31,7 @@ def run_layer(
     reset: Bool[ArrayLike, "... T"] | None = None,
     key: PRNGKey | None = None,
     start: int | Int[Array, ""] = 0,
-    unroll: int = 1,
-    padding: Padding = "zero",
-    remat: Remat = None,
-    implementation: Implementation | None = None,
+    options: Options = DEFAULTS,
 ) -> tuple[PyTree, Float[Array, "... T H"]]:
     """`lstm_jax.unroll` with Flax's axes, order of time, and names in errors.
 
@@ -54,10 +51,7 @@ def run_layer(
       reset: true where a row starts anew ``[..., T]``.
       key: typed random key, for cells that draw random numbers.
       start: index of the first step, which random numbers depend on.
-      unroll: steps per iteration of the compiled loop.
-      padding: what outputs show at masked steps.
-      remat: what a gradient keeps of the run.
-      implementation: the kernel to use; None for the best that applies.
+      options: the options of `lstm_jax.unroll`.
 
     Returns:
       ``(carry, outputs)``.
@@ -68,7 +62,7 @@ def run_layer(
     >>> import lstm_jax as lj
     >>> cell = lj.LSTM(3, 5)
     >>> params = cell.init(jax.random.key(0))
-    >>> carry, outputs = run_layer("Recurrent", cell, params, jnp.ones((2, 7, 3)))
+    >>> carry, outputs = unroll_layer("Recurrent", cell, params, jnp.ones((2, 7, 3)))
     >>> carry.h.shape, outputs.shape
     ((2, 5), (2, 7, 5))
     """
@@ -97,23 +91,12 @@ def run_layer(
         seq_lengths = check_lengths(function, seq_lengths, T, rows, **names)
         mask = mask_of_lengths(seq_lengths, T)
     xs = jax.tree.map(time_first, inputs)
-    run, cell, bound, state = prepare(
-        function,
-        cell,
-        params,
-        xs,
-        initial_carry,
-        mask=mask,
-        reset=steps("reset", reset),
-        reverse=reverse,
-        padding=padding,
-        remat=remat,
-        unroll=unroll,
-        implementation=implementation,
-        key=key,
-        start_time=start,
-    )
-    final, outputs, _ = run(cell, bound, xs, state, key)
+    call = prepare(
+        function, cell, params, xs, initial_carry,
+        mask=mask, reset=steps("reset", reset), reverse=reverse, options=options, key=key,
+        start=start,
+    )  # fmt: skip
+    final, outputs, _ = call.compute()
     if reverse and not keep_order:
         outputs = jax.tree.map(lambda ys: as_they_came(ys, seq_lengths), outputs)
     return final, jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, axis), outputs)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.steps import is_value
+from lstm_jax.backends.scan import has_value_semantics
 
 XS = np.ones((4, 3), np.float32)
 
@@ -111,4 +111,4 @@ def test_every_cell_of_this_library_is_one():
         lj.bidirectional(lj.stack(lj.GRU(3, 5), lj.residual(lj.LSTM(5, 5)), dropout=0.2)),
         lj.zoneout(lj.PeepholeLSTM(3, 5), h=0.2),
     ):
-        assert is_value(cell)
+        assert has_value_semantics(cell)

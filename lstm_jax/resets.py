@@ -1,0 +1,99 @@
+"""Where rows return to the initial state, as at the start of an episode."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool
+
+from lstm_jax.masks import where_rows
+from lstm_jax.types import PyTree
+
+
+def resets_from_dones(
+    done: Bool[Array, "T ..."], first: Bool[Array, "..."] | bool = False
+) -> Bool[Array, "T ..."]:
+    """Resets from ends of episodes: ``reset_{t+1} = done_t``, as `unroll` resets *before* a step.
+
+    Args:
+      done: true where an episode ends *with* step ``t``, ``[T, ...]``.
+      first: whether to reset before the first step: ``done`` of the last step of the chunk before.
+
+    Returns:
+      True where an episode starts, ``[T, ...]``.
+
+    Raises:
+      TypeError: when `done` is not boolean.
+      ValueError: when it has no time axis.
+
+    Reference:
+      Mnih et al. (2016), *Asynchronous methods for deep reinforcement learning* (recurrent agents
+      whose state is reset at every episode).
+
+    >>> resets_from_dones(jnp.array([False, True, False])).tolist()
+    [False, False, True]
+    """
+    done = jnp.asarray(done)
+    if done.dtype != jnp.bool_:
+        raise TypeError(f"resets_from_dones: done must be boolean; got {done.dtype}")
+    if not done.ndim:
+        raise ValueError("resets_from_dones: done must have time as axis 0, [T, ...]; got shape ()")
+    start = jnp.broadcast_to(jnp.asarray(first, dtype=bool), (1, *done.shape[1:]))
+    return jnp.concatenate([start, done])[: done.shape[0]]
+
+
+def reset_state(
+    reset: Bool[Array, "..."], valid: Bool[Array, "..."] | None, initial: PyTree, state: PyTree
+) -> PyTree:
+    """The state before a step: the initial one in rows that are reset, unless the step is masked.
+
+    Args:
+      reset: true in rows to reset.
+      valid: true in rows where the step is valid, or None for all.
+      initial: the initial state.
+      state: ``s_{t-1}``.
+
+    Returns:
+      A state like `state`.
+
+    >>> reset = jnp.array([True, False])
+    >>> reset_state(reset, None, jnp.zeros(2), jnp.ones(2)).tolist()
+    [0.0, 1.0]
+    """
+    return where_rows(reset if valid is None else reset & valid, initial, state)
+
+
+@functools.partial(jax.jit, static_argnames="reverse")
+def resets_in_opposite_direction(
+    reset: Bool[Array, "T ..."], valid: Bool[Array, "T ..."] | None, *, reverse: bool
+) -> Bool[Array, "T ..."]:
+    """The resets that separate the same sequences when they are unrolled in the other direction.
+
+    A reset stands between a step and the one before it in the order of the unroll. In the other
+    direction it is the latter that must be reset, however many masked steps lie in between.
+
+    Args:
+      reset: true where rows are reset, in the order of steps.
+      valid: true at valid steps, or None for all.
+      reverse: whether `reset` is for an unroll from the last step to the first.
+
+    Returns:
+      Resets for the other direction, ``[T, ...]``.
+
+    >>> starts = jnp.array([True, False, True, False])  # two sequences of two steps
+    >>> resets_in_opposite_direction(starts, None, reverse=False).tolist()  # their ends
+    [False, True, False, False]
+    """
+
+    def step(pending: jax.Array, at_t: tuple[jax.Array, jax.Array]) -> Any:
+        reset_t, valid_t = at_t
+        return jnp.where(valid_t, reset_t, pending), pending
+
+    if not reset.shape[0]:
+        return reset
+    every = jnp.ones_like(reset) if valid is None else valid
+    none = reset[0] & every[0] & False  # false, with the sharding of both
+    # Against the direction of `reset`: at each step, whether the one after it is reset.
+    return lax.scan(step, none, (reset, every), reverse=not reverse)[1]
