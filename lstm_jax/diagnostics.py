@@ -128,7 +128,7 @@ def gradient_flow(
 ) -> S:
     """How much of a loss's gradient arrives at each time step: ``||dL / ds_t||``.
 
-    The gradient is taken with respect to the state after step ``t`` on its way to step ``t + 1``: the
+    It is the gradient with respect to the state after step ``t`` on its way to step ``t + 1``: the
     one that flows back through time into ``h_t`` and ``c_t``. With a loss at the last step, the
     norm against ``T - t`` shows whether memory outlives the vanishing gradient.
 

@@ -1,7 +1,7 @@
-"""Arrays sharded as others are, where JAX makes the sharding part of an array's type.
+"""Sharding of arrays over devices, where JAX makes it a part of an array's type.
 
-It does so for arrays on a mesh with explicit axes, and inside `jax.shard_map`, where an array varies
-over some axes of the mesh and is the same along the others.
+It does so for arrays on a mesh with explicit axes, and inside `jax.shard_map`, where an array
+varies over some axes of the mesh and is the same along the others.
 """
 
 from collections.abc import Iterable

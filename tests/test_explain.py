@@ -21,13 +21,13 @@ MASK = jax.ShapeDtypeStruct((7, 2), jnp.bool_)
 @pytest.fixture
 def without_native(monkeypatch):
     monkeypatch.setattr(cpu, "platform", lambda: "cpu")
-    monkeypatch.setattr(ffi, "load", lambda: "the native kernels are at the dentist")
+    monkeypatch.setattr(ffi, "load", lambda: "the native library is not installed here")
 
 
-def why_not(explanation, kernel="cpu"):
-    (choice,) = explanation.choices
-    assert choice.kernel != kernel
-    return choice.others[kernel]
+def why_not(explanation, backend="cpu"):
+    (selection,) = explanation.selections
+    assert selection.implementation != backend
+    return selection.reasons[backend]
 
 
 @needs_native
@@ -43,7 +43,7 @@ def test_kernels_that_come_before_the_one_taken_have_a_line_each():
     first, second, *lines = str(explanation).splitlines()
     assert (first, second) == (repr(cell), f"  {explanation.implementations[0]}")
     assert lines[0].split(maxsplit=2) == ["not", "cpu", reason]
-    assert len(lines) == len(explanation.choices[0].others)
+    assert len(lines) == len(explanation.selections[0].reasons)
 
 
 @needs_native
@@ -54,14 +54,14 @@ def test_kernels_that_come_before_the_one_taken_have_a_line_each():
         (lj.clip(CELL, c=1.0), {}, "the cell is a Clip"),
         (lj.LSTM(3, 5, activation=jnp.sin), {}, "a tanh; the cell has others"),
         (lj.LSTM(3, 5, gate_activation=jax.nn.hard_sigmoid), {}, "the cell has others"),
-        (CELL, {"mask": MASK, "padding": "raw"}, 'padding="raw" shows the step itself'),
-        (CELL, {"remat": "step"}, "remat='step' asks for less"),
-        (CELL, {"remat": 3, "return_states": True}, "remat=3 asks for less"),
-        (CELL, {"remat": 3, "mask": MASK, "padding": "hold"}, "remat=3 asks for less"),
+        (CELL, {"mask": MASK, "padding": "raw"}, 'padding="raw" outputs the step itself'),
+        (CELL, {"remat": "step"}, "remat='step' keeps fewer"),
+        (CELL, {"remat": 3, "return_states": True}, "remat=3 keeps fewer"),
+        (CELL, {"remat": 3, "mask": MASK, "padding": "hold"}, "remat=3 keeps fewer"),
         (lj.LSTM(3, 5, dtype=jnp.float16), {}, "h and c are float16, float16, float32"),
         (lj.LSTM(3, 5, dtype=lj.Policy(output=jnp.bfloat16)), {}, "float32, bfloat16, float32"),
-        (CELL, {"implementation": "scan"}, "the scan is asked for"),
-        (CELL, {"implementation": "parallel"}, "'parallel' is asked for"),
+        (CELL, {"implementation": "scan"}, "implementation='scan' is requested"),
+        (CELL, {"implementation": "parallel"}, "implementation='parallel' is requested"),
     ],
 )
 def test_why_not_the_native_kernel(cell, options, reason):
@@ -82,7 +82,7 @@ def test_no_steps_and_sizes_that_are_symbols():
     assert "no step" in why_not(lj.explain(CELL, jax.ShapeDtypeStruct((0, 2, 3), jnp.float32)))
     for shape in ("t, 2, 3", "7, b, 3"):
         xs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.float32)
-        assert "some are symbols" in why_not(lj.explain(CELL, xs))
+        assert "some are symbolic" in why_not(lj.explain(CELL, xs))
 
 
 @needs_native
@@ -101,7 +101,7 @@ def test_arrays_split_over_a_mesh_with_explicit_axes():
 @needs_native
 def test_another_device(monkeypatch):
     monkeypatch.setattr(cpu, "platform", lambda: "gpu")
-    assert why_not(lj.explain(CELL, XS)) == "it runs on processors; the default device is a gpu"
+    assert why_not(lj.explain(CELL, XS)) == "it runs on CPUs; the default device is a gpu"
 
 
 @needs_native
@@ -118,7 +118,7 @@ def test_an_old_processor_takes_it_only_when_asked(monkeypatch):
 def test_where_it_is_not_built_another_kernel_gives_the_same_numbers(monkeypatch):
     params, xs = CELL.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (7, 2, 3))
     best = lj.unroll(CELL, params, xs)
-    monkeypatch.setattr(ffi, "load", lambda: "the native kernels are at the dentist")
+    monkeypatch.setattr(ffi, "load", lambda: "the native library is not installed here")
     for implementation in (None, "cpu"):
         other = lj.unroll(CELL, params, xs, implementation=implementation)
         for a, b in zip(jax.tree.leaves(other), jax.tree.leaves(best), strict=True):
@@ -129,9 +129,9 @@ def test_where_it_is_not_built_another_kernel_gives_the_same_numbers(monkeypatch
 def test_where_it_is_not_built_one_line_says_so():
     explanation = lj.explain(CELL, XS)
     assert "cpu" not in explanation.implementations
-    lines = [line for line in str(explanation).splitlines() if "dentist" in line]
+    lines = [line for line in str(explanation).splitlines() if "not installed here" in line]
     assert [line.split(maxsplit=2)[1:] for line in lines] == [
-        ["cpu", "the native kernels are at the dentist"]
+        ["cpu", "the native library is not installed here"]
     ]
 
 
@@ -178,7 +178,7 @@ def test_each_cell_of_a_deep_one_is_told_and_equal_ones_once():
     layer = lj.LSTM(5, 5)
     deep = lj.stack(CELL, lj.residual(layer), layer, lj.bidirectional(lj.GRU(5, 4), layer))
     explanation = lj.explain(deep, XS, lengths=jax.ShapeDtypeStruct((2,), jnp.int32))
-    assert [choice.cell for choice in explanation.choices] == [CELL, layer, lj.GRU(5, 4)]
+    assert [selection.cell for selection in explanation.selections] == [CELL, layer, lj.GRU(5, 4)]
     assert explanation.implementations[:2] == ("cpu", "cpu")
     assert str(explanation).count("cpu (") == 2
 
@@ -189,7 +189,9 @@ def test_a_bare_step_is_explained_by_its_parameters_and_state():
     state = jax.eval_shape(lambda: tuple(CELL.initial_state((2,))))
     assert lj.explain(lj.lstm_step, XS, state, params=params).implementations == ("cpu",)
     other = lj.explain(lambda p, s, x: lj.lstm_step(p, s, x), XS, state, params=params)
-    assert why_not(other) == "it runs the plain LSTM; the cell is a BareStep"
+    assert why_not(other) == (
+        "it runs the plain LSTM; the cell is a step function other than lstm_step"
+    )
 
 
 def test_nothing_is_computed():

@@ -233,9 +233,11 @@ def test_resets_after_the_end_of_an_episode():
 
 def test_resets_after_no_step_and_after_what_is_no_flag():
     assert lj.resets_from_dones(jnp.zeros((0, 2), bool)).shape == (0, 2)
-    with pytest.raises(TypeError, match=r"^reset_after: done must be boolean; got float32$"):
+    with pytest.raises(TypeError, match=r"^resets_from_dones: done must be boolean; got float32$"):
         lj.resets_from_dones(jnp.zeros(3))
-    with pytest.raises(ValueError, match=r"^reset_after: done must have time .*; got shape \(\)$"):
+    with pytest.raises(
+        ValueError, match=r"^resets_from_dones: done must have time .*; got shape \(\)$"
+    ):
         lj.resets_from_dones(jnp.array(True))
 
 

@@ -41,7 +41,7 @@ def test_is_a_python_loop_and_the_equations(batch):
     final, outputs = unroll(cell, params, xs, state)
     assert outputs.shape == (7, *batch, 5)
 
-    loop_final, states = reference.loop(cell.step, params, xs, state)
+    loop_final, states = reference.reference_unroll(cell.step, params, xs, state)
     assert_close(final, loop_final)
     assert_close(outputs, jnp.stack([s.h for s in states]))
 

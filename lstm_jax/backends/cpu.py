@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.backends import ffi
-from lstm_jax.backends.layer import Layer, not_features, not_plain
+from lstm_jax.backends.layer import Layer
+from lstm_jax.backends.plain_lstm import array_reason, not_plain_reason
 from lstm_jax.backends.request import (
     Request,
     Result,
@@ -28,17 +29,16 @@ def unsupported_cell_reason(cell: Any) -> str | None:
         return f"it runs on CPUs; the default device is a {platform()}"
     if (reason := ffi.load()) is not None:
         return reason
-    return not_plain(cell)
+    return not_plain_reason(cell)
 
 
 def unsupported_reason(request: Request) -> str | None:
     """Why it does not support a request, or None."""
-    return (
-        unsupported_cell_reason(request.cell)
-        or _option_reason(request)
-        or _dtype_reason(request)
-        or _array_reason(request)
-    )
+    if (reason := unsupported_cell_reason(request.cell)) is not None:
+        return reason
+    if (reason := array_reason(request)) is not None:
+        return reason
+    return _option_reason(request) or _dtype_reason(request) or _size_reason(request)
 
 
 def not_preferred_reason() -> str | None:
@@ -120,9 +120,7 @@ def _dtype_reason(request: Request) -> str | None:
     return None
 
 
-def _array_reason(request: Request) -> str | None:
-    if (reason := not_features(request.xs)) is not None:
-        return reason
+def _size_reason(request: Request) -> str | None:
     if (reason := symbolic_size_reason(request)) is not None:
         return reason
     if request.xs.shape[0] == 0:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax.extend.backend import get_backend
 from jaxtyping import Array, Float
 
-from lstm_jax.backends.layer import Layer, not_features, not_plain
+from lstm_jax.backends.layer import Layer
+from lstm_jax.backends.plain_lstm import array_reason, not_plain_reason
 from lstm_jax.backends.primitives import Arrays, Native, filled, pull_back_by_definition
 from lstm_jax.backends.request import Request, Result, explicit_mesh_reason, platform
 from lstm_jax.backends.rule import Rule, call
@@ -27,12 +28,14 @@ def unsupported_cell_reason(cell: Any) -> str | None:
         return "it runs on NVIDIA GPUs; the default device is another GPU"
     if getattr(importlib.import_module("jax.experimental.rnn"), "gpu_rnn", None) is None:
         return "this build of JAX has no cuDNN LSTM"
-    return not_plain(cell)
+    return not_plain_reason(cell)
 
 
 def unsupported_reason(request: Request) -> str | None:
     """Why it does not support a request, or None."""
     if (reason := unsupported_cell_reason(request.cell)) is not None:
+        return reason
+    if (reason := array_reason(request)) is not None:
         return reason
     if request.valid is not None or request.reset is not None:
         return "it runs whole sequences; lengths, masks and resets are given"
@@ -44,8 +47,6 @@ def unsupported_reason(request: Request) -> str | None:
     dtypes = {leaf.dtype.name for leaf in jax.tree.leaves((params, request.state))}
     if dtypes != {"float32"}:
         return f"it runs float32; parameters and state are {', '.join(sorted(dtypes))}"
-    if (reason := not_features(request.xs)) is not None:
-        return reason
     sizes = [size for leaf in request.leaves for size in leaf.shape]
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         return "its sizes must be numbers above 0"

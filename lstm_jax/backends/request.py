@@ -62,9 +62,9 @@ class Request:
         return jax.tree.leaves(arrays)
 
     def reset_target(self, state: PyTree) -> PyTree:
-        """The state that resets return to, with the dtypes and sharding of `state`, or None."""
+        """The state that resets return to, with the dtypes and sharding of `state`."""
         if self.reset is None:
-            return None
+            raise ValueError(f"{self.function}: there is no reset")
         own = jax.tree.leaves(initial_state(self.cell, self.params, self.reset.shape[1:]))
         pairs = zip(own, jax.tree.leaves(state), strict=True)
         leaves = [match_sharding(jnp.asarray(a, b.dtype), jax.typeof(b)) for a, b in pairs]

@@ -153,7 +153,8 @@ def scan_request(request: Request, emit: Emit) -> tuple[PyTree, tuple[PyTree, Py
     zero_padding = request.options.padding != "raw"
     body = Body(request.function, request.cell, emit, zero_padding, request.masked_inputs_are_safe)
     state = match_carry(request) if request.on_mesh else request.state
-    consts = Consts(request.params, request.reset_target(state), request.key)
+    initial = None if request.reset is None else request.reset_target(state)
+    consts = Consts(request.params, initial, request.key)
     xs = Xs(request.xs, request.valid, request.reset, request.times)
     scan = scan_steps_compiled if has_value_semantics(request.cell) else scan_steps
     options = request.options

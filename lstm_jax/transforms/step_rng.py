@@ -1,4 +1,4 @@
-"""Randomness inside a recurrence: a function of the key, the place in the model, and the time."""
+"""Random keys inside a recurrence: each depends on the key of the call, the cell, and the step."""
 
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ from lstm_jax.types import PRNGKey, PyTree
 
 
 class StepRng(NamedTuple):
-    """What a cell draws its random numbers from at one step.
+    """The key of a cell and the index of a step: what the cell draws random numbers from.
 
-    It depends on nothing else: not on chunks, unrolling, rematerialisation, or which steps have
-    run before. So the same step of the same sequence draws the same numbers however it is run,
-    with keys that draw the same under `vmap` as without: JAX's default does so, ``"rbg"`` does not.
+    The numbers do not depend on chunks, unrolling, rematerialisation, or the steps before. So the
+    same step of the same sequence draws the same numbers in every call, with keys that draw the
+    same under `vmap` as without: JAX's default does, ``"rbg"`` does not.
 
     Attributes:
       key: the key of this cell for the whole sequence.
@@ -26,7 +26,7 @@ class StepRng(NamedTuple):
     t: Int[Array, ""]
 
     def child(self, k: int) -> "StepRng":
-        """The rng of the cell's own k-th cell.
+        """The `StepRng` of the k-th cell inside of this one.
 
         >>> rng = StepRng(jax.random.key(0), jnp.asarray(3))
         >>> bool(rng.child(0).step_key == rng.child(1).step_key)
@@ -36,12 +36,12 @@ class StepRng(NamedTuple):
 
     @property
     def sequence_key(self) -> PRNGKey:
-        """For what is drawn once: the same at every step."""
+        """The key for what is drawn once: the same at every step."""
         return own_key(self.key)
 
     @property
     def step_key(self) -> PRNGKey:
-        """For what is drawn anew at every step."""
+        """The key for what is drawn at every step."""
         return jax.random.fold_in(self.sequence_key, self.t)
 
 
@@ -51,7 +51,7 @@ def own_key(key: PRNGKey) -> PRNGKey:
 
 
 def child_key(key: PRNGKey | None, k: int) -> PRNGKey | None:
-    """The key of the k-th cell of a transform, apart from its own and those of the others.
+    """The key of the k-th cell inside of a transform; its own and the others' differ.
 
     >>> child_key(None, 0) is None
     True
@@ -60,7 +60,7 @@ def child_key(key: PRNGKey | None, k: int) -> PRNGKey | None:
 
 
 def child_rng(rng: StepRng | None, k: int = 0) -> StepRng | None:
-    """`StepRng.child`, where there is rng at all."""
+    """`StepRng.child`, or None where nothing is drawn."""
     return None if rng is None else rng.child(k)
 
 
@@ -73,7 +73,7 @@ def drop(key: PRNGKey, rate: float, x: PyTree) -> PyTree:
       x: an array, or a pytree in which every floating-point array is dropped by its own mask.
 
     Returns:
-      `x` with elements dropped and the rest scaled, so that the mean stays.
+      `x` with elements dropped and the others scaled, so that the mean stays the same.
 
     Reference:
       Srivastava et al. (2014), *Dropout: a simple way to prevent neural networks from overfitting*.

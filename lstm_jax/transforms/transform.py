@@ -1,8 +1,9 @@
-"""What a function from cells to cells gives: a cell made of cells.
+"""A transform: a cell made of cells, and what functions from cells to cells are written with.
 
-A bare cell is three pure functions. A cell made of cells knows more: how random numbers reach its
-cells, what its parameters say about its initial state, and what it shows. The functions of this
-module ask a `Transform` for these, and give the plain answer for a bare cell.
+A bare cell is three pure functions. A `Transform` has more: how random keys reach its cells, an
+initial state that may depend on its parameters, and an output that may differ from its state. The
+functions of this module (`apply`, `initial_state`, `output_of`, ...) work for both: they call the
+method of a `Transform`, and do the plain thing for a bare cell.
 """
 
 import dataclasses
@@ -41,19 +42,19 @@ class SequenceCall(Protocol):
         *,
         opposite: bool = False,
     ) -> tuple[PyTree, PyTree, PyTree]:
-        """Unroll a cell, in the opposite direction of time if asked: ``(final, outputs, states)``."""
+        """``(final, outputs, states)`` of a cell, in the opposite direction of time if asked."""
         ...
 
 
 class Transform:
-    """Base of cells that are made of cells; a frozen dataclass, with one in the field ``cell``.
+    """Base of cells that are made of cells; a frozen dataclass with the inner cell in `cell`.
 
-    As it stands it changes nothing. A subclass says what it changes: most often `apply` alone, and
-    `run` as well if it is to go around cells that are given their whole sequence at once.
+    As it is, it changes nothing. A subclass overrides what it changes: most often `apply` alone,
+    and `apply_sequence` as well if backends that run whole sequences are to run its cells.
 
     Attributes:
-      has_steps: false for one that only `run` can run.
-      draws: true for one that draws random numbers itself.
+      has_steps: false where only `apply_sequence` can compute it.
+      draws: true where it draws random numbers itself.
     """
 
     has_steps: ClassVar[bool] = True
@@ -64,19 +65,19 @@ class Transform:
         super().__init_subclass__(**kwargs)
         if {"step", "apply"} & vars(cls).keys() == {"step"} and not issubclass(cls, StateTransform):
             raise TypeError(
-                f"{cls.__name__}: a Transform says what it changes in apply, not in step; or derive"
-                " from StateTransform"
+                f"{cls.__name__}: a Transform overrides apply, not step; or derive from"
+                " StateTransform"
             )
 
     def __repr__(self) -> str:
         return short_repr(self)
 
     def children(self) -> tuple[AnyCell, ...]:
-        """The cells that this one is made of."""
+        """The cells inside of this one."""
         return (self.cell,)
 
     def with_children(self, cells: Sequence[AnyCell]) -> Self:
-        """The same made of other cells."""
+        """The same transform of other cells."""
         (cell,) = cells
         return dataclasses.replace(self, cell=cell)  # pyright: ignore[reportArgumentType]
 
@@ -106,13 +107,13 @@ class Transform:
     def apply(
         self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
-        """Advance one time step, and say what to show of it.
+        """Advance one time step, and return the output.
 
         Args:
           params: what `init` draws.
           state: ``s_{t-1}``.
           x: input ``x_t``.
-          rng: what random numbers are drawn from; none are drawn without.
+          rng: what random numbers are drawn from; without it none are drawn.
 
         Returns:
           ``(s_t, y_t)``.
@@ -120,13 +121,13 @@ class Transform:
         return apply(self.cell, params, state, x, child_rng(rng))
 
     def step(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
-        """Advance one time step: ``s_t``, the first of what `apply` gives.
+        """Advance one time step: ``s_t``, the first result of `apply`.
 
         Args:
           params: what `init` draws.
           state: ``s_{t-1}``.
           x: input ``x_t``.
-          rng: what random numbers are drawn from; none are drawn without.
+          rng: what random numbers are drawn from; without it none are drawn.
 
         Returns:
           ``s_t``.
@@ -134,39 +135,39 @@ class Transform:
         return self.apply(params, state, x, rng)[0]
 
     def gates(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
-        """The activations inside one step: those of the cell."""
+        """The gates of one step: those of the cell."""
         return gates(self.cell, params, state, x, child_rng(rng))
 
     def output_of(self, state: PyTree, x: PyTree) -> PyTree:
-        """What is shown of a state that no step led to, and of an input of zeros."""
+        """The output of a state before any step, for an input `x` of zeros."""
         return output_of(self.cell, state, x)
 
     def sample_params(self, params: PyTree, key: PRNGKey) -> PyTree:
-        """The parameters for one sequence, where they depend on random numbers."""
+        """The parameters for one sequence, where a part of them is drawn at random."""
         return sample_params(self.cell, params, child_key(key, 0))
 
     def apply_sequence(
         self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
-        """`apply` for all steps, for a cell that is given its whole sequence at once.
+        """`apply` for all steps: unroll the cells inside, each over the whole sequence.
 
         Args:
           call: unrolls the cells inside.
-          params: parameters, bound to the sequence.
+          params: parameters, sampled for the sequence.
           xs: inputs ``[T, ...]``.
           state: state before the first step.
-          key: what random numbers are drawn from; none are drawn without.
+          key: what random numbers are drawn from; without it none are drawn.
 
         Returns:
           ``(final, outputs, states)``.
 
         Raises:
-          TypeError: when a subclass changes `apply` and not this.
+          TypeError: when a subclass overrides `apply` and not this.
         """
         if not sequence_follows_steps(self):
             raise TypeError(
-                f"{type(self).__name__}: goes step by step, having no run, but its cell needs the"
-                f" whole sequence; got {self.children()}"
+                f"{type(self).__name__}: has no apply_sequence, but its cell needs the whole"
+                f" sequence; got {self.children()}"
             )
         return call.unroll_child(self.cell, params, xs, state, child_key(key, 0))
 
@@ -176,25 +177,26 @@ class Transform:
 
     @property
     def input_size(self) -> int | None:
-        """Features of the input, where they are known."""
+        """Number of input features, or None where it is not known."""
         return input_size(self.children()[0])
 
     @property
     def output_size(self) -> int | None:
-        """Features of what is shown, where they are known."""
+        """Number of output features, or None where it is not known."""
         return output_size(self.children()[-1])
 
 
 class StateTransform(Transform, ABC):
-    """Base of those that change how a state follows from the last; its first field is shown.
+    """Base of transforms that change how a state follows from the one before it.
 
-    They go around each single cell of a cell that is made of several, see `over_single_cells`.
+    The output is the first field of the state. They wrap each single cell of a cell that is made of
+    several, see `over_single_cells`.
     """
 
     def apply(
         self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
-        """Advance one time step, and show the first field of the state."""
+        """Advance one time step; the output is the first field of the state."""
         new = self.step(params, state, x, rng)
         return new, new[0]
 
@@ -213,7 +215,7 @@ class LinearCell(Protocol):
 
 
 def check_cell(function: str, cell: Any) -> None:
-    """Raise unless `cell` is one.
+    """Raise unless `cell` is a cell.
 
     >>> from lstm_jax import LSTM
     >>> check_cell("dropout", LSTM)
@@ -234,12 +236,12 @@ def check_cell(function: str, cell: Any) -> None:
 def over_single_cells(
     cell: AnyCell, wrap: Callable[[Any], AnyCell], *, inside: type = StateTransform
 ) -> AnyCell:
-    """Put a transform around each single cell that `cell` is made of.
+    """Wrap each single cell inside of `cell` in a transform.
 
     Args:
       cell: any cell.
       wrap: the transform.
-      inside: what counts as a single cell, besides bare ones.
+      inside: transforms that count as single cells, besides bare cells.
 
     Returns:
       A cell like `cell`.
@@ -251,7 +253,7 @@ def over_single_cells(
 
 
 def initial_state(cell: AnyCell, params: PyTree, batch_shape: Sequence[int]) -> PyTree:
-    """The state of a cell before the first step, `params` being None or those of the cell."""
+    """The state of any cell before the first step; `params` are the cell's, or None."""
     if isinstance(cell, Transform):
         return cell.initial_state(batch_shape, params)
     return cell.initial_state(batch_shape)
@@ -260,7 +262,7 @@ def initial_state(cell: AnyCell, params: PyTree, batch_shape: Sequence[int]) -> 
 def apply(
     cell: AnyCell, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> tuple[PyTree, PyTree]:
-    """One step of any cell, and what it shows: ``(s_t, y_t)``."""
+    """One step of any cell: the state and the output, ``(s_t, y_t)``."""
     if isinstance(cell, Transform):
         return cell.apply(params, state, x, rng)
     new = cell.step(params, state, x)
@@ -277,26 +279,26 @@ def step(
 def gates(
     cell: Any, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> PyTree:
-    """The activations inside one step of any cell."""
+    """The gates of one step of any cell."""
     if isinstance(cell, Transform):
         return cell.gates(params, state, x, rng)
     return cell.gates(params, state, x)
 
 
 def has_gates(cell: Any) -> bool:
-    """Whether `gates` has something to give."""
+    """Whether `gates` works for a cell."""
     if isinstance(cell, Transform):
         return all(map(has_gates, cell.children()))
     return isinstance(cell, Cell) and hasattr(cell, "gates")
 
 
 def output_of(cell: AnyCell, state: PyTree, x: PyTree) -> PyTree:
-    """What any cell shows of a state that no step led to, and of an input of zeros."""
+    """The output of any cell for a state before any step, and an input `x` of zeros."""
     return cell.output_of(state, x) if isinstance(cell, Transform) else state[0]
 
 
 def sample_params(cell: AnyCell, params: PyTree, key: PRNGKey | None) -> PyTree:
-    """The parameters for one sequence, where they depend on random numbers."""
+    """The parameters for one sequence, where a part of them is drawn at random."""
     return (
         params
         if key is None or not isinstance(cell, Transform)
@@ -315,7 +317,7 @@ def draws(cell: Any) -> bool:
 
 
 def param_shapes(cell: AnyCell) -> PyTree:
-    """The shapes and dtypes of what a cell's `init` draws.
+    """The shapes and dtypes of a cell's parameters.
 
     >>> import lstm_jax as lj
     >>> param_shapes(lj.LSTM(3, 5)).bias.shape
@@ -325,26 +327,26 @@ def param_shapes(cell: AnyCell) -> PyTree:
 
 
 def batch_shape(cell: Any, x: PyTree) -> tuple[int, ...]:
-    """The batch axes of one step's input: all but the last, unless the cell says otherwise."""
+    """The batch axes of one step's input: all but the last, or `cell.batch_shape(x)`."""
     if hasattr(cell, "batch_shape"):
         return cell.batch_shape(x)
     return jax.tree.leaves(x)[0].shape[:-1]
 
 
 def input_size(cell: Any) -> int | None:
-    """Features of the input, where the cell says it."""
+    """Number of input features of a cell, or None where it is not known."""
     return getattr(cell, "input_size", None)
 
 
 def output_size(cell: Any) -> int | None:
-    """Features of what a cell shows, where it is known."""
+    """Number of output features of a cell, or None where it is not known."""
     if isinstance(cell, Transform):
         return cell.output_size
     return jax.eval_shape(cell.initial_state)[0].shape[-1]
 
 
 def needs_sequence(cell: Any) -> bool:
-    """Whether a cell cannot go step by step, as one of its cells needs the whole sequence."""
+    """Whether a cell has no single step, as one inside of it needs the whole sequence."""
     return isinstance(cell, Transform) and (
         not cell.has_steps or any(map(needs_sequence, cell.children()))
     )

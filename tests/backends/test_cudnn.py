@@ -93,17 +93,17 @@ def test_what_it_cannot_do_is_done_by_the_scan(monkeypatch, options, reason):
     monkeypatch.setattr(cudnn, "refuses", lambda cell: None)
     explained = lj.explain(CELL, XS, implementation="cudnn", **options)
     assert explained.implementations == ("scan",)
-    assert reason in explained.choices[0].others["cudnn"]
+    assert reason in explained.selections[0].reasons["cudnn"]
 
 
 def test_it_is_not_for_machines_without_a_gpu():
     if jax.default_backend() == "gpu":
         pytest.skip("there is a GPU")
-    (choice,) = lj.explain(CELL, XS, implementation="cudnn").choices
+    (choice,) = lj.explain(CELL, XS, implementation="cudnn").selections
     assert choice.kernel == "scan"
-    assert "NVIDIA GPU" in choice.others["cudnn"]
+    assert "NVIDIA GPU" in selection.reasons["cudnn"]
     half = lj.LSTM(I, H, dtype=jnp.bfloat16)
-    assert "NVIDIA" in lj.explain(half, XS, implementation="cudnn").choices[0].others["cudnn"]
+    assert "NVIDIA" in lj.explain(half, XS, implementation="cudnn").selections[0].reasons["cudnn"]
 
 
 @pytest.mark.parametrize(("version", "taken"), [("cuda 12090", True), ("rocm 60000", False)])

@@ -299,8 +299,8 @@ def test_a_cell_that_is_linear_is_exported_for_any_number_of_steps():
     params = tuple(given)
     spec = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"t, b, {I}"), jnp.float32)
     assert_close(jax.export.export(run)(params, spec).call(params, xs), run(params, xs), 1e-6)
-    (choice,) = lj.explain(cell, spec, implementation="parallel").choices
-    assert choice.others["parallel"].endswith("it is a symbol")
+    (choice,) = lj.explain(cell, spec, implementation="parallel").selections
+    assert selection.reasons["parallel"].endswith("it is a symbol")
 
 
 def test_a_gradient_is_exported_as_well():

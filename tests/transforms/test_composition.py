@@ -152,7 +152,7 @@ def test_a_transform_that_changes_a_step_is_never_passed_over(kind):
 
 def test_a_transform_that_changes_a_step_cannot_go_around_what_has_none():
     cell = Shifted(lj.bidirectional(L3))
-    with pytest.raises(TypeError, match=r"^Shifted: goes step by step, having no run, but its cel"):
+    with pytest.raises(TypeError, match=r"^Shifted: has no apply_sequence, but its cell needs"):
         lj.unroll(cell, cell.init(KEY), jnp.ones((2, 3)))
 
 
