@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Int
 import lstm_jax as lj
 from experiments.config import ModelConfig
 from experiments.tasks import Task
-from lstm_jax.options import Implementation
 from lstm_jax.initializers import Chrono, ForgetBias, lecun_normal
+from lstm_jax.options import Implementation
 from lstm_jax.types import Cell, PRNGKey
 
 

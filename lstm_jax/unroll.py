@@ -219,7 +219,7 @@ def prepare(
     given = state is not None
     state = jax.tree.map(jnp.asarray, state) if given else initial_state(cell, params, rows or ())
     if rows is None:
-        cell = dataclasses.replace(cell, own_state=state)
+        cell = dataclasses.replace(cell, own_state=state)  # pyright: ignore[reportArgumentType]
         _check_rows(function, valid if reset is None else reset, xs=x_1, state=state)
     arrays = [a for a in jax.tree.leaves((params, xs, state, valid, reset)) if hasattr(a, "dtype")]
     on_mesh = False in [jax.typeof(array).sharding.mesh.empty for array in arrays]

@@ -21,7 +21,7 @@ from lstm_jax.types import DType, Initializer, PRNGKey, PyTree
 OptionFields = option_fields()
 
 
-class SequenceLayer(nn.Module, OptionFields, kw_only=True):
+class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[reportGeneralTypeIssues]
     """What `LSTM`, `Recurrent` and `Bidirectional` have in common: how they go over a sequence.
 
     Each field can be given at a call as well where Flax allows it.
