@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from lstm_jax.convert.arrays import as_arrays, check_names, check_shape, size
 from lstm_jax.convert.layers import Params, assembled, is_stack, layers_of, one_direction
-from lstm_jax.named import names_of
+from lstm_jax.param_dict import path_names
 from lstm_jax.types import LSTMParams, PyTree
 
 _AXES = {"weight_ih": "[4H, I]", "weight_hh": "[4H, H]", "bias": "[4H]"}
@@ -109,7 +109,7 @@ def _alike(function: str, like: Any, layers: int, several: bool) -> Sequence[Any
 def _filled(function: str, cell: Any, ours: Params, weights: Mapping[str, jax.Array]) -> Any:
     """A cell with other weights, whatever kind of pytree it is."""
     leaves, structure = jax.tree.flatten_with_path(cell)
-    old = {"/".join(names_of(path)): leaf for path, leaf in leaves}
+    old = {"/".join(path_names(path)): leaf for path, leaf in leaves}
     if "bias" not in old:
         layers_of(function, ours, bias=False)
         weights = {name: weights[name] for name in _NAMES[:2]}

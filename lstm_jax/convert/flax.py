@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from lstm_jax.convert.arrays import OURS, as_arrays, check_names, check_shape, size
 from lstm_jax.convert.layers import Params, assembled, is_stack, layers_of, one_direction
-from lstm_jax.named import to_named
+from lstm_jax.param_dict import to_dict
 from lstm_jax.types import LSTMParams, LSTMState, PyTree
 
 Layout = Literal["linen", "nnx.LSTMCell", "nnx.OptimizedLSTMCell"]
@@ -219,7 +219,7 @@ def _pair(function: str, wanted: str, pair: Any) -> tuple[Any, Any]:
 def take_over(theirs: Any, rename: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The parameters of a whole model, for the same model with our layers in place of Flax's LSTMs.
 
-    Every LSTM in it becomes ours by name, as `lstm_jax.named.to_named` gives it: ``lstm/cell/ii``
+    Every LSTM in it becomes ours by name, as `lstm_jax.param_dict.to_dict` gives it: ``lstm/cell/ii``
     and so on become ``lstm/kernel``, ``lstm/recurrent_kernel``, ``lstm/bias``, and
     ``forward_rnn/cell`` becomes ``forward``. All else stays as it is, but in plain dicts. Boxes
     such as `nn.Partitioned` stay too, except for those of an LSTM: its arrays come without.
@@ -273,7 +273,7 @@ class _Tree:
         if _is_lstm(node):
             self.found += 1
             at = f"{self.function}: {'/'.join(where)}" if where else self.function
-            return to_named(assembled(at, [_layer(at, node)], stack=False))
+            return to_dict(assembled(at, [_layer(at, node)], stack=False))
         paths = {name: self.path(name) for name in node}
         ordered = sorted([str(part) for part in path] for path in paths.values())
         for path, other in pairwise(ordered):

@@ -1,6 +1,6 @@
 """Files of safetensors: parameters of any cell under their names, and what they are.
 
-A tensor is called as `lstm_jax.named` calls it, the parts joined by dots: ``kernel``,
+A tensor is called as `lstm_jax.param_dict` calls it, the parts joined by dots: ``kernel``,
 ``layers_1.backward.bias``. The file's own metadata say:
 
     format           lstm_jax
@@ -28,7 +28,7 @@ from lstm_jax.bidirectional import Directions
 from lstm_jax.cells import ProjectedLSTMParams
 from lstm_jax.convert.arrays import OURS, in_natural_order
 from lstm_jax.convert.layers import layers_of
-from lstm_jax.named import flattened, from_named, to_named
+from lstm_jax.param_dict import flatten, from_dict, to_dict
 from lstm_jax.transforms.transform import param_shapes
 from lstm_jax.types import LSTMParams, PyTree
 
@@ -64,11 +64,11 @@ def save(path: str | os.PathLike[str], params: PyTree, cell: Any = None) -> None
     """
     function = "safetensors.save"
     theirs = _library(function, "safetensors.numpy")
-    named = to_named(params)
+    named = to_dict(params)
     if cell is not None:
-        from_named(function, param_shapes(cell), named)
+        from_dict(function, param_shapes(cell), named)
     tensors = {}
-    for name, leaf in flattened(named):
+    for name, leaf in flatten(named):
         joined = name.replace("/", ".")
         if joined in tensors or joined.count(".") != len(name.split("/")) - 1:
             raise ValueError(f"{function}: a name must be without dots of its own; got {name!r}")
@@ -139,7 +139,7 @@ def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
         ) from error
     named = _nested(tensors)
     if cell is not None:
-        return from_named(function, param_shapes(cell), named)
+        return from_dict(function, param_shapes(cell), named)
     try:
         params = _guessed(named)
         layers_of(function, params)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.named import check_names, flattened, from_named, to_named
+from lstm_jax.param_dict import check_param_names, flatten, from_dict, to_dict
 
 KEY = jax.random.key(0)
 
@@ -21,37 +21,37 @@ KEY = jax.random.key(0)
 )
 def test_there_and_back(cell):
     params = cell.init(KEY)
-    back = from_named("load", jax.eval_shape(cell.init, KEY), to_named(params))
+    back = from_dict("load", jax.eval_shape(cell.init, KEY), to_dict(params))
     assert jax.tree.structure(back) == jax.tree.structure(params)
     assert jax.tree.all(jax.tree.map(jnp.array_equal, back, params))
 
 
 def test_names_are_those_of_fields_and_layers():
     deep = lj.stack(lj.LSTM(3, 5), lj.bidirectional(lj.LSTM(5, 4)))
-    names = [name for name, _ in flattened(to_named(deep.init(KEY)))]
+    names = [name for name, _ in flatten(to_dict(deep.init(KEY)))]
     one = ["kernel", "recurrent_kernel", "bias"]
     layers = [f"layers_1/{way}/{name}" for way in ("forward", "backward") for name in one]
     assert names == [f"layers_0/{name}" for name in one] + layers
 
 
 def test_an_array_alone_has_a_name_and_nothing_has_none():
-    assert to_named(jnp.ones(3)).keys() == {"param"}
-    assert jnp.array_equal(from_named("load", jnp.ones(3), {"param": jnp.ones(3)}), jnp.ones(3))
-    assert to_named(()) == {}
-    assert from_named("load", (), {}) == ()
+    assert to_dict(jnp.ones(3)).keys() == {"param"}
+    assert jnp.array_equal(from_dict("load", jnp.ones(3), {"param": jnp.ones(3)}), jnp.ones(3))
+    assert to_dict(()) == {}
+    assert from_dict("load", (), {}) == ()
 
 
 def test_what_does_not_fit_is_said():
     cell = lj.LSTM(3, 5)
-    like, named = jax.eval_shape(cell.init, KEY), to_named(cell.init(KEY))
+    like, named = jax.eval_shape(cell.init, KEY), to_dict(cell.init(KEY))
     with pytest.raises(ValueError, match=r"load: bias must have shape \(20,\); got \(24,\)"):
-        from_named("load", like, named | {"bias": jnp.ones(24)})
+        from_dict("load", like, named | {"bias": jnp.ones(24)})
     with pytest.raises(ValueError, match=r"bias; got kernel, recurrent_kernel, bias, extra"):
-        from_named("load", like, named | {"extra": jnp.ones(1)})
+        from_dict("load", like, named | {"extra": jnp.ones(1)})
     with pytest.raises(ValueError, match="got none"):
-        from_named("load", like, {})
-    check_names("load", "metadata", ["bias"], ((), [named]))
+        from_dict("load", like, {})
+    check_param_names("load", "metadata", ["bias"], ((), [named]))
     with pytest.raises(ValueError, match=r"for parameters, bias, .*got 'layers_0'$"):
-        check_names("load", "metadata", ["layers_0"], ((), [named]))
+        check_param_names("load", "metadata", ["layers_0"], ((), [named]))
     with pytest.raises(ValueError, match="for parameters, of none; got 'bias'"):
-        check_names("load", "metadata", ["bias"], ())
+        check_param_names("load", "metadata", ["bias"], ())

@@ -12,14 +12,14 @@ import jax
 
 from lstm_jax.types import PyTree
 
-Named = dict[str, Any]
+ParamDict = dict[str, Any]
 """Arrays in nested dicts of strings."""
 
 LONE = "param"
 """The name of parameters that are a single array, and so have none of their own."""
 
 
-def to_named(params: PyTree) -> Named:
+def to_dict(params: PyTree) -> ParamDict:
     """Parameters as a nested dict.
 
     Args:
@@ -30,13 +30,13 @@ def to_named(params: PyTree) -> Named:
 
     >>> import lstm_jax as lj
     >>> deep = lj.stack(lj.LSTM(3, 5), lj.bidirectional(lj.LSTM(5, 4)))
-    >>> named = to_named(deep.init(jax.random.key(0)))
+    >>> named = to_dict(deep.init(jax.random.key(0)))
     >>> list(named), list(named["layers_1"]), list(named["layers_0"])
     (['layers_0', 'layers_1'], ['forward', 'backward'], ['kernel', 'recurrent_kernel', 'bias'])
     """
-    named: Named = {}
+    named: ParamDict = {}
     for path, leaf in jax.tree.leaves_with_path(params):
-        *above, last = names_of(path)
+        *above, last = path_names(path)
         inner = named
         for name in above:
             inner = inner.setdefault(name, {})
@@ -44,8 +44,8 @@ def to_named(params: PyTree) -> Named:
     return named
 
 
-def from_named(function: str, like: PyTree, named: Mapping[str, Any]) -> PyTree:
-    """Parameters from a nested dict: the inverse of `to_named`.
+def from_dict(function: str, like: PyTree, named: Mapping[str, Any]) -> PyTree:
+    """Parameters from a nested dict: the inverse of `to_dict`.
 
     Args:
       function: the public function to name in errors.
@@ -61,15 +61,15 @@ def from_named(function: str, like: PyTree, named: Mapping[str, Any]) -> PyTree:
     >>> import lstm_jax as lj
     >>> cell = lj.LSTM(3, 5)
     >>> params, shapes = cell.init(jax.random.key(0)), jax.eval_shape(cell.init, jax.random.key(0))
-    >>> from_named("load", shapes, to_named(params)) == params
+    >>> from_dict("load", shapes, to_dict(params)) == params
     True
-    >>> from_named("load", shapes, {"kernel": params.kernel, "bias": params.bias})
+    >>> from_dict("load", shapes, {"kernel": params.kernel, "bias": params.bias})
     Traceback (most recent call last):
     ValueError: load: parameters must be kernel, recurrent_kernel, bias; got kernel, bias
     """
-    flat = dict(flattened(named))
+    flat = dict(flatten(named))
     paths, structure = jax.tree.flatten_with_path(like)
-    wanted = {"/".join(names_of(path)): leaf for path, leaf in paths}
+    wanted = {"/".join(path_names(path)): leaf for path, leaf in paths}
     if flat.keys() != wanted.keys():
         raise ValueError(
             f"{function}: parameters must be {', '.join(wanted)}; got {', '.join(flat) or 'none'}"
@@ -80,22 +80,22 @@ def from_named(function: str, like: PyTree, named: Mapping[str, Any]) -> PyTree:
     return jax.tree.unflatten(structure, [flat[name] for name in wanted])
 
 
-def flattened(named: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
+def flatten(named: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
     """The leaves of a nested dict with their names joined.
 
-    >>> flattened({"layers_0": {"kernel": 1}, "bias": 2})
+    >>> flatten({"layers_0": {"kernel": 1}, "bias": 2})
     [('layers_0/kernel', 1), ('bias', 2)]
     """
     found = []
     for name, value in named.items():
         if isinstance(value, Mapping):
-            found += flattened(value, f"{above}{name}/")
+            found += flatten(value, f"{above}{name}/")
         else:
             found.append((f"{above}{name}", value))
     return found
 
 
-def check_names(function: str, argument: str, names: Iterable[str], params: PyTree) -> None:
+def check_param_names(function: str, argument: str, names: Iterable[str], params: PyTree) -> None:
     """Raise unless all are names of parameters, at whatever depth.
 
     Args:
@@ -109,12 +109,12 @@ def check_names(function: str, argument: str, names: Iterable[str], params: PyTr
 
     >>> import lstm_jax as lj
     >>> params = lj.LSTM(3, 5).init(jax.random.key(0))
-    >>> check_names("LSTM", "metadata", ["kernal"], params)
+    >>> check_param_names("LSTM", "metadata", ["kernal"], params)
     Traceback (most recent call last):
     ValueError: LSTM: metadata must be for parameters, kernel, recurrent_kernel, bias; got\
  'kernal'; did you mean 'kernel'?
     """
-    there = dict.fromkeys(names_of(path)[-1] for path, _ in jax.tree.leaves_with_path(params))
+    there = dict.fromkeys(path_names(path)[-1] for path, _ in jax.tree.leaves_with_path(params))
     for name in names:
         if name not in there:
             close = difflib.get_close_matches(str(name), there, n=1)
@@ -124,10 +124,10 @@ def check_names(function: str, argument: str, names: Iterable[str], params: PyTr
             )
 
 
-def names_of(path: Any) -> tuple[str, ...]:
+def path_names(path: Any) -> tuple[str, ...]:
     """The names along a path of `jax.tree_util`.
 
-    >>> names_of((jax.tree_util.SequenceKey(1), jax.tree_util.GetAttrKey("kernel")))
+    >>> path_names((jax.tree_util.SequenceKey(1), jax.tree_util.GetAttrKey("kernel")))
     ('layers_1', 'kernel')
     """
     return tuple(map(_name_of, path)) or (LONE,)
