@@ -1,32 +1,32 @@
-"""Parameters by name: a nested dict for those who keep, show or exchange them.
+"""Parameters as nested dicts of named arrays, as Flax and files store them.
 
-A cell's parameters are NamedTuples and tuples. Flax and files want dicts of strings; the names are
-those of the fields, and ``layers_0``, ``layers_1`` for what a tuple holds.
+A cell's parameters are NamedTuples and tuples. In a dict, a field has its own name, and the entries
+of a tuple are called ``layers_0``, ``layers_1`` and so on.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 
+from lstm_jax.did_you_mean import nearest
 from lstm_jax.types import PyTree
 
 ParamDict = dict[str, Any]
-"""Arrays in nested dicts of strings."""
+"""Arrays in nested dicts with string keys."""
 
-LONE = "param"
-"""The name of parameters that are a single array, and so have none of their own."""
+SINGLE_ARRAY_NAME = "param"
+"""The name of parameters that are a single array, which has no field name."""
 
 
 def to_dict(params: PyTree) -> ParamDict:
-    """Parameters as a nested dict.
+    """Convert parameters to a nested dict.
 
     Args:
-      params: any pytree, most often what a cell's `init` draws.
+      params: any pytree, usually the result of a cell's `init`.
 
     Returns:
-      A dict for every NamedTuple, tuple and dict in it; nothing for what is None.
+      A dict for every NamedTuple, tuple and dict in it. None has no entry.
 
     >>> import lstm_jax as lj
     >>> deep = lj.stack(lj.LSTM(3, 5), lj.bidirectional(lj.LSTM(5, 4)))
@@ -36,16 +36,16 @@ def to_dict(params: PyTree) -> ParamDict:
     """
     named: ParamDict = {}
     for path, leaf in jax.tree.leaves_with_path(params):
-        *above, last = path_names(path)
+        *parents, last = path_names(path)
         inner = named
-        for name in above:
+        for name in parents:
             inner = inner.setdefault(name, {})
         inner[last] = leaf
     return named
 
 
 def from_dict(function: str, like: PyTree, named: Mapping[str, Any]) -> PyTree:
-    """Parameters from a nested dict: the inverse of `to_dict`.
+    """Convert a nested dict to parameters: the inverse of `to_dict`.
 
     Args:
       function: the public function to name in errors.
@@ -56,7 +56,7 @@ def from_dict(function: str, like: PyTree, named: Mapping[str, Any]) -> PyTree:
       The leaves of `named` in the structure of `like`.
 
     Raises:
-      ValueError: when a parameter is missing, there is one too many, or one has another shape.
+      ValueError: when a parameter is missing, unexpected, or of another shape.
 
     >>> import lstm_jax as lj
     >>> cell = lj.LSTM(3, 5)
@@ -69,43 +69,43 @@ def from_dict(function: str, like: PyTree, named: Mapping[str, Any]) -> PyTree:
     """
     flat = dict(flatten(named))
     paths, structure = jax.tree.flatten_with_path(like)
-    wanted = {"/".join(path_names(path)): leaf for path, leaf in paths}
-    if flat.keys() != wanted.keys():
+    expected = {"/".join(path_names(path)): leaf for path, leaf in paths}
+    if flat.keys() != expected.keys():
         raise ValueError(
-            f"{function}: parameters must be {', '.join(wanted)}; got {', '.join(flat) or 'none'}"
+            f"{function}: parameters must be {', '.join(expected)}; got {', '.join(flat) or 'none'}"
         )
-    for name, leaf in wanted.items():
+    for name, leaf in expected.items():
         if (got := jax.numpy.shape(flat[name])) != leaf.shape:
             raise ValueError(f"{function}: {name} must have shape {leaf.shape}; got {got}")
-    return jax.tree.unflatten(structure, [flat[name] for name in wanted])
+    return jax.tree.unflatten(structure, [flat[name] for name in expected])
 
 
-def flatten(named: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    """The leaves of a nested dict with their names joined.
+def flatten(named: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """List the leaves of a nested dict with their names joined by slashes.
 
     >>> flatten({"layers_0": {"kernel": 1}, "bias": 2})
     [('layers_0/kernel', 1), ('bias', 2)]
     """
-    found = []
+    leaves = []
     for name, value in named.items():
         if isinstance(value, Mapping):
-            found += flatten(value, f"{above}{name}/")
+            leaves += flatten(value, f"{prefix}{name}/")
         else:
-            found.append((f"{above}{name}", value))
-    return found
+            leaves.append((f"{prefix}{name}", value))
+    return leaves
 
 
 def check_param_names(function: str, argument: str, names: Iterable[str], params: PyTree) -> None:
-    """Raise unless all are names of parameters, at whatever depth.
+    """Check that all names are names of parameters, at any depth.
 
     Args:
       function: the public function to name in errors.
-      argument: its argument, to name in errors.
+      argument: the argument to name in errors.
       names: the names given.
       params: parameters, or their shapes.
 
     Raises:
-      ValueError: when one is not, with the name that is nearest to it.
+      ValueError: when a name is not among them; the message suggests the nearest name.
 
     >>> import lstm_jax as lj
     >>> params = lj.LSTM(3, 5).init(jax.random.key(0))
@@ -114,26 +114,26 @@ def check_param_names(function: str, argument: str, names: Iterable[str], params
     ValueError: LSTM: metadata must be for parameters, kernel, recurrent_kernel, bias; got\
  'kernal'; did you mean 'kernel'?
     """
-    there = dict.fromkeys(path_names(path)[-1] for path, _ in jax.tree.leaves_with_path(params))
+    valid = dict.fromkeys(path_names(path)[-1] for path, _ in jax.tree.leaves_with_path(params))
     for name in names:
-        if name not in there:
-            close = difflib.get_close_matches(str(name), there, n=1)
+        if name not in valid:
+            close = nearest(name, valid)
             raise ValueError(
-                f"{function}: {argument} must be for parameters, {', '.join(there) or 'of none'};"
-                f" got {name!r}{f'; did you mean {close[0]!r}?' if close else ''}"
+                f"{function}: {argument} must be for parameters, {', '.join(valid) or 'of none'};"
+                f" got {name!r}{f'; did you mean {close!r}?' if close else ''}"
             )
 
 
 def path_names(path: Any) -> tuple[str, ...]:
-    """The names along a path of `jax.tree_util`.
+    """Return the names along a path of `jax.tree_util`.
 
     >>> path_names((jax.tree_util.SequenceKey(1), jax.tree_util.GetAttrKey("kernel")))
     ('layers_1', 'kernel')
     """
-    return tuple(map(_name_of, path)) or (LONE,)
+    return tuple(map(_key_name, path)) or (SINGLE_ARRAY_NAME,)
 
 
-def _name_of(key: Any) -> str:
+def _key_name(key: Any) -> str:
     if isinstance(key, jax.tree_util.SequenceKey):
         return f"layers_{key.idx}"
     if isinstance(key, jax.tree_util.GetAttrKey):

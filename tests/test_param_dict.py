@@ -1,4 +1,4 @@
-"""Parameters by name, there and back."""
+"""Parameters as nested dicts: round trips, names, and errors."""
 
 import jax
 import jax.numpy as jnp
@@ -19,29 +19,29 @@ KEY = jax.random.key(0)
     ],
     ids=["one", "deep", "wrapped"],
 )
-def test_there_and_back(cell):
+def test_a_round_trip_keeps_the_parameters(cell):
     params = cell.init(KEY)
     back = from_dict("load", jax.eval_shape(cell.init, KEY), to_dict(params))
     assert jax.tree.structure(back) == jax.tree.structure(params)
     assert jax.tree.all(jax.tree.map(jnp.array_equal, back, params))
 
 
-def test_names_are_those_of_fields_and_layers():
+def test_names_are_field_and_layer_names():
     deep = lj.stack(lj.LSTM(3, 5), lj.bidirectional(lj.LSTM(5, 4)))
     names = [name for name, _ in flatten(to_dict(deep.init(KEY)))]
     one = ["kernel", "recurrent_kernel", "bias"]
-    layers = [f"layers_1/{way}/{name}" for way in ("forward", "backward") for name in one]
+    layers = [f"layers_1/{side}/{name}" for side in ("forward", "backward") for name in one]
     assert names == [f"layers_0/{name}" for name in one] + layers
 
 
-def test_an_array_alone_has_a_name_and_nothing_has_none():
+def test_a_single_array_is_named_and_empty_params_give_an_empty_dict():
     assert to_dict(jnp.ones(3)).keys() == {"param"}
     assert jnp.array_equal(from_dict("load", jnp.ones(3), {"param": jnp.ones(3)}), jnp.ones(3))
     assert to_dict(()) == {}
     assert from_dict("load", (), {}) == ()
 
 
-def test_what_does_not_fit_is_said():
+def test_wrong_names_and_shapes_are_refused():
     cell = lj.LSTM(3, 5)
     like, named = jax.eval_shape(cell.init, KEY), to_dict(cell.init(KEY))
     with pytest.raises(ValueError, match=r"load: bias must have shape \(20,\); got \(24,\)"):

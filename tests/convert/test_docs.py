@@ -1,4 +1,4 @@
-"""The table of docs/convert.md: what every cell of it says is tried."""
+"""Tests of every entry in the table of docs/convert.md."""
 
 import dataclasses
 import json
@@ -20,9 +20,9 @@ from tests.helpers.conversions import (
     GOLDEN,
     LIBRARIES,
     cases,
-    drawn,
-    same,
-    there_and_back,
+    identical,
+    random_params,
+    round_trip,
     to_params,
     vector,
 )
@@ -44,7 +44,7 @@ BIASES = {"one": False, "one or none": True, "two": False, "two or none": True}
 
 
 def weights(library, dtype="float32"):
-    """Weights of one layer, as the library gives them."""
+    """Return the weights of one layer in the form of the library."""
     given = vector(library, ONE.get(library, "one"), dtype).weights
     return given["lstm/linear"] if library == "haiku" else given
 
@@ -57,7 +57,7 @@ def close(a, b):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class Cell:
-    """An Equinox cell as far as it is looked at."""
+    """A stand-in for an Equinox cell with the fields that `to_params` reads."""
 
     weight_ih: Any
     weight_hh: Any
@@ -103,15 +103,15 @@ def takes(library, text):
             prefix, inside = IN_A_MODEL[library]
             model = {**inside(weights(library)), "head": {"w": np.ones(3)}}
             found = getattr(convert, library).to_params(model, prefix=prefix)
-            assert same(found, params)
+            assert identical(found, params)
         elif kind == "model":
             model = SimpleNamespace(layers=[weights(library)])
-            assert same(to_params(library, model), (params,))
+            assert identical(to_params(library, model), (params,))
         elif kind.startswith("list of "):
             for make in TAKEN[library].values():
-                assert same(to_params(library, [make(weights(library))]), (params,))
+                assert identical(to_params(library, [make(weights(library))]), (params,))
         else:
-            assert same(to_params(library, TAKEN[library][kind](weights(library))), params)
+            assert identical(to_params(library, TAKEN[library][kind](weights(library))), params)
     alone = {kind for kind in kinds if not kind.startswith(("part", "list", "model"))}
     assert {*TAKEN[library]} == alone
 
@@ -135,7 +135,7 @@ GIVEN = {
 
 
 def gives(library, text):
-    """The same structure and shapes; the numbers are of another column."""
+    """Check structure and shapes; another column checks the values."""
     params = to_params(library, weights(library))
     for kind in text.split(", "):
         back, wanted = GIVEN[library, kind](params, weights(library))
@@ -144,31 +144,31 @@ def gives(library, text):
 
 
 def layers(library, text):
-    alike = drawn(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 4)))
-    assert close(there_and_back(library, alike), alike)
-    others = drawn(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 2)))
+    alike = random_params(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 4)))
+    assert close(round_trip(library, alike), alike)
+    others = random_params(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 2)))
     if text == "any":
-        assert close(there_and_back(library, others), others)
+        assert close(round_trip(library, others), others)
         return
     assert text == "alike"
-    with pytest.raises(ValueError, match="has the same units and directions in all layers"):
+    with pytest.raises(ValueError, match="needs the same units and directions in all layers"):
         getattr(convert, library).from_params(others)
 
 
 def directions(library, text):
-    params = drawn(lj.bidirectional(lj.LSTM(3, 4)))
+    params = random_params(lj.bidirectional(lj.LSTM(3, 4)))
     if text == "both":
-        assert close(there_and_back(library, params), params)
+        assert close(round_trip(library, params), params)
         return
     assert text == "one"
-    with pytest.raises(ValueError, match="has no layer of two directions"):
+    with pytest.raises(ValueError, match="has no bidirectional layer"):
         getattr(convert, library).from_params(params)
 
 
 def projection(library, text):
-    params = drawn(lj.ProjectedLSTM(3, 4, projection_size=2))
+    params = random_params(lj.ProjectedLSTM(3, 4, projection_size=2))
     if text == "yes":
-        assert close(there_and_back(library, params), params)
+        assert close(round_trip(library, params), params)
         return
     assert text == "no"
     with pytest.raises(ValueError, match="has no projection"):
@@ -187,7 +187,7 @@ def bias(library, text):
         assert flat.size == sum(leaf.size for leaf in params) + params.bias.size
     if BIASES[text]:
         without = params._replace(bias=jnp.zeros(16))
-        assert same(to_params(library, without_bias(library, without)), without)
+        assert identical(to_params(library, without_bias(library, without)), without)
         with pytest.raises(ValueError, match="bias=False needs biases of zero"):
             without_bias(library, params)
     else:
@@ -215,7 +215,7 @@ def exactness(library, text):
     theirs = weights(library)
     back = getattr(convert, library).from_params(to_params(library, theirs))
     if text == "exact":
-        assert same(back, jax.tree.map(jnp.asarray, theirs))
+        assert identical(back, jax.tree.map(jnp.asarray, theirs))
     elif text == "bias of the forget gate rounded":
         back = back["lstm/linear"]
         moved = np.abs(np.asarray(back["b"]) - theirs["b"]).reshape(4, 4).max(axis=1)
@@ -250,7 +250,7 @@ TRIED = {
 
 
 @pytest.mark.parametrize(("library", "column", "text"), CELLS)
-def test_a_cell_of_the_table(library, column, text):
+def test_an_entry_of_the_table(library, column, text):
     TRIED[column](library, text)
 
 
@@ -261,7 +261,7 @@ def test_every_library_has_a_row():
 
 
 def test_all_directions_and_layers_agree_with_the_library():
-    """What the page says of outputs and states is what the golden vectors are held to."""
+    """The page states the tolerances that the golden vectors are tested with."""
     said = re.search(r"to (\S+) in float32 and to (\S+) in float64", PAGE)
     assert dict(zip(EXACT, map(float, said.groups()), strict=True)) == EXACT
     for row in ROWS:

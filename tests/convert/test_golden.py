@@ -1,4 +1,4 @@
-"""Golden vectors of every library: its weights in our layer give what it gave."""
+"""Golden vectors: our layer with the weights of each library gives the same outputs."""
 
 import pytest
 
@@ -8,12 +8,12 @@ EVERY = [(library, case) for library in LIBRARIES for case in cases(library)]
 
 
 @pytest.mark.parametrize(("library", "case"), EVERY)
-def test_their_layer_is_ours_in_float32(library, case):
+def test_our_layer_gives_their_outputs_in_float32(library, case):
     theirs = vector(library, case)
     assert error(to_params(library, theirs.weights), theirs) < EXACT["float32"]
 
 
 @pytest.mark.parametrize(("library", "case"), EVERY)
-def test_their_layer_is_ours_in_float64(library, case, x64):
+def test_our_layer_gives_their_outputs_in_float64(library, case, x64):
     theirs = vector(library, case, "float64")
     assert error(to_params(library, theirs.weights), theirs) < EXACT["float64"]

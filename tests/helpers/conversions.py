@@ -47,7 +47,7 @@ def cases(library: str) -> list[str]:
     return list(dict.fromkeys(name.split("/")[0] for name in arrays(library)))
 
 
-def below(library: str, path: str) -> Any:
+def arrays_under(library: str, path: str) -> Any:
     """Arrays under a path, in the dicts and lists that they came in."""
     found = {
         name.removeprefix(path): array
@@ -85,7 +85,7 @@ def vector(library: str, case: str, dtype: str = "float32") -> Vector:
         states.append(arrays(library)[name])
     assert states
     return Vector(
-        weights=jax.tree.map(cast, below(library, f"{case}/weights/")),
+        weights=jax.tree.map(cast, arrays_under(library, f"{case}/weights/")),
         xs=cast(arrays(library)[f"{case}/xs"]),
         outputs=arrays(library)[f"{case}/{dtype}/outputs"],
         states=states,
@@ -99,13 +99,13 @@ def to_params(library: str, theirs: Any) -> Any:
     return getattr(convert, library).to_params(theirs, *sizes)
 
 
-def drawn(cell: Any) -> Any:
+def random_params(cell: Any) -> Any:
     """Parameters of any cell with no number of zero; quicker than `init` has them."""
     normal = np.random.default_rng(0).standard_normal
     return jax.tree.map(lambda s: jnp.asarray(normal(s.shape), s.dtype), param_shapes(cell))
 
 
-def there_and_back(library: str, params: Any, **settings: Any) -> Any:
+def round_trip(library: str, params: Any, **settings: Any) -> Any:
     """What a library's weights from parameters are read as; in one program, which is quicker."""
 
     def both(params: Any) -> Any:
@@ -130,7 +130,7 @@ def error(params: Any, theirs: Vector) -> float:
     )
 
 
-def same(a: Any, b: Any) -> bool:
+def identical(a: Any, b: Any) -> bool:
     """Whether two trees are equal to the bit, in structure and dtypes too."""
     if jax.tree.structure(a) != jax.tree.structure(b):
         return False
@@ -165,6 +165,6 @@ def parameters(
     return tuple(layers) if len(layers) > 1 or draw(st.booleans()) else layers[0]
 
 
-def without_a_stack_of_one(params: Any) -> Any:
+def unwrap_single_layer(params: Any) -> Any:
     """As libraries have it that do not tell a layer from a stack of one."""
     return params[0] if type(params) is tuple and len(params) == 1 else params
