@@ -50,7 +50,7 @@ def test_round_trip(params, layout):
 
 CELL = weights()
 DENSE = weights("nnx.OptimizedLSTMCell")
-GATES = np.ones(12, np.float32)
+GRU_KERNEL, GRU_BIAS = np.ones((4, 12), np.float32), np.ones(12, np.float32)
 FORMS = {
     "a cell": CELL,
     "an RNN": {"cell": CELL},
@@ -130,7 +130,7 @@ def test_a_carry_has_the_reverse_order_of_our_state():
         ({"forward_rnn": CELL, "backward_rnn": {}}, "missing backward_rnn/ii/kernel"),
         (arrays_under("gru", "flax/linen/"), ": these are names of a GRU"),
         (arrays_under("gru", "flax/nnx/"), "unexpected dense_i/bias: these are names of a GRU"),
-        (DENSE | {"dense_h": {"kernel": np.ones((4, 12), np.float32), "bias": GATES}}, "as in a GRU"),
+        (DENSE | {"dense_h": {"kernel": GRU_KERNEL, "bias": GRU_BIAS}}, "as in a GRU"),
         (linen.RNN(linen.LSTMCell(4)), "missing"),
     ],
 )  # fmt: skip

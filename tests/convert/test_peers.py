@@ -11,7 +11,7 @@ import pytest
 import lstm_jax as lj
 from lstm_jax import convert
 from tests.golden.libraries import INPUTS, LIBRARIES, H, P
-from tests.helpers.conversions import EXACT, GOLDEN, Vector, error, identical
+from tests.helpers.conversions import EXACT, GOLDEN, Vector, identical, max_error
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # its default, TensorFlow, may not be installed
 
@@ -54,14 +54,14 @@ def vector_of(live, weights):
     """Apply a layer with these weights to random inputs."""
     live.load(weights)
     xs = np.random.default_rng(1).normal(size=(6, 3, INPUTS)).astype(np.float32)
-    return Vector(live.weights(), xs, *live.run(xs))
+    return Vector(live.weights(), xs, *live.apply(xs))
 
 
 @pytest.mark.parametrize(("library", "case"), EVERY)
 def test_our_layer_gives_the_outputs_of_theirs(library, case):
     live = LIBRARIES[library][case](np.float32)
     theirs = vector_of(live, perturbed(live.weights()))
-    assert error(to_params(library, live, theirs.weights), theirs) < EXACT["float32"]
+    assert max_error(to_params(library, live, theirs.weights), theirs) < EXACT["float32"]
 
 
 @pytest.mark.parametrize(("library", "case"), EVERY)
@@ -71,7 +71,7 @@ def test_their_layer_with_our_weights_gives_our_outputs(library, case):
     if case == "no_bias":
         params = params._replace(bias=jnp.zeros_like(params.bias))
     back = getattr(convert, library).from_params(params, **settings(library, case))
-    assert error(params, vector_of(live, back)) < EXACT["float32"]
+    assert max_error(params, vector_of(live, back)) < EXACT["float32"]
 
 
 def torch_state(module):
