@@ -57,7 +57,7 @@ def test_round_trip_of_a_module(case):
 
 
 def test_modules_of_a_stack():
-    cells = [Module(**own) for own in weights("two_layers")]
+    cells = [Module(**layer) for layer in weights("two_layers")]
     params = equinox.to_params(cells)
     blank = jax.tree.map(np.zeros_like, cells)
     assert identical(equinox.from_params(params, like=blank), jax.tree.map(jnp.asarray, cells))

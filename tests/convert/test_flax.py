@@ -233,12 +233,12 @@ class OursInPlace(linen.Module):
 )
 def test_a_converted_checkpoint_gives_the_same_outputs_with_our_layers(theirs, ours, rename):
     variables = random_variables(theirs())
-    taken = flax.take_over(variables, rename)
+    converted = flax.take_over(variables, rename)
     xs = jax.random.normal(jax.random.key(1), (2, 7, 3))
     expected = quick_jit(theirs().apply)(variables, xs)
-    got = quick_jit(ours().apply)(taken, xs)
+    got = quick_jit(ours().apply)(converted, xs)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
-    assert jax.tree.structure(taken) == jax.tree.structure(random_variables(ours()))
+    assert jax.tree.structure(converted) == jax.tree.structure(random_variables(ours()))
 
 
 class TheirsInNNX(nnx.Module):
@@ -261,8 +261,8 @@ class OursInNNX(TheirsInNNX):
 def test_a_converted_nnx_checkpoint_gives_the_same_outputs_with_our_layers():
     theirs, ours = TheirsInNNX(nnx.Rngs(0)), OursInNNX(nnx.Rngs(1))
     xs = jax.random.normal(jax.random.key(1), (2, 7, 3))
-    taken = flax.take_over(nnx.to_pure_dict(nnx.state(theirs, nnx.Param)))
-    nnx.update(ours, taken)
+    converted = flax.take_over(nnx.to_pure_dict(nnx.state(theirs, nnx.Param)))
+    nnx.update(ours, converted)
     np.testing.assert_allclose(outputs_of(ours, xs), outputs_of(theirs, xs), rtol=0, atol=1e-6)
 
 
@@ -317,7 +317,7 @@ def test_invalid_trees_and_renames_are_refused(theirs, rename, message):
         flax.take_over(theirs, rename)
 
 
-def test_other_layers_with_the_names_of_an_lstm_are_unrandom_variables():
+def test_other_layers_with_the_names_of_an_lstm_are_unchanged():
     dense = {"kernel": np.ones((5, 20)), "bias": np.ones(20)}
     others = {"dense_i": {"kernel": np.ones((3, 5))}, "dense_h": dense}
     ours = flax.take_over({"a": others, "b": DENSE})

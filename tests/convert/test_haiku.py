@@ -54,8 +54,8 @@ def test_the_rounding_error_is_as_documented(dtype, bound):
     theirs = {"w": np.zeros((101, 400), jnp.dtype(dtype)), "b": b}
     params = quick_jit(haiku.to_params)(theirs)
     back = quick_jit(haiku.from_params)(params)["lstm/linear"]["b"]
-    moved = np.abs(np.asarray(back, np.float64) - b.astype(np.float64))
-    assert bound / 4 < moved.max() <= bound
+    difference = np.abs(np.asarray(back, np.float64) - b.astype(np.float64))
+    assert bound / 4 < difference.max() <= bound
 
 
 @settings(max_examples=6)
@@ -73,7 +73,7 @@ def test_a_single_linear_layer_equals_a_mapping_with_it():
     assert identical(haiku.to_params(weights()), haiku.to_params(weights()["lstm/linear"]))
 
 
-def test_a_prefix_finds_the_layers_natural_order():
+def test_a_prefix_finds_the_layers_in_natural_order():
     first = {"w": np.ones((7, 16), np.float32), "b": np.zeros(16, np.float32)}
     later = {"w": np.ones((8, 16), np.float32), "b": np.zeros(16, np.float32)}
     names = ["net/~/lstm/linear", *(f"net/~/lstm_{k}/linear" for k in range(1, 12))]

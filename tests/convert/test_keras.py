@@ -36,9 +36,9 @@ def test_a_stack_of_one_layer_stays_one():
 
 
 class Layer:
-    def __init__(self, weights, **own):
+    def __init__(self, weights, **attributes):
         self.get_weights = lambda: weights
-        vars(self).update(own)
+        vars(self).update(attributes)
 
 
 class Bidirectional(Layer):

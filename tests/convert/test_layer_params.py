@@ -43,8 +43,8 @@ def test_cell_of_any_params_has_the_same_shapes(params):
     def shapes(tree):
         return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
 
-    drawn = jax.eval_shape(cell_of(params).init, jax.random.key(0))
-    assert shapes(drawn) == shapes(params)
+    initial = jax.eval_shape(cell_of(params).init, jax.random.key(0))
+    assert shapes(initial) == shapes(params)
 
 
 def test_cell_of_works_under_jit():
@@ -96,7 +96,7 @@ def test_params_of_other_cells_and_wrong_shapes_are_refused(params, kind, messag
         cell_of(params)
 
 
-def test_a_projection_has_its_own_shape():
+def test_the_shape_of_a_projection_is_checked():
     params = CELLS[2].init(jax.random.key(0))
     wrong = params._replace(projection=jnp.ones((5, 3)))
     message = r"x: projection must have shape \[H, P\] = \(5, 2\); got \(5, 3\)"
@@ -118,7 +118,7 @@ def test_reorder_gates_and_its_inverse(a, b):
 
 @given(st.permutations(["a/lstm", "a/lstm_1", "a/lstm_2", "a/lstm_10", "a/lstm_10_b", "b", "2"]))
 @settings(max_examples=10)
-def test_names_natural_order(names):
+def test_names_in_natural_order(names):
     ordered = ["2", "a/lstm", "a/lstm_1", "a/lstm_2", "a/lstm_10", "a/lstm_10_b", "b"]
     assert natural_order(names) == ordered
 

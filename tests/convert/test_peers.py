@@ -34,8 +34,8 @@ LAYOUTS = {
 }
 
 
-def to_params(library, live, weights):
-    sizes = live.sizes if library == "cudnn" else ()
+def to_params(library, layer, weights):
+    sizes = layer.sizes if library == "cudnn" else ()
     return getattr(convert, library).to_params(weights, *sizes)
 
 
@@ -50,28 +50,28 @@ def perturbed(tree, seed=0):
     return jax.tree.map(lambda a: a + random.normal(0, 0.3, a.shape).astype(a.dtype), tree)
 
 
-def vector_of(live, weights):
+def vector_of(layer, weights):
     """Apply a layer with these weights to random inputs."""
-    live.load(weights)
+    layer.load(weights)
     xs = np.random.default_rng(1).normal(size=(6, 3, INPUTS)).astype(np.float32)
-    return Vector(live.weights(), xs, *live.apply(xs))
+    return Vector(layer.weights(), xs, *layer.apply(xs))
 
 
 @pytest.mark.parametrize(("library", "case"), EVERY)
 def test_our_layer_gives_the_outputs_of_theirs(library, case):
-    live = LIBRARIES[library][case](np.float32)
-    theirs = vector_of(live, perturbed(live.weights()))
-    assert max_error(to_params(library, live, theirs.weights), theirs) < EXACT["float32"]
+    layer = LIBRARIES[library][case](np.float32)
+    theirs = vector_of(layer, perturbed(layer.weights()))
+    assert max_error(to_params(library, layer, theirs.weights), theirs) < EXACT["float32"]
 
 
 @pytest.mark.parametrize(("library", "case"), EVERY)
 def test_their_layer_with_our_weights_gives_our_outputs(library, case):
-    live = LIBRARIES[library][case](np.float32)
-    params = perturbed(to_params(library, live, live.weights()), seed=2)
+    layer = LIBRARIES[library][case](np.float32)
+    params = perturbed(to_params(library, layer, layer.weights()), seed=2)
     if case == "no_bias":
         params = params._replace(bias=jnp.zeros_like(params.bias))
     back = getattr(convert, library).from_params(params, **settings(library, case))
-    assert max_error(params, vector_of(live, back)) < EXACT["float32"]
+    assert max_error(params, vector_of(layer, back)) < EXACT["float32"]
 
 
 def torch_state(module):
@@ -89,7 +89,7 @@ def test_tensors_of_pytorch(dtype):
         assert {leaf.dtype.name for leaf in jax.tree.leaves(params)} == {dtype}
         assert identical(convert.torch.to_params(module), params)
         with torch.no_grad():
-            module.bias_ih_l0[0] += 1  # differs from ours from here on
+            module.bias_ih_l0[0] += 1  # params are copies and do not change
         assert not identical(convert.torch.to_params(module), params)
         back = {k: torch.from_dlpack(v) for k, v in convert.torch.from_params(params).items()}
         module.load_state_dict(back)
@@ -122,8 +122,8 @@ def test_files_of_pytorch(tmp_path, protocol):
     group, moments = read["optimizer"]["param_groups"][0], read["optimizer"]["state"]
     assert group["params"] == [*range(len(moments))]
     assert group["lr"] == 1e-3
-    wanted = theirs["optimizer"]["state"][0]["exp_avg"].float().numpy()
-    np.testing.assert_array_equal(moments[0]["exp_avg"].astype(np.float32), wanted)
+    expected = theirs["optimizer"]["state"][0]["exp_avg"].float().numpy()
+    np.testing.assert_array_equal(moments[0]["exp_avg"].astype(np.float32), expected)
 
 
 def test_golden_files_of_pytorch():
@@ -142,7 +142,7 @@ def test_golden_files_of_pytorch():
 
 
 def test_the_examples_of_the_page():
-    """Run the code blocks that need a library, after the first block of the page."""
+    """Run the code blocks of the page that need a library, after the first block."""
     blocks = re.findall(r"```(python|py)\n(.*?)```", PAGE.read_text(), re.S)
     names = {"__name__": PAGE.stem}
     exec(blocks[0][1], names)

@@ -26,7 +26,7 @@ def header(path):
 @settings(max_examples=12)
 @given(params=parameters(projection=True))
 def test_round_trip_without_a_cell(tmp_path_factory, params):
-    path = tmp_path_factory.mktemp("there") / "model.safetensors"
+    path = tmp_path_factory.mktemp("files") / "model.safetensors"
     ours.save(path, params)
     assert identical(ours.load(path), params)
 
@@ -54,7 +54,7 @@ def test_round_trip_with_any_cell(tmp_path, cell):
             ours.load(path)
 
 
-def test_scalars_and_transposed_arrays_are_loaded_unrandom_variables(tmp_path):
+def test_scalars_and_transposed_arrays_are_loaded_unchanged(tmp_path):
     class Cell:
         def init(self, key):
             return {"scale": jnp.float32(2), "turned": jnp.arange(6.0).reshape(2, 3).T}

@@ -1,4 +1,4 @@
-"""Reading files of `torch.save` without PyTorch: valid, damaged and malicious files."""
+"""Reading files of `torch.save` without PyTorch: valid, unsupported and damaged files."""
 
 import sys
 import zipfile

@@ -75,10 +75,10 @@ class Keras:
         return layers if len(layers) > 1 else layers[0]
 
     def load(self, weights):
-        for layer, own in zip(
+        for layer, layer_weights in zip(
             self.layers, weights if len(self.layers) > 1 else [weights], strict=True
         ):
-            layer.set_weights(own)
+            layer.set_weights(layer_weights)
 
     def apply(self, xs):
         ys, states = np.swapaxes(xs, 0, 1), []
@@ -203,12 +203,12 @@ class Equinox:
         import equinox as eqx
 
         weights = weights if isinstance(weights, list) else [weights]
-        for k, (cell, own) in enumerate(zip(self.cells, weights, strict=True)):
-            names = list(own)
+        for k, (cell, cell_weights) in enumerate(zip(self.cells, weights, strict=True)):
+            names = list(cell_weights)
             self.cells[k] = eqx.tree_at(
                 lambda c, names=names: [getattr(c, name) for name in names],
                 cell,
-                [jnp.asarray(own[name]) for name in names],
+                [jnp.asarray(cell_weights[name]) for name in names],
             )
 
     def apply(self, xs):
