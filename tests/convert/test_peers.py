@@ -169,7 +169,7 @@ def test_modules_of_equinox():
     assert identical(
         convert.equinox.from_params(convert.equinox.to_params(without), like=without), without
     )
-    with pytest.raises(ValueError, match="a GRU has"):
+    with pytest.raises(ValueError, match="names of a GRU"):
         convert.equinox.to_params(eqx.nn.GRUCell(INPUTS, H, key=jax.random.key(0)))
 
 
