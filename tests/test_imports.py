@@ -15,7 +15,7 @@ MOST_LINES = 400
 # Each floor may import those before it. Rooms on one floor do not know of each other.
 FLOORS = [
     {"did_you_mean", "sharding", "types"},
-    {"initializers", "masks", "named"},
+    {"initializers", "masks", "param_dict"},
     {"cells"},
     {"transforms"},
     {"backends"},

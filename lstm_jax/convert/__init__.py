@@ -1,7 +1,7 @@
-"""Weights from other libraries and to them, one library a file.
+"""Conversion of weights from other libraries and to them; one module for each library.
 
-Each has ``to_params``, which reads the weights of that library, and ``from_params``, the way back;
-`cell_of` gives the cell that they belong to:
+Each module has ``to_params``, which converts the weights of that library to ours, and
+``from_params``, which converts ours back. `cell_of` returns the cell for converted parameters:
 
 >>> import numpy as np
 >>> import lstm_jax as lj
@@ -12,10 +12,10 @@ Each has ``to_params``, which reads the weights of that library, and ``from_para
 >>> outputs.shape
 (7, 2, 5)
 
-No other library needs to be there: weights are known by their names and shapes.
+The other libraries need not be installed: weights are identified by their names and shapes.
 """
 
 from lstm_jax.convert import cudnn, equinox, flax, haiku, keras, safetensors, torch
-from lstm_jax.convert.layers import cell_of
+from lstm_jax.convert.layer_params import cell_of
 
 __all__ = ["cell_of", "cudnn", "equinox", "flax", "haiku", "keras", "safetensors", "torch"]

@@ -1,22 +1,21 @@
 """Weights of `jax.experimental.rnn`, cuDNN's LSTM in JAX: one flat vector.
 
-It holds, for every layer and direction, ``W_ih [4H, I]`` and ``W_hh [4H, H]``, in the order forward
-and backward of the first layer, then of the second; and after all of these, in the same order,
-``b_ih [4H]`` and ``b_hh [4H]``. The gates lie in our order, i, f, g, o. Our bias is the sum of the
-two there; on the way back all of it is in ``b_ih``, and ``b_hh`` is zero: the function is kept, not
-how a bias was split.
+The vector contains, for every layer and direction, ``W_ih [4H, I]`` and ``W_hh [4H, H]``: first
+layer forward, first layer backward, second layer forward, and so on. After these come, in the same
+order, ``b_ih [4H]`` and ``b_hh [4H]``. The gate order is ours, i, f, g, o.
+
+Our bias is the sum of the two. `from_params` writes it to ``b_ih`` and sets ``b_hh`` to zero: the
+layer computes the same, but the original split of the bias is lost.
 """
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.backends.cudnn import packed
 from lstm_jax.cells.checks import check_size
-from lstm_jax.convert.arrays import as_arrays
-from lstm_jax.convert.layers import Params, assembled, layers_of, one_direction
+from lstm_jax.convert.checks import as_arrays
+from lstm_jax.convert.layer_params import join_layers, make_params, split_layers
 from lstm_jax.types import PyTree
 
 
@@ -27,22 +26,22 @@ def to_params(
     num_layers: int = 1,
     bidirectional: bool = False,
 ) -> PyTree:
-    """Parameters from cuDNN's flat vector, with the arguments of `jax.experimental.rnn`.
+    """Convert cuDNN's flat vector to parameters; the sizes are those of `jax.experimental.rnn`.
 
     Args:
-      theirs: weights ``[n]``, as `jax.experimental.rnn.init_lstm_weight` draws them.
+      theirs: weights ``[n]``, as returned by `jax.experimental.rnn.init_lstm_weight`.
       input_size: number of input features ``I``.
       hidden_size: number of hidden units ``H``.
       num_layers: number of layers ``L``.
-      bidirectional: whether each layer runs in both directions.
+      bidirectional: whether the layers are bidirectional.
 
     Returns:
-      `LSTMParams`; `Directions` of them for two directions; a tuple for more than one layer. The
-      bias is the sum ``b_ih + b_hh``.
+      `LSTMParams`; `Directions` of them if bidirectional; a tuple for more than one layer. The bias
+      is the sum ``b_ih + b_hh``.
 
     Raises:
-      TypeError: when a size is not an integer, or `theirs` no floating-point array.
-      ValueError: when a size is below 1, or the vector has another length than these sizes need.
+      TypeError: when a size is not an integer, or `theirs` is not a floating-point array.
+      ValueError: when a size is below 1, or the length of the vector does not match the sizes.
 
     >>> params = to_params(jnp.ones(200), input_size=3, hidden_size=5)
     >>> params.kernel.shape, float(params.bias[0])
@@ -54,52 +53,48 @@ def to_params(
         check_size(function, name, value)
     flat = as_arrays(function, {"weights": theirs})["weights"]
     H, directions = hidden_size, 2 if bidirectional else 1
-    reads = [input_size] + [directions * H] * (num_layers - 1)
-    blocks = [shape for read in reads for shape in [(4 * H, read), (4 * H, H)] * directions]
-    n = sum(rows * columns for rows, columns in blocks) + 8 * H * num_layers * directions
+    inputs = [input_size] + [directions * H] * (num_layers - 1)
+    shapes = [shape for read in inputs for shape in [(4 * H, read), (4 * H, H)] * directions]
+    n = sum(rows * columns for rows, columns in shapes) + 8 * H * num_layers * directions
     if flat.shape != (n,):
         raise ValueError(
             f"{function}: weights must have shape ({n},) for input_size {input_size}, hidden_size"
             f" {H}, num_layers {num_layers}, bidirectional {bool(bidirectional)}; got {flat.shape}"
         )
-    kernels, at = [], 0
-    for shape in blocks:
-        kernels.append(flat[at : at + shape[0] * shape[1]].reshape(shape).T)
-        at += shape[0] * shape[1]
-    biases = flat[at:].reshape(-1, 2, 4 * H).sum(axis=1)
+    kernels, offset = [], 0
+    for rows, columns in shapes:
+        kernels.append(flat[offset : offset + rows * columns].reshape(rows, columns).T)
+        offset += rows * columns
+    biases = flat[offset:].reshape(-1, 2, 4 * H).sum(axis=1)
     single = [
-        one_direction({"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias})
+        make_params({"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias})
         for kernel, recurrent, bias in zip(kernels[::2], kernels[1::2], biases, strict=True)
     ]
     layers = [tuple(single[k : k + directions]) for k in range(0, len(single), directions)]
-    return assembled(function, layers, stack=num_layers > 1)
+    return join_layers(function, layers, stack=num_layers > 1)
 
 
 def from_params(params: PyTree) -> Float[Array, " n"]:
-    """cuDNN's flat vector from parameters.
+    """Convert parameters to cuDNN's flat vector.
 
     Args:
-      params: `LSTMParams`, `Directions` of them, or a tuple of layers with as many units each.
+      params: `LSTMParams`, `Directions` of them, or a tuple of layers with equal units.
 
     Returns:
-      Weights ``[n]``; what was split over two biases is all in the first.
+      Weights ``[n]``, with the bias in ``b_ih`` and zeros in ``b_hh``.
 
     Raises:
-      TypeError: when `params` are of another cell.
-      ValueError: when cuDNN has no layers for them.
+      TypeError: when `params` belong to another cell.
+      ValueError: when cuDNN does not support such layers.
 
+    >>> import jax
     >>> import lstm_jax as lj
     >>> from_params(lj.LSTM(3, 5).init(jax.random.key(0))).shape
     (200,)
     """
-    layers = layers_of("cudnn.from_params", params, projection=False, uniform=True)
-    single = [_split(each) for layer in layers for each in layer]
-    kernels, biases = zip(*single, strict=True)
-    return jnp.concatenate([*kernels, *biases])
-
-
-def _split(params: Params) -> tuple[jax.Array, jax.Array]:
-    """What a layer's vector holds before its biases, and these."""
-    kernel, recurrent_kernel, bias, *_ = params
-    flat = packed(kernel, recurrent_kernel, bias)
-    return flat[: -2 * bias.size], flat[-2 * bias.size :]
+    layers = split_layers("cudnn.from_params", params, projection=False, uniform=True)
+    kernels, biases = [], []
+    for each in [each for layer in layers for each in layer]:
+        kernels += [each.kernel.T.ravel(), each.recurrent_kernel.T.ravel()]
+        biases += [each.bias, jnp.zeros_like(each.bias)]
+    return jnp.concatenate(kernels + biases)

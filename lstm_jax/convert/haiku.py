@@ -1,13 +1,13 @@
-"""Weights of Haiku's `LSTM`: one linear layer of input and hidden state, its gates i, g, f, o.
+"""Weights of Haiku's `LSTM`: one linear layer of input and hidden state, in gate order i, g, f, o.
 
-Haiku adds 1 to the forget gate when it is called. Our bias holds that 1:
+Haiku adds 1 to the forget gate in every call. Our bias includes that 1:
 
     kernel, recurrent_kernel = w[:I], w[I:]
     bias                     = b, and b_f + 1 for the forget gate
 
-The sum is rounded to the dtype of the weights, and on the way back the difference. A bias of the
-forget gate comes back to within half a unit in the last place of 1 + b_f: 6e-8 in float32 and 4e-3
-in bfloat16 around 1. The other weights are exact.
+The sum, and the difference in `from_params`, are rounded to the dtype of the weights. After a round
+trip, the bias of the forget gate is equal to within half a unit in the last place of 1 + b_f: 6e-8
+in float32 and 4e-3 in bfloat16 around 1. All other weights are exact.
 """
 
 from collections.abc import Mapping
@@ -16,110 +16,113 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.convert.arrays import (
-    OURS,
+from lstm_jax.convert.checks import (
     as_arrays,
+    axis_size,
+    check_mapping,
     check_names,
     check_shape,
-    in_natural_order,
-    reordered,
-    size,
-    under,
+    select_prefix,
 )
-from lstm_jax.convert.layers import Params, assembled, layers_of, one_direction
+from lstm_jax.convert.gate_order import GATE_ORDER, reorder_gates
+from lstm_jax.convert.layer_params import (
+    Layer,
+    join_layers,
+    make_params,
+    natural_order,
+    split_layers,
+)
 from lstm_jax.types import PyTree
 
-_THEIRS = "igfo"
+_HAIKU_ORDER = "igfo"
 _NAMES = ("w", "b")
-_GRU = ("w_i", "w_h")
+_GRU_NAMES = ("w_i", "w_h")
 
 
 def to_params(theirs: Mapping[str, Any], *, prefix: str = "") -> PyTree:
-    """Parameters from those of Haiku.
+    """Convert parameters of Haiku to ours.
 
     Args:
-      theirs: ``{"w": [I+H, 4H], "b": [4H]}``; or the mapping that `hk.transform` makes,
+      theirs: ``{"w": [I+H, 4H], "b": [4H]}``; or the mapping of `hk.transform`,
         ``{"lstm/linear": {"w": ..., "b": ...}, "lstm_1/linear": ...}``.
-      prefix: what the names of the layers begin with, where the mapping has others:
-        ``"lstm"`` takes ``lstm/linear``, ``lstm_1/linear`` and so on.
+      prefix: the start of the layers' names, if the mapping has other modules as well: ``"lstm"``
+        selects ``lstm/linear``, ``lstm_1/linear`` and so on.
 
     Returns:
-      `LSTMParams`; a tuple when there is more than one, in the natural order of their names. The
-      bias of the forget gate has 1 added.
+      `LSTMParams`; a tuple for more than one layer, in the natural order of their names. The bias
+      of the forget gate has 1 added.
 
     Raises:
-      TypeError: when there is something else than floating-point arrays, or dtypes differ.
-      ValueError: when the names or shapes are not those of an LSTM, or layers do not fit on each
-        other.
+      TypeError: when a value is not a floating-point array, or dtypes differ.
+      ValueError: when the names or shapes are not those of an LSTM, or the sizes of consecutive
+        layers do not match.
 
     >>> params = to_params({"w": jnp.ones((8, 20)), "b": jnp.zeros(20)})
     >>> params.kernel.shape, float(params.bias[5])
     ((3, 20), 1.0)
     """
     function = "haiku.to_params"
-    if not isinstance(theirs, Mapping):
-        raise TypeError(f"{function}: parameters must be a mapping; got {type(theirs).__name__}")
-    chosen = under(function, theirs, prefix)
-    if not chosen:
-        listed = ", ".join(theirs) or "nothing"
-        raise ValueError(f"{function}: no name begins with {prefix!r}; there is {listed}")
-    if not any(isinstance(value, Mapping) for value in chosen.values()):
-        return _one(function, "", chosen)
-    layers = [(_one(function, name, chosen[name]),) for name in in_natural_order(chosen)]
-    return assembled(function, layers, stack=len(layers) > 1)
+    check_mapping(function, "parameters", theirs)
+    selected = select_prefix(function, theirs, prefix)
+    if not selected:
+        listed = ", ".join(theirs) or "none"
+        raise ValueError(f"{function}: no name starts with {prefix!r}; the names are {listed}")
+    if not any(isinstance(value, Mapping) for value in selected.values()):
+        layers = [_layer(function, "", selected)]
+    else:
+        layers = [_layer(function, name, selected[name]) for name in natural_order(selected)]
+    return join_layers(function, layers, stack=len(layers) > 1)
 
 
-def _one(function: str, where: str, linear: Any) -> Params:
+def _layer(function: str, module: str, linear: Any) -> Layer:
     if not isinstance(linear, Mapping):
-        raise TypeError(f"{function}: {where} must hold w and b; got {type(linear).__name__}")
-    above = f"{where}/" if where else ""
-    named = {f"{above}{name}": value for name, value in linear.items()}
-    wanted, gru = ([f"{above}{name}" for name in names] for names in (_NAMES, _GRU))
-    check_names(function, named, wanted, gru=gru)
-    w, b = as_arrays(function, {name: named[name] for name in wanted}).values()
-    width = size(b, 0)
-    H = width // 4
-    inputs = max(size(w, 0) - H, 1)
-    check_shape(function, f"{above}b", b, "[4H]", H=H)
-    check_shape(function, f"{above}w", w, "[I+H, 4H]", I=inputs, H=H)
-    w, b = (reordered(array, of=_THEIRS, to=OURS) for array in (w, b))
-    return one_direction(
-        {"kernel": w[:inputs], "recurrent_kernel": w[inputs:], "bias": b + _added(H, b.dtype)}
-    )
+        raise TypeError(f"{function}: {module} must contain w and b; got {type(linear).__name__}")
+    prefix = f"{module}/" if module else ""
+    named = {f"{prefix}{name}": value for name, value in linear.items()}
+    expected, gru = ([f"{prefix}{name}" for name in names] for names in (_NAMES, _GRU_NAMES))
+    check_names(function, named, expected, gru=gru)
+    w, b = as_arrays(function, {name: named[name] for name in expected}).values()
+    H = axis_size(b, 0) // 4
+    inputs = max(axis_size(w, 0) - H, 1)
+    check_shape(function, f"{prefix}b", b, "[4H]", H=H)
+    check_shape(function, f"{prefix}w", w, "[I+H, 4H]", I=inputs, H=H)
+    w, b = (reorder_gates(array, source=_HAIKU_ORDER, target=GATE_ORDER) for array in (w, b))
+    bias = b + _forget_bias(H, b.dtype)
+    return (make_params({"kernel": w[:inputs], "recurrent_kernel": w[inputs:], "bias": bias}),)
 
 
-def _added(H: int, dtype: Any) -> jax.Array:
-    """What Haiku adds when called: 1 to the forget gate, the second block of ours."""
+def _forget_bias(H: int, dtype: Any) -> jax.Array:
+    """Return the bias that Haiku adds in a call, in our gate order: 1 for the forget gate."""
     return jnp.repeat(jnp.array([0, 1, 0, 0], dtype), H)
 
 
 def from_params(params: PyTree, *, name: str = "lstm") -> dict[str, dict[str, jax.Array]]:
-    """The parameters of Haiku from ours.
+    """Convert our parameters to those of Haiku.
 
     Args:
       params: `LSTMParams`, or a tuple of layers.
-      name: name of the first module; the others have ``_1``, ``_2`` added.
+      name: name of the first module; ``_1``, ``_2`` and so on are appended for the others.
 
     Returns:
       ``{"lstm/linear": {"w": ..., "b": ...}}``, with ``lstm_1/linear`` for the second layer. The
       bias of the forget gate has 1 subtracted.
 
     Raises:
-      TypeError: when `params` are of another cell.
-      ValueError: when Haiku has no layer for them.
+      TypeError: when `params` belong to another cell.
+      ValueError: when Haiku has no such layer.
 
     >>> import lstm_jax as lj
     >>> params = lj.stack(lj.LSTM(3, 5), lj.LSTM(5, 4)).init(jax.random.key(0))
     >>> {name: linear["w"].shape for name, linear in from_params(params).items()}
     {'lstm/linear': (8, 20), 'lstm_1/linear': (9, 16)}
     """
-    layers = layers_of("haiku.from_params", params, projection=False, directions=False)
+    layers = split_layers("haiku.from_params", params, projection=False, directions=False)
     theirs = {}
     for k, (each, *_) in enumerate(layers):
         w = jnp.concatenate([each.kernel, each.recurrent_kernel])
-        b = each.bias - _added(each.recurrent_kernel.shape[0], each.bias.dtype)
+        b = each.bias - _forget_bias(each.recurrent_kernel.shape[0], each.bias.dtype)
         theirs[f"{name}_{k}/linear" if k else f"{name}/linear"] = {
-            "w": reordered(w, of=OURS, to=_THEIRS),
-            "b": reordered(b, of=OURS, to=_THEIRS),
+            "w": reorder_gates(w, source=GATE_ORDER, target=_HAIKU_ORDER),
+            "b": reorder_gates(b, source=GATE_ORDER, target=_HAIKU_ORDER),
         }
     return theirs

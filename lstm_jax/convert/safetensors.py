@@ -1,15 +1,15 @@
-"""Files of safetensors: parameters of any cell under their names, and what they are.
+"""Save and load the parameters of any cell as safetensors files.
 
-A tensor is called as `lstm_jax.named` calls it, the parts joined by dots: ``kernel``,
-``layers_1.backward.bias``. The file's own metadata say:
+Tensors have the names of `lstm_jax.param_dict`, with the parts joined by dots: ``kernel``,
+``layers_1.backward.bias``. The metadata of the file are:
 
     format           lstm_jax
     format_version   1
-    gate_order       ifgo, of the LSTM
-    library_version  of the lstm_jax that wrote it
-    cell             how the cell prints, where it was given
+    gate_order       ifgo, for LSTMs
+    library_version  version of lstm_jax that wrote the file
+    cell             repr of the cell, if it was given
 
-All dtypes are kept, bfloat16 as well.
+All dtypes are kept, including bfloat16.
 """
 
 import contextlib
@@ -26,30 +26,29 @@ import numpy as np
 
 from lstm_jax.bidirectional import Directions
 from lstm_jax.cells import ProjectedLSTMParams
-from lstm_jax.convert.arrays import OURS, in_natural_order
-from lstm_jax.convert.layers import layers_of
-from lstm_jax.named import flattened, from_named, to_named
+from lstm_jax.convert.gate_order import GATE_ORDER
+from lstm_jax.convert.layer_params import natural_order, split_layers
+from lstm_jax.param_dict import flatten, from_dict, to_dict
 from lstm_jax.transforms.transform import param_shapes
 from lstm_jax.types import LSTMParams, PyTree
 
 FORMAT = "lstm_jax"
-VERSION = 1
+FORMAT_VERSION = 1
 
 
 def save(path: str | os.PathLike[str], params: PyTree, cell: Any = None) -> None:
-    """Write parameters to a file.
+    """Save parameters to a file.
 
-    A file that is there already is replaced at the end, in one go: when anything goes wrong, it is
-    still what it was.
+    An existing file is replaced atomically: after an error, it is unchanged.
 
     Args:
-      path: where to, such as ``"model.safetensors"``.
+      path: the file, such as ``"model.safetensors"``.
       params: parameters of any cell.
-      cell: the cell that they are of; how it prints is written as well.
+      cell: the cell of the parameters, to check them and to save its repr in the metadata.
 
     Raises:
       ImportError: when safetensors is not installed.
-      ValueError: when the parameters are not those of the cell, or come to the same name.
+      ValueError: when the parameters do not match the cell, or a name contains a dot.
       OSError: when the file cannot be written.
 
     >>> import tempfile
@@ -63,58 +62,58 @@ def save(path: str | os.PathLike[str], params: PyTree, cell: Any = None) -> None
     (3, 20)
     """
     function = "safetensors.save"
-    theirs = _library(function, "safetensors.numpy")
-    named = to_named(params)
+    library = _import_library(function, "safetensors.numpy")
+    named = to_dict(params)
     if cell is not None:
-        from_named(function, param_shapes(cell), named)
+        from_dict(function, param_shapes(cell), named)
     tensors = {}
-    for name, leaf in flattened(named):
+    for name, leaf in flatten(named):
         joined = name.replace("/", ".")
         if joined in tensors or joined.count(".") != len(name.split("/")) - 1:
-            raise ValueError(f"{function}: a name must be without dots of its own; got {name!r}")
+            raise ValueError(f"{function}: a parameter name must not contain dots; got {name!r}")
         tensors[joined] = np.asarray(leaf, order="C")
     metadata = {
         "format": FORMAT,
-        "format_version": str(VERSION),
-        "gate_order": OURS,
+        "format_version": str(FORMAT_VERSION),
+        "gate_order": GATE_ORDER,
         "library_version": importlib.import_module(FORMAT).__version__,
     }
     if cell is not None:
         metadata["cell"] = repr(cell)
-    _replace(Path(path), theirs.save(tensors, metadata))
+    _write_atomically(Path(path), library.save(tensors, metadata))
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file beside the one to be, and give it its name once it is whole."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write a temporary file in the same folder, and rename it once it is complete."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with open(beside, "xb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            beside.unlink()
+            temporary.unlink()
         raise
 
 
 def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
-    """Read parameters from a file.
+    """Load parameters from a file.
 
     Args:
-      path: a file that `save` wrote.
-      cell: the cell that the parameters are for. The LSTM, the projected one, `bidirectional` and
-        `stack` of these do without.
+      path: a file written by `save`.
+      cell: the cell of the parameters. It may be omitted for `LSTM`, `ProjectedLSTM`, and
+        `bidirectional` and `stack` of these.
 
     Returns:
-      Parameters as the cell has them, in the dtypes of the file. Float64 stays so only where JAX
-      has it enabled.
+      Parameters in the structure of the cell and the dtypes of the file. Float64 becomes float32
+      unless JAX has it enabled.
 
     Raises:
       ImportError: when safetensors is not installed.
-      ValueError: when it is no file of `save`, comes from a newer version, has another gate order,
-        or other parameters than the cell; or a cell is needed and not given.
+      ValueError: when the file was not written by `save`, or has another format version, another
+        gate order, or other parameters than the cell; or when the cell is required but not given.
       OSError: when the file cannot be read.
 
     >>> import tempfile
@@ -127,26 +126,27 @@ def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
     (3, 15)
     """
     function = "safetensors.load"
-    theirs = _library(function, "safetensors")
+    library = _import_library(function, "safetensors")
     try:
-        with theirs.safe_open(path, "np") as file:
+        with library.safe_open(path, "np") as file:
             metadata = file.metadata() or {}
             _check_metadata(function, path, metadata)
             tensors = {name: jnp.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-    except theirs.SafetensorError as error:
+    except library.SafetensorError as error:
         raise ValueError(
-            f"{function}: {os.fspath(path)} is no whole safetensors file: {error}"
+            f"{function}: {os.fspath(path)} is not a complete safetensors file: {error}"
         ) from error
-    named = _nested(tensors)
+    named = _nest(tensors)
     if cell is not None:
-        return from_named(function, param_shapes(cell), named)
+        return from_dict(function, param_shapes(cell), named)
     try:
-        params = _guessed(named)
-        layers_of(function, params)
+        params = _params_by_name(named)
+        split_layers(function, params)  # checks the shapes
     except (KeyError, TypeError, ValueError) as error:
-        written = metadata.get("cell", "a cell that it does not name")
+        saved_cell = metadata.get("cell", "an unnamed cell")
         raise ValueError(
-            f"{function}: {os.fspath(path)} holds {', '.join(tensors)} of {written}: give the cell"
+            f"{function}: {os.fspath(path)} contains {', '.join(tensors)} of {saved_cell}: pass the"
+            " cell"
         ) from error
     return params
 
@@ -155,46 +155,48 @@ def _check_metadata(function: str, path: Any, metadata: dict[str, str]) -> None:
     where = os.fspath(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
-            f"{function}: {where} is not of lstm_jax: its format is {metadata.get('format')!r};"
-            " safetensors itself reads it, and lstm_jax.convert has to_params for other libraries"
+            f"{function}: {where} was not saved by lstm_jax: its format is"
+            f" {metadata.get('format')!r}; load it with the safetensors package, and convert"
+            " weights of other libraries with to_params of lstm_jax.convert"
         )
     version = metadata.get("format_version", "")
-    if version != str(VERSION):
+    if version != str(FORMAT_VERSION):
         raise ValueError(
-            f"{function}: {where} has format version {version!r}; this lstm_jax reads {VERSION},"
-            " a newer one may read more"
+            f"{function}: {where} has format version {version!r}; this version of lstm_jax supports"
+            f" {FORMAT_VERSION}; a newer version of lstm_jax may support others"
         )
-    if (order := metadata.get("gate_order")) != OURS:
-        raise ValueError(f"{function}: {where} has the gate order {order!r}; ours is {OURS!r}")
+    if (order := metadata.get("gate_order")) != GATE_ORDER:
+        raise ValueError(f"{function}: {where} has gate order {order!r} instead of {GATE_ORDER!r}")
 
 
-def _nested(tensors: dict[str, Any]) -> dict[str, Any]:
+def _nest(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Convert dotted names to nested dicts."""
     named: dict[str, Any] = {}
     for name, tensor in tensors.items():
-        *above, last = name.split(".")
+        *parents, last = name.split(".")
         inner = named
-        for part in above:
+        for part in parents:
             inner = inner.setdefault(part, {})
         inner[last] = tensor
     return named
 
 
-def _guessed(named: dict[str, Any]) -> PyTree:
-    """Parameters by their names alone."""
+def _params_by_name(named: dict[str, Any]) -> PyTree:
+    """Return the LSTM parameters that have these names; KeyError if there are none."""
     if all(re.fullmatch(r"layers_\d+", name) for name in named):
-        return tuple(_guessed(named[name]) for name in in_natural_order(named))
+        return tuple(_params_by_name(named[name]) for name in natural_order(named))
     if named.keys() == set(Directions._fields):
-        return Directions(**{name: _guessed(part) for name, part in named.items()})
+        return Directions(**{name: _params_by_name(part) for name, part in named.items()})
     for kind in (LSTMParams, ProjectedLSTMParams):
         if named.keys() == set(kind._fields):
             return kind(**named)
     raise KeyError(*named)
 
 
-def _library(function: str, name: str) -> ModuleType:
+def _import_library(function: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"{function}: safetensors is not installed; the extra lstm_jax[convert] brings it"
+            f"{function}: safetensors is not installed; install lstm_jax[convert]"
         ) from error

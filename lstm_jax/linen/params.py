@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.layers import Unboxed, as_key
-from lstm_jax.named import Named, check_names, from_named, to_named
+from lstm_jax.param_dict import ParamDict, check_param_names, from_dict, to_dict
 from lstm_jax.transforms.transform import AnyCell, draws, param_shapes
 from lstm_jax.types import Initializer, PRNGKey, PyTree
 
@@ -17,7 +17,7 @@ Boxes = dict[str, Callable[[Any], Any]]
 """By the name of a parameter, what puts it into a box with metadata."""
 
 
-def variables(params: PyTree) -> dict[str, Named]:
+def variables(params: PyTree) -> dict[str, ParamDict]:
     """A cell's parameters as the variables of a layer around it.
 
     Args:
@@ -33,7 +33,7 @@ def variables(params: PyTree) -> dict[str, Named]:
     >>> Recurrent(cell).apply(variables(params), inputs).shape
     (2, 7, 5)
     """
-    return {"params": to_named(params)}
+    return {"params": to_dict(params)}
 
 
 def params_of(cell: AnyCell, variables: Mapping[str, Any]) -> PyTree:
@@ -57,7 +57,7 @@ def params_of(cell: AnyCell, variables: Mapping[str, Any]) -> PyTree:
     """
     inner = variables.get("params")
     named = inner if isinstance(inner, Mapping) else variables
-    return from_named("params_of", param_shapes(cell), nn.meta.unbox(named))
+    return from_dict("params_of", param_shapes(cell), nn.meta.unbox(named))
 
 
 def declared(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
@@ -75,13 +75,13 @@ def declared(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
       ValueError: when a box is for no parameter.
     """
     like = param_shapes(cell)
-    named = to_named(like)
-    check_names(type(module).__name__, "partitioning", boxes, like)
+    named = to_dict(like)
+    check_param_names(type(module).__name__, "partitioning", boxes, like)
     missing = any(not module.has_variable("params", name) for name in named)
-    drawn: Named | None = None
+    drawn: ParamDict | None = None
     if missing and module.is_mutable_collection("params"):
         # All of them from one key, so that they are what the cell draws.
-        drawn = to_named(cell.init(as_key(module.make_rng("params"))))  # pyright: ignore[reportArgumentType]
+        drawn = to_dict(cell.init(as_key(module.make_rng("params"))))  # pyright: ignore[reportArgumentType]
 
     def value(name: str) -> Any:
         # Of what is there already Flax asks for the shapes alone, and makes no zeros.
@@ -89,7 +89,7 @@ def declared(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
         return _boxed(name, zeros if drawn is None else drawn[name], boxes)
 
     own = {name: module.param(name, lambda _, name=name: value(name)) for name in named}
-    return from_named(type(module).__name__, like, own)
+    return from_dict(type(module).__name__, like, own)
 
 
 def key_of(module: Any, cell: AnyCell, deterministic: bool | None) -> PRNGKey | None:

@@ -10,7 +10,7 @@ from flax import nnx
 from flax.nnx.variablelib import VariableMetadata
 
 from lstm_jax.layers import Unboxed, as_key
-from lstm_jax.named import Named, check_names, from_named, to_named
+from lstm_jax.param_dict import ParamDict, check_param_names, from_dict, to_dict
 from lstm_jax.transforms.transform import AnyCell, check_cell, draws, param_shapes
 from lstm_jax.types import Initializer, PRNGKey, PyTree
 
@@ -52,8 +52,8 @@ class CellModule(nnx.Module):
         self.rngs: Any = nnx.data(None)
         # Parameters first: they are the same with dropout and without.
         drawn = cell.init(as_key(rngs.params()))  # pyright: ignore[reportArgumentType]
-        check_names(function, "metadata", metadata or {}, drawn)
-        named = to_named(drawn)
+        check_param_names(function, "metadata", metadata or {}, drawn)
+        named = to_dict(drawn)
         _check_free(function, cell, {*vars(self), *dir(type(self))}, named)
         for name, value in named.items():
             setattr(self, name, _as_variables(name, value, metadata or {}))
@@ -78,7 +78,7 @@ class CellModule(nnx.Module):
     def params(self) -> PyTree:
         """The parameters as the cell takes them, such as `LSTMParams`."""
         like = param_shapes(self.cell)
-        return from_named(type(self).__name__, like, _as_arrays(self, to_named(like)))
+        return from_dict(type(self).__name__, like, _as_arrays(self, to_dict(like)))
 
     def set_params(self, params: PyTree) -> None:
         """Take parameters, in place of those that were drawn.
@@ -97,8 +97,8 @@ class CellModule(nnx.Module):
         Traceback (most recent call last):
         ValueError: CellModule: kernel must have shape (3, 20); got (3, 24)
         """
-        named = to_named(params)
-        from_named(type(self).__name__, param_shapes(self.cell), named)
+        named = to_dict(params)
+        from_dict(type(self).__name__, param_shapes(self.cell), named)
         for name, value in named.items():
             _set(getattr(self, name), value)
 
@@ -128,7 +128,7 @@ def key_of(
     return as_key(source if isinstance(source, jax.Array) else source())
 
 
-def _check_free(function: str, cell: AnyCell, taken: set[str], named: Named) -> None:
+def _check_free(function: str, cell: AnyCell, taken: set[str], named: ParamDict) -> None:
     """Raise unless the names of parameters are free to be attributes."""
     for name, value in named.items():
         if name in taken:
@@ -146,7 +146,7 @@ def _as_variables(name: str, value: Any, metadata: Metadata) -> Any:
     return nnx.Param(value, **metadata.get(name, {}))
 
 
-def _as_arrays(module: Any, names: Named) -> Named:
+def _as_arrays(module: Any, names: ParamDict) -> ParamDict:
     """The arrays of a module and its dicts, by no method that `flax.nnx.tabulate` would count."""
     return {
         name: _as_arrays(getattr(module, name), inner)

@@ -1,4 +1,4 @@
-"""cuDNN's flat vector: there and back, as `jax.experimental.rnn` unpacks it, what is refused."""
+"""Conversion of cuDNN's flat vector: round trips, agreement with JAX's unpacking, and errors."""
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,10 @@ from lstm_jax.testing import quick_jit
 from tests.helpers.conversions import (
     SIZES,
     cases,
+    identical,
     parameters,
-    same,
+    unwrap_single_layer,
     vector,
-    without_a_stack_of_one,
 )
 
 
@@ -24,13 +24,12 @@ def weights(case):
     return vector("cudnn", case).weights
 
 
-def test_every_case_has_its_sizes():
+def test_every_case_has_sizes():
     assert [*SIZES] == cases("cudnn")
 
 
 @pytest.mark.parametrize("case", SIZES)
-def test_the_way_back_is_unpacked_to_ours(case):
-    """By JAX's own reading of the vector, which is there."""
+def test_jax_unpacks_from_params_to_the_same_weights(case):
     params = cudnn.to_params(weights(case), *SIZES[case])
     flat = quick_jit(cudnn.from_params)(params)
     assert flat.shape == (rnn.get_num_params_in_lstm(*SIZES[case]),)
@@ -47,14 +46,14 @@ def test_the_way_back_is_unpacked_to_ours(case):
 
 @settings(max_examples=6)
 @given(parameters(uniform=True))
-def test_there_and_back(params):
-    one = without_a_stack_of_one(params)
+def test_round_trip(params):
+    one = unwrap_single_layer(params)
     first = jax.tree.leaves(one, is_leaf=lambda node: isinstance(node, lj.LSTMParams))[0]
     layers = len(one) if type(one) is tuple else 1
     both = any(isinstance(node, lj.Directions) for node in [one, *one])
     sizes = (first.kernel.shape[0], first.recurrent_kernel.shape[0], layers, both)
     back = quick_jit(lambda params: cudnn.to_params(cudnn.from_params(params), *sizes))
-    assert same(back(params), one)
+    assert identical(back(params), one)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_there_and_back(params):
         (jnp.ones(200, int), (3, 5), TypeError, "weights must be an array of floating-point"),
     ],
 )
-def test_what_does_not_fit_is_named(theirs, sizes, kind, message):
+def test_wrong_names_and_shapes_are_refused(theirs, sizes, kind, message):
     with pytest.raises(kind, match=f"^cudnn.to_params: {message}|^cudnn.to_params: .*{message}"):
         cudnn.to_params(theirs, *sizes)
 
@@ -78,10 +77,13 @@ def test_what_does_not_fit_is_named(theirs, sizes, kind, message):
     ("cell", "message"),
     [
         (lj.ProjectedLSTM(3, 5, projection_size=2), "cudnn has no projection"),
-        (lj.stack(lj.LSTM(3, 5), lj.LSTM(5, 4)), "cudnn has the same units and directions in all"),
+        (
+            lj.stack(lj.LSTM(3, 5), lj.LSTM(5, 4)),
+            "cudnn needs the same units and directions in all",
+        ),
         (lj.stack(lj.bidirectional(lj.LSTM(3, 5)), lj.LSTM(10, 5)), "got units 5 and 5, then 5"),
     ],
 )
-def test_what_cudnn_cannot_hold_is_named(cell, message):
+def test_params_unsupported_by_cudnn_are_refused(cell, message):
     with pytest.raises(ValueError, match=rf"^cudnn.from_params: .*{message}"):
         cudnn.from_params(cell.init(jax.random.key(0)))

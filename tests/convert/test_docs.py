@@ -1,4 +1,4 @@
-"""The table of docs/convert.md: what every cell of it says is tried."""
+"""Tests of every entry in the table of docs/convert.md."""
 
 import dataclasses
 import json
@@ -20,9 +20,9 @@ from tests.helpers.conversions import (
     GOLDEN,
     LIBRARIES,
     cases,
-    drawn,
-    same,
-    there_and_back,
+    identical,
+    random_params,
+    round_trip,
     to_params,
     vector,
 )
@@ -44,7 +44,7 @@ BIASES = {"one": False, "one or none": True, "two": False, "two or none": True}
 
 
 def weights(library, dtype="float32"):
-    """Weights of one layer, as the library gives them."""
+    """Return the weights of one layer in the form of the library."""
     given = vector(library, ONE.get(library, "one"), dtype).weights
     return given["lstm/linear"] if library == "haiku" else given
 
@@ -57,7 +57,7 @@ def close(a, b):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class Cell:
-    """An Equinox cell as far as it is looked at."""
+    """A stand-in for an Equinox cell with the fields that `to_params` reads."""
 
     weight_ih: Any
     weight_hh: Any
@@ -71,7 +71,7 @@ def module_of_nnx(theirs):
     return cell
 
 
-TAKEN = {
+INPUTS = {
     "torch": {
         "state dict": lambda w: w,
         "module": lambda w: SimpleNamespace(state_dict=lambda: w),
@@ -95,7 +95,7 @@ IN_A_MODEL = {
 }
 
 
-def takes(library, text):
+def inputs(library, text):
     params = to_params(library, weights(library))
     kinds = text.split(", ")
     for kind in kinds:
@@ -103,20 +103,20 @@ def takes(library, text):
             prefix, inside = IN_A_MODEL[library]
             model = {**inside(weights(library)), "head": {"w": np.ones(3)}}
             found = getattr(convert, library).to_params(model, prefix=prefix)
-            assert same(found, params)
+            assert identical(found, params)
         elif kind == "model":
             model = SimpleNamespace(layers=[weights(library)])
-            assert same(to_params(library, model), (params,))
+            assert identical(to_params(library, model), (params,))
         elif kind.startswith("list of "):
-            for make in TAKEN[library].values():
-                assert same(to_params(library, [make(weights(library))]), (params,))
+            for make in INPUTS[library].values():
+                assert identical(to_params(library, [make(weights(library))]), (params,))
         else:
-            assert same(to_params(library, TAKEN[library][kind](weights(library))), params)
+            assert identical(to_params(library, INPUTS[library][kind](weights(library))), params)
     alone = {kind for kind in kinds if not kind.startswith(("part", "list", "model"))}
-    assert {*TAKEN[library]} == alone
+    assert {*INPUTS[library]} == alone
 
 
-GIVEN = {
+RESULTS = {
     ("torch", "state dict"): lambda p, w: (convert.torch.from_params(p), w),
     ("keras", "weights"): lambda p, w: (convert.keras.from_params(p), w),
     ("flax", "linen tree"): lambda p, w: (convert.flax.from_params(p), w),
@@ -134,41 +134,41 @@ GIVEN = {
 }
 
 
-def gives(library, text):
-    """The same structure and shapes; the numbers are of another column."""
+def results(library, text):
+    """Check structure and shapes; another column checks the values."""
     params = to_params(library, weights(library))
     for kind in text.split(", "):
-        back, wanted = GIVEN[library, kind](params, weights(library))
-        assert jax.tree.map(jnp.shape, back) == jax.tree.map(jnp.shape, wanted)
+        back, expected = RESULTS[library, kind](params, weights(library))
+        assert jax.tree.map(jnp.shape, back) == jax.tree.map(jnp.shape, expected)
         assert all(isinstance(array, jax.Array) for array in jax.tree.leaves(back))
 
 
 def layers(library, text):
-    alike = drawn(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 4)))
-    assert close(there_and_back(library, alike), alike)
-    others = drawn(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 2)))
+    uniform = random_params(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 4)))
+    assert close(round_trip(library, uniform), uniform)
+    others = random_params(lj.stack(lj.LSTM(3, 4), lj.LSTM(4, 2)))
     if text == "any":
-        assert close(there_and_back(library, others), others)
+        assert close(round_trip(library, others), others)
         return
-    assert text == "alike"
-    with pytest.raises(ValueError, match="has the same units and directions in all layers"):
+    assert text == "equal"
+    with pytest.raises(ValueError, match="needs the same units and directions in all layers"):
         getattr(convert, library).from_params(others)
 
 
 def directions(library, text):
-    params = drawn(lj.bidirectional(lj.LSTM(3, 4)))
+    params = random_params(lj.bidirectional(lj.LSTM(3, 4)))
     if text == "both":
-        assert close(there_and_back(library, params), params)
+        assert close(round_trip(library, params), params)
         return
     assert text == "one"
-    with pytest.raises(ValueError, match="has no layer of two directions"):
+    with pytest.raises(ValueError, match="has no bidirectional layer"):
         getattr(convert, library).from_params(params)
 
 
 def projection(library, text):
-    params = drawn(lj.ProjectedLSTM(3, 4, projection_size=2))
+    params = random_params(lj.ProjectedLSTM(3, 4, projection_size=2))
     if text == "yes":
-        assert close(there_and_back(library, params), params)
+        assert close(round_trip(library, params), params)
         return
     assert text == "no"
     with pytest.raises(ValueError, match="has no projection"):
@@ -177,7 +177,7 @@ def projection(library, text):
 
 def bias(library, text):
     params = to_params(library, weights(library))
-    if text == "one, and 1 at call":
+    if text == "one, plus 1 at call":
         zeros = to_params(library, jax.tree.map(np.zeros_like, weights(library)))
         assert zeros.bias.reshape(4, 4).sum(axis=1).tolist() == [0, 4, 0, 0]
         return
@@ -187,7 +187,7 @@ def bias(library, text):
         assert flat.size == sum(leaf.size for leaf in params) + params.bias.size
     if BIASES[text]:
         without = params._replace(bias=jnp.zeros(16))
-        assert same(to_params(library, without_bias(library, without)), without)
+        assert identical(to_params(library, without_bias(library, without)), without)
         with pytest.raises(ValueError, match="bias=False needs biases of zero"):
             without_bias(library, params)
     else:
@@ -215,12 +215,12 @@ def exactness(library, text):
     theirs = weights(library)
     back = getattr(convert, library).from_params(to_params(library, theirs))
     if text == "exact":
-        assert same(back, jax.tree.map(jnp.asarray, theirs))
+        assert identical(back, jax.tree.map(jnp.asarray, theirs))
     elif text == "bias of the forget gate rounded":
         back = back["lstm/linear"]
-        moved = np.abs(np.asarray(back["b"]) - theirs["b"]).reshape(4, 4).max(axis=1)
-        assert moved[[0, 1, 3]].tolist() == [0, 0, 0]
-        assert 0 < moved[2] <= 1.2e-7
+        difference = np.abs(np.asarray(back["b"]) - theirs["b"]).reshape(4, 4).max(axis=1)
+        assert difference[[0, 1, 3]].tolist() == [0, 0, 0]
+        assert 0 < difference[2] <= 1.2e-7
         np.testing.assert_array_equal(back["w"], theirs["w"])
     else:
         assert text == "two biases become their sum and zero"
@@ -237,33 +237,33 @@ def exactness(library, text):
             np.testing.assert_array_equal(a, b)
 
 
-TRIED = {
-    "to_params takes": takes,
-    "from_params gives": gives,
+CHECKS = {
+    "input of to_params": inputs,
+    "result of from_params": results,
     "layers": layers,
     "directions": directions,
     "projection": projection,
     "bias": bias,
     "dtypes": dtypes,
-    "there and back": exactness,
+    "round trip": exactness,
 }
 
 
 @pytest.mark.parametrize(("library", "column", "text"), CELLS)
-def test_a_cell_of_the_table(library, column, text):
-    TRIED[column](library, text)
+def test_an_entry_of_the_table(library, column, text):
+    CHECKS[column](library, text)
 
 
 def test_every_library_has_a_row():
     modules = {*convert.__all__} - {"cell_of", "safetensors"}
     assert {row[0] for row in ROWS} == modules == {*LIBRARIES}
-    assert {*TRIED} == {*COLUMNS}
+    assert {*CHECKS} == {*COLUMNS}
 
 
 def test_all_directions_and_layers_agree_with_the_library():
-    """What the page says of outputs and states is what the golden vectors are held to."""
-    said = re.search(r"to (\S+) in float32 and to (\S+) in float64", PAGE)
-    assert dict(zip(EXACT, map(float, said.groups()), strict=True)) == EXACT
+    """The page states the tolerances that the golden vectors are tested with."""
+    documented = re.search(r"to (\S+) in float32 and to (\S+) in float64", PAGE)
+    assert dict(zip(EXACT, map(float, documented.groups()), strict=True)) == EXACT
     for row in ROWS:
         kinds = {case.lower().split(".")[-1] for case in cases(row[0])}
         both = row[1 + COLUMNS.index("directions")] == "both"
@@ -273,5 +273,5 @@ def test_all_directions_and_layers_agree_with_the_library():
 def test_the_versions_are_those_that_made_the_vectors():
     versions = json.loads((GOLDEN / "versions.json").read_text())
     for name, version in versions.items():
-        said = re.search(rf"\b{name}\s([\d.]+\d)", PAGE)[1]
-        assert re.match(rf"{re.escape(said)}(\.|$)", version), name
+        documented = re.search(rf"\b{name}\s([\d.]+\d)", PAGE)[1]
+        assert re.match(rf"{re.escape(documented)}(\.|$)", version), name

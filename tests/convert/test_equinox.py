@@ -1,4 +1,4 @@
-"""Weights of Equinox: there and back, into a module, and what is refused."""
+"""Conversion of Equinox weights: round trips, modules, and errors."""
 
 import dataclasses
 import re
@@ -12,13 +12,13 @@ from hypothesis import given, settings
 
 import lstm_jax as lj
 from lstm_jax.convert import equinox
-from tests.helpers.conversions import below, parameters, same, there_and_back, vector
+from tests.helpers.conversions import arrays_under, identical, parameters, round_trip, vector
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class Module:
-    """What matters here of an `equinox.nn.LSTMCell`: a pytree with these fields."""
+    """A stand-in for `equinox.nn.LSTMCell`: a pytree with the same fields."""
 
     weight_ih: Any
     weight_hh: Any
@@ -35,32 +35,32 @@ def module(case="one"):
 
 
 @pytest.mark.parametrize("case", ["one", "two_layers"])
-def test_the_way_back_gives_their_weights(case):
+def test_round_trip_of_their_weights_is_exact(case):
     back = equinox.from_params(equinox.to_params(weights(case)))
-    assert same(back, jax.tree.map(jnp.asarray, weights(case)))
+    assert identical(back, jax.tree.map(jnp.asarray, weights(case)))
 
 
 @settings(max_examples=12)
 @given(parameters(directions=False))
-def test_there_and_back(params):
-    assert same(there_and_back("equinox", params), params)
+def test_round_trip(params):
+    assert identical(round_trip("equinox", params), params)
 
 
 @pytest.mark.parametrize("case", ["one", "no_bias"])
-def test_a_module_and_back_into_one(case):
+def test_round_trip_of_a_module(case):
     params = equinox.to_params(module(case))
-    assert same(params, equinox.to_params(weights(case)))
+    assert identical(params, equinox.to_params(weights(case)))
     blank = jax.tree.map(np.zeros_like, module(case))
     filled = equinox.from_params(params, like=blank)
-    assert same(filled, jax.tree.map(jnp.asarray, module(case)))
+    assert identical(filled, jax.tree.map(jnp.asarray, module(case)))
     assert filled.hidden_size == 4
 
 
 def test_modules_of_a_stack():
-    cells = [Module(**own) for own in weights("two_layers")]
+    cells = [Module(**layer) for layer in weights("two_layers")]
     params = equinox.to_params(cells)
     blank = jax.tree.map(np.zeros_like, cells)
-    assert same(equinox.from_params(params, like=blank), jax.tree.map(jnp.asarray, cells))
+    assert identical(equinox.from_params(params, like=blank), jax.tree.map(jnp.asarray, cells))
     message = "like must be a list of 2 cells; got a list of 1"
     with pytest.raises(ValueError, match=message):
         equinox.from_params(params, like=blank[:1])
@@ -70,18 +70,18 @@ def test_modules_of_a_stack():
         equinox.from_params(params, like=blank[0])
 
 
-def test_a_module_without_a_bias_takes_none():
+def test_a_module_without_bias_refuses_a_bias():
     params = equinox.to_params(weights())
     with pytest.raises(ValueError, match=r"equinox\.from_params: bias=False needs biases of zero"):
         equinox.from_params(params, like=module("no_bias"))
 
 
-def test_a_module_of_other_sizes_or_another_kind_is_named():
+def test_a_module_of_other_sizes_or_another_type_is_refused():
     params = lj.LSTM(3, 5).init(jax.random.key(0))
     message = r"weight_ih of like must have shape \(20, 3\); got \(16, 3\)"
     with pytest.raises(ValueError, match=message):
         equinox.from_params(params, like=module())
-    with pytest.raises(ValueError, match=r"left over kernel, recurrent_kernel"):
+    with pytest.raises(ValueError, match=r"unexpected kernel, recurrent_kernel"):
         equinox.from_params(params, like=params)
 
 
@@ -93,24 +93,24 @@ ONE = weights()
     [
         ({}, "missing weight_ih, weight_hh"),
         (object(), "missing weight_ih, weight_hh"),
-        (ONE | {"weight": np.ones(3), 0: 1}, "left over weight, 0"),
+        (ONE | {"weight": np.ones(3), 0: 1}, "unexpected weight, 0"),
         (ONE | {"weight_hh": np.ones((16, 5), np.float32)}, "weight_ih must have shape [4H, I]"),
         (ONE | {"bias": ONE["bias"][1:]}, "bias must have shape [4H] = (16,); got (15,)"),
-        ([ONE, ONE], "layer 2 must read the 4 features that layer 1 shows; it reads 3"),
+        ([ONE, ONE], "layer 2 must have 4 input features, the outputs of layer 1; got 3"),
         ([], "at least one layer is needed"),
-        (below("gru", "equinox/"), "left over bias_n: a GRU has these"),
+        (arrays_under("gru", "equinox/"), "unexpected bias_n: these are names of a GRU"),
         (
-            {k: v for k, v in below("gru", "equinox/").items() if k != "bias_n"},
-            "three blocks of H, as a GRU has",
+            {k: v for k, v in arrays_under("gru", "equinox/").items() if k != "bias_n"},
+            "three blocks of H, as in a GRU",
         ),
     ],
 )
-def test_what_does_not_fit_is_named(theirs, message):
+def test_wrong_names_and_shapes_are_refused(theirs, message):
     with pytest.raises(ValueError, match=f"^equinox.to_params: .*{re.escape(message)}"):
         equinox.to_params(theirs)
 
 
-def test_what_are_no_arrays_is_named():
+def test_values_that_are_not_arrays_are_refused():
     with pytest.raises(TypeError, match=r"equinox\.to_params: bias must be an array of floating"):
         equinox.to_params(ONE | {"bias": np.ones(16, int)})
     with pytest.raises(TypeError, match=r"equinox\.to_params: weights must have one dtype"):
@@ -121,9 +121,9 @@ def test_what_are_no_arrays_is_named():
     ("cell", "message"),
     [
         (lj.ProjectedLSTM(3, 5, projection_size=2), "equinox has no projection"),
-        (lj.bidirectional(lj.LSTM(3, 5)), "equinox has no layer of two directions"),
+        (lj.bidirectional(lj.LSTM(3, 5)), "equinox has no bidirectional layer"),
     ],
 )
-def test_what_equinox_cannot_hold_is_named(cell, message):
+def test_params_unsupported_by_equinox_are_refused(cell, message):
     with pytest.raises(ValueError, match=f"^equinox.from_params: {message}"):
         equinox.from_params(cell.init(jax.random.key(0)))

@@ -1,4 +1,4 @@
-"""Weights of Flax: every form they come in, whole models, and what is refused."""
+"""Conversion of Flax weights: all forms of trees and modules, whole models, and errors."""
 
 import re
 
@@ -16,7 +16,15 @@ from lstm_jax import linen as layers
 from lstm_jax import nnx as nnx_layers
 from lstm_jax.convert import flax
 from lstm_jax.testing import quick_jit
-from tests.helpers.conversions import below, cases, drawn, parameters, same, there_and_back, vector
+from tests.helpers.conversions import (
+    arrays_under,
+    cases,
+    identical,
+    parameters,
+    random_params,
+    round_trip,
+    vector,
+)
 
 LAYOUTS = ("linen", "nnx.LSTMCell", "nnx.OptimizedLSTMCell")
 XS = jnp.ones((2, 5, 3))
@@ -27,22 +35,22 @@ def weights(case="linen.LSTMCell"):
 
 
 @pytest.mark.parametrize("case", cases("flax"))
-def test_the_way_back_gives_their_weights(case):
+def test_round_trip_of_their_weights_is_exact(case):
     layout = "linen" if case.startswith("linen") else case
     layout = "nnx.OptimizedLSTMCell" if case == "nnx.Bidirectional" else layout
     back = flax.from_params(flax.to_params(weights(case)), layout=layout)
-    assert same(back, jax.tree.map(jnp.asarray, weights(case)))
+    assert identical(back, jax.tree.map(jnp.asarray, weights(case)))
 
 
 @settings(max_examples=12)
 @given(parameters(), st.sampled_from(LAYOUTS))
-def test_there_and_back(params, layout):
-    assert same(there_and_back("flax", params, layout=layout), params)
+def test_round_trip(params, layout):
+    assert identical(round_trip("flax", params, layout=layout), params)
 
 
 CELL = weights()
 DENSE = weights("nnx.OptimizedLSTMCell")
-GATES = np.ones(12, np.float32)
+GRU_KERNEL, GRU_BIAS = np.ones((4, 12), np.float32), np.ones(12, np.float32)
 FORMS = {
     "a cell": CELL,
     "an RNN": {"cell": CELL},
@@ -56,50 +64,53 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_the_same_weights(form):
-    assert same(flax.to_params(FORMS[form]), flax.to_params(CELL))
+def test_all_forms_of_the_same_weights_are_equal(form):
+    assert identical(flax.to_params(FORMS[form]), flax.to_params(CELL))
 
 
-def shown(module, xs):
-    """What a module of nnx makes of an input."""
+def outputs_of(module, xs):
+    """Apply an nnx module."""
     graph, state = nnx.split(module)
     return quick_jit(lambda state: nnx.merge(graph, state)(xs))(state)
 
 
 @pytest.mark.parametrize("kind", [nnx.LSTMCell, nnx.OptimizedLSTMCell])
 def test_live_modules_of_nnx(kind):
-    plain = nnx.initializers.lecun_normal()  # an orthogonal one is long to compile
+    plain = nnx.initializers.lecun_normal()  # orthogonal initialization takes long to compile
     cells = [kind(3, 4, recurrent_kernel_init=plain, rngs=nnx.Rngs(k)) for k in (0, 1)]
     rnns = [nnx.RNN(cell) for cell in cells]
     both = nnx.Bidirectional(*rnns)
     params = flax.to_params(cells[0])
     outputs = lj.unroll(lj.LSTM(3, 4), params, jnp.swapaxes(XS, 0, 1))[1]
-    np.testing.assert_allclose(jnp.swapaxes(shown(rnns[0], XS), 0, 1), outputs, atol=1e-6)
+    np.testing.assert_allclose(jnp.swapaxes(outputs_of(rnns[0], XS), 0, 1), outputs, atol=1e-6)
     pure = nnx.to_pure_dict(nnx.state(cells[0], nnx.Param))
     for form in (rnns[0], nnx.state(rnns[0]), nnx.state(cells[0]), pure):
-        assert same(flax.to_params(form), params)
-    assert same(flax.to_params([cells[0]]), (params,))
+        assert identical(flax.to_params(form), params)
+    assert identical(flax.to_params([cells[0]]), (params,))
     ours = flax.to_params(both)
-    assert same(ours, lj.Directions(params, flax.to_params(cells[1])))
-    assert same(flax.to_params(nnx.state(both)), ours)
+    assert identical(ours, lj.Directions(params, flax.to_params(cells[1])))
+    assert identical(flax.to_params(nnx.state(both)), ours)
 
 
 def test_a_list_is_a_stack():
-    first, second = weights("linen.LSTMCell"), flax.from_params(drawn(lj.LSTM(4, 2)))
+    first, second = weights("linen.LSTMCell"), flax.from_params(random_params(lj.LSTM(4, 2)))
     params = flax.to_params([{"cell": first}, second])
     assert [p.kernel.shape for p in params] == [(3, 16), (4, 8)]
-    with pytest.raises(ValueError, match=r"flax\.to_params: layer 2 must read the 4 features"):
+    with pytest.raises(ValueError, match=r"flax\.to_params: layer 2 must have 4 input features"):
         flax.to_params([first, first])
 
 
-def test_a_carry_is_the_other_way_round():
+def test_a_carry_has_the_reverse_order_of_our_state():
     c, h = jnp.zeros(3), jnp.ones(3)
     state = flax.to_carry((c, h))
     assert state.h is h
     assert state.c is c
     assert flax.from_carry(state) == (c, h)
-    for function, wanted in ((flax.to_carry, "(c, h)"), (flax.from_carry, "(h, c)")):
-        message = f"{function.__name__}: it must be a tuple {wanted}; got ArrayImpl"
+    for function, expected in (
+        (flax.to_carry, "carry must be a tuple (c, h)"),
+        (flax.from_carry, "state must be a tuple (h, c)"),
+    ):
+        message = f"{function.__name__}: the {expected}; got ArrayImpl"
         with pytest.raises(TypeError, match=re.escape(message)):
             function(jnp.ones((2, 3)))
 
@@ -110,38 +121,38 @@ def test_a_carry_is_the_other_way_round():
         ({}, "missing ii/kernel"),
         (object(), "missing ii/kernel"),
         ({k: v for k, v in CELL.items() if k != "hg"}, "missing hg/kernel, hg/bias"),
-        ({"cell": CELL | {"hx": CELL["hi"]}}, "left over cell/hx/"),
-        (CELL | {"ii": CELL["hi"]}, "left over ii/bias"),
+        ({"cell": CELL | {"hx": CELL["hi"]}}, "unexpected cell/hx/"),
+        (CELL | {"ii": CELL["hi"]}, "unexpected ii/bias"),
         (CELL | {"ii": {"kernel": np.ones((2, 4), np.float32)}}, "must have shape [I, H] = (2, 4)"),
         (CELL | {"hi": CELL["hi"] | {"bias": np.ones((), np.float32)}}, "hi/bias must have shape"),
         ({"forward_rnn": {"cell": CELL}}, "missing backward_rnn"),
-        ({"forward_rnn": CELL, "backward_rnn": CELL, "x": 1}, "left over x"),
+        ({"forward_rnn": CELL, "backward_rnn": CELL, "x": 1}, "unexpected x"),
         ({"forward_rnn": CELL, "backward_rnn": {}}, "missing backward_rnn/ii/kernel"),
-        (below("gru", "flax/linen/"), ": a GRU has these"),
-        (below("gru", "flax/nnx/"), "left over dense_i/bias: a GRU has these"),
-        (DENSE | {"dense_h": {"kernel": np.ones((4, 12), np.float32), "bias": GATES}}, "a GRU has"),
+        (arrays_under("gru", "flax/linen/"), ": these are names of a GRU"),
+        (arrays_under("gru", "flax/nnx/"), "unexpected dense_i/bias: these are names of a GRU"),
+        (DENSE | {"dense_h": {"kernel": GRU_KERNEL, "bias": GRU_BIAS}}, "as in a GRU"),
         (linen.RNN(linen.LSTMCell(4)), "missing"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(theirs, message):
+def test_wrong_names_and_shapes_are_refused(theirs, message):
     with pytest.raises(ValueError, match=f"^flax.to_params: .*{re.escape(message)}"):
         flax.to_params(theirs)
 
 
-def test_what_are_no_arrays_is_named():
+def test_values_that_are_not_arrays_are_refused():
     with pytest.raises(TypeError, match=r"flax\.to_params: ii/kernel must be an array of floating"):
         flax.to_params(CELL | {"ii": {"kernel": 1.0}})
 
 
-def test_what_flax_cannot_hold_is_named():
+def test_params_unsupported_by_flax_are_refused():
     with pytest.raises(ValueError, match=r"flax\.from_params: flax has no projection"):
-        flax.from_params(drawn(lj.ProjectedLSTM(3, 5, projection_size=2)))
+        flax.from_params(random_params(lj.ProjectedLSTM(3, 5, projection_size=2)))
     with pytest.raises(ValueError, match=r"flax\.from_params: layout must be one of .*; got 'nnx'"):
-        flax.from_params(drawn(lj.LSTM(3, 5)), layout="nnx")
+        flax.from_params(random_params(lj.LSTM(3, 5)), layout="nnx")
 
 
 class InSetup(linen.Module):
-    """A model whose layers have names: each holds its cells."""
+    """A model with named layers, whose parameters contain those of their cells."""
 
     def setup(self):
         self.lower = linen.RNN(linen.OptimizedLSTMCell(4))
@@ -152,27 +163,27 @@ class InSetup(linen.Module):
         return self.head(self.gru(self.both(self.lower(xs))))
 
 
-def changed(model):
-    """Variables of a model, with no bias of zero."""
+def random_variables(model):
+    """Return random variables of a model, including nonzero biases."""
     random, shapes = np.random.default_rng(0), jax.eval_shape(model.init, jax.random.key(0), XS)
     return jax.tree.map(lambda a: random.normal(0, 0.5, a.shape).astype(a.dtype), shapes)
 
 
 def test_a_model_whose_layers_have_names():
-    theirs = changed(InSetup())
+    theirs = random_variables(InSetup())
     tree = theirs["params"]
     ours = flax.take_over({**theirs, "batch_stats": {"mean": 1.0}}, rename={"head": "readout"})
     assert ours["batch_stats"] == {"mean": 1.0}
     params = ours["params"]
     assert params.keys() == {"lower", "both", "gru", "readout"}
-    assert same(lj.LSTMParams(**params["lower"]), flax.to_params(tree["lower"]))
+    assert identical(lj.LSTMParams(**params["lower"]), flax.to_params(tree["lower"]))
     both = lj.Directions(*(lj.LSTMParams(**params["both"][name]) for name in lj.Directions._fields))
-    assert same(both, flax.to_params(tree["both"]))
-    assert same([params["gru"], params["readout"]], [tree["gru"], tree["head"]])
+    assert identical(both, flax.to_params(tree["both"]))
+    assert identical([params["gru"], params["readout"]], [tree["gru"], tree["head"]])
 
 
 class InPlace(linen.Module):
-    """A model whose cells are made where they are used: they are named after their kind."""
+    """A model with cells created in `__call__`, which linen names after their class."""
 
     @linen.compact
     def __call__(self, xs):
@@ -188,14 +199,16 @@ IN_PLACE = {
 
 
 def test_a_model_whose_cells_are_named_after_their_kind():
-    tree = changed(InPlace())["params"]
+    tree = random_variables(InPlace())["params"]
     assert tree.keys() == {"Dense_0", "OptimizedLSTMCell_0", "LSTMCell_0", "LSTMCell_1"}
     ours = flax.take_over(tree, IN_PLACE)
     assert ours.keys() == {"Dense_0", "LSTM_0", "LSTM_1"}
-    assert same(lj.LSTMParams(**ours["LSTM_0"]), flax.to_params(tree["OptimizedLSTMCell_0"]))
+    assert identical(lj.LSTMParams(**ours["LSTM_0"]), flax.to_params(tree["OptimizedLSTMCell_0"]))
     for k, name in enumerate(lj.Directions._fields):
-        assert same(lj.LSTMParams(**ours["LSTM_1"][name]), flax.to_params(tree[f"LSTMCell_{k}"]))
-    assert same(ours["Dense_0"], tree["Dense_0"])
+        assert identical(
+            lj.LSTMParams(**ours["LSTM_1"][name]), flax.to_params(tree[f"LSTMCell_{k}"])
+        )
+    assert identical(ours["Dense_0"], tree["Dense_0"])
 
 
 class OursInSetup(InSetup):
@@ -218,14 +231,14 @@ class OursInPlace(linen.Module):
 @pytest.mark.parametrize(
     ("theirs", "ours", "rename"), [(InSetup, OursInSetup, {}), (InPlace, OursInPlace, IN_PLACE)]
 )
-def test_a_checkpoint_serves_the_same_model_with_our_layers(theirs, ours, rename):
-    variables = changed(theirs())
-    taken = flax.take_over(variables, rename)
+def test_a_converted_checkpoint_gives_the_same_outputs_with_our_layers(theirs, ours, rename):
+    variables = random_variables(theirs())
+    converted = flax.take_over(variables, rename)
     xs = jax.random.normal(jax.random.key(1), (2, 7, 3))
     expected = quick_jit(theirs().apply)(variables, xs)
-    got = quick_jit(ours().apply)(taken, xs)
+    got = quick_jit(ours().apply)(converted, xs)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
-    assert jax.tree.structure(taken) == jax.tree.structure(changed(ours()))
+    assert jax.tree.structure(converted) == jax.tree.structure(random_variables(ours()))
 
 
 class TheirsInNNX(nnx.Module):
@@ -245,45 +258,50 @@ class OursInNNX(TheirsInNNX):
         self.upper = nnx.List([nnx_layers.LSTM(4, 4, rngs=rngs)])
 
 
-def test_a_checkpoint_of_nnx_serves_the_same_model_with_our_layers():
+def test_a_converted_nnx_checkpoint_gives_the_same_outputs_with_our_layers():
     theirs, ours = TheirsInNNX(nnx.Rngs(0)), OursInNNX(nnx.Rngs(1))
     xs = jax.random.normal(jax.random.key(1), (2, 7, 3))
-    taken = flax.take_over(nnx.to_pure_dict(nnx.state(theirs, nnx.Param)))
-    nnx.update(ours, taken)
-    np.testing.assert_allclose(shown(ours, xs), shown(theirs, xs), rtol=0, atol=1e-6)
+    converted = flax.take_over(nnx.to_pure_dict(nnx.state(theirs, nnx.Param)))
+    nnx.update(ours, converted)
+    np.testing.assert_allclose(outputs_of(ours, xs), outputs_of(theirs, xs), rtol=0, atol=1e-6)
 
 
-def test_a_state_of_nnx_taken_over():
+def test_take_over_of_an_nnx_state():
     model = TheirsInNNX(nnx.Rngs(0))
     state = nnx.state(model)
     ours = flax.take_over(state, rename={"lower": "lstm"})
     assert ours.keys() == {"lstm", "upper", "gru", "head"}
-    assert same(lj.LSTMParams(**ours["lstm"]), flax.to_params(model.lower))
-    assert same(lj.LSTMParams(**ours["upper"][0]), flax.to_params(model.upper[0]))
+    assert identical(lj.LSTMParams(**ours["lstm"]), flax.to_params(model.lower))
+    assert identical(lj.LSTMParams(**ours["upper"][0]), flax.to_params(model.upper[0]))
     assert ours["gru"].keys() == {"cell", "rngs"}
     assert ours["head"]["kernel"] is state["head"]["kernel"]
 
 
 def stacked(tree):
-    """As `nn.scan` has layers."""
+    """Add a first axis of layers, as `nn.scan` does."""
     return jax.tree.map(lambda a: np.stack([a] * 2), tree)
 
 
 @pytest.mark.parametrize(
     ("theirs", "rename", "message"),
     [
-        ({"a": {"kernel": 1}}, {}, "no LSTM in there; the names are a"),
-        ({"a": below("gru", "flax/nnx/")}, {}, "no LSTM in there"),
-        ({"a": {"dense_i": DENSE["dense_h"], "dense_h": DENSE["dense_h"]}}, {}, "no LSTM in there"),
+        ({"a": {"kernel": 1}}, {}, "no LSTM found; the names are a"),
+        ({"a": arrays_under("gru", "flax/nnx/")}, {}, "no LSTM found"),
+        ({"a": {"dense_i": DENSE["dense_h"], "dense_h": DENSE["dense_h"]}}, {}, "no LSTM found"),
         ({"a": CELL}, {"b": "c"}, "no module is called b"),
-        ({"a": CELL, "b": CELL}, {"a": "b"}, "two modules come to the name 'b'"),
-        ({"a": CELL, "b": CELL}, {"a": "c/d", "b": "c"}, "two modules come to the name 'c'"),
-        ({"a": CELL, "b": CELL}, {"a": "b/forward"}, "two modules come to the name 'b'"),
+        ({"a": CELL, "b": CELL}, {"a": "b"}, "two modules would get the name 'b'"),
+        ({"a": CELL, "b": CELL}, {"a": "c/d", "b": "c"}, "two modules would get the name 'c'"),
+        ({"a": CELL, "b": CELL}, {"a": "b/forward"}, "two modules would get the name 'b'"),
         ({"a": {"forward_rnn": CELL}}, {}, "a: the names must be forward_rnn, backward_rnn; miss"),
         (
-            {"a": {"forward_rnn": CELL, "backward_rnn": flax.from_params(drawn(lj.LSTM(2, 4)))}},
+            {
+                "a": {
+                    "forward_rnn": CELL,
+                    "backward_rnn": flax.from_params(random_params(lj.LSTM(2, 4))),
+                }
+            },
             {},
-            "a: both directions must read the same inputs; got features [3, 2]",
+            "a: both directions must have the same input features; got [3, 2]",
         ),
         (
             {"params": {"lower": {"cell": CELL}, "upper": [], "top": {"cell": stacked(CELL)}}},
@@ -294,12 +312,12 @@ def stacked(tree):
         (CELL | {"ii": {"kernel": 1.0}}, {}, "ii/kernel must be an array of floating-point"),
     ],
 )
-def test_what_cannot_be_taken_over_is_named(theirs, rename, message):
+def test_invalid_trees_and_renames_are_refused(theirs, rename, message):
     with pytest.raises((ValueError, TypeError), match=f"^flax.take_over: .*{re.escape(message)}"):
         flax.take_over(theirs, rename)
 
 
-def test_layers_that_only_have_the_names_of_an_lstm_stay_as_they_are():
+def test_other_layers_with_the_names_of_an_lstm_are_unchanged():
     dense = {"kernel": np.ones((5, 20)), "bias": np.ones(20)}
     others = {"dense_i": {"kernel": np.ones((3, 5))}, "dense_h": dense}
     ours = flax.take_over({"a": others, "b": DENSE})
@@ -307,6 +325,6 @@ def test_layers_that_only_have_the_names_of_an_lstm_stay_as_they_are():
     assert ours["b"].keys() == {"kernel", "recurrent_kernel", "bias"}
 
 
-def test_only_a_tree_can_be_taken_over():
+def test_take_over_refuses_a_list():
     with pytest.raises(TypeError, match=r"flax\.take_over: parameters must be a mapping; got list"):
         flax.take_over([CELL])

@@ -1,4 +1,4 @@
-"""Weights of Haiku: there and back, the 1 that is added, what is refused."""
+"""Conversion of Haiku weights: round trips, the forget bias, prefixes, and errors."""
 
 import re
 
@@ -12,13 +12,13 @@ import lstm_jax as lj
 from lstm_jax.convert import haiku
 from lstm_jax.testing import quick_jit
 from tests.helpers.conversions import (
-    below,
+    arrays_under,
     cases,
+    identical,
     parameters,
-    same,
-    there_and_back,
+    round_trip,
+    unwrap_single_layer,
     vector,
-    without_a_stack_of_one,
 )
 
 
@@ -27,48 +27,50 @@ def weights(case="one"):
 
 
 @pytest.mark.parametrize("case", cases("haiku"))
-def test_the_way_back_gives_their_weights_but_for_rounding(case):
+def test_round_trip_of_their_weights_is_exact_up_to_rounding(case):
     back = haiku.from_params(haiku.to_params(weights(case)))
     assert jax.tree.structure(back) == jax.tree.structure(weights(case))
     for name, linear in weights(case).items():
         np.testing.assert_array_equal(back[name]["w"], linear["w"])
-        others = np.r_[0:8, 12:16]  # i, g, o: no 1 was added
+        others = np.r_[0:8, 12:16]  # i, g, o: exact, as no 1 was added
         np.testing.assert_array_equal(back[name]["b"][others], linear["b"][others])
         np.testing.assert_allclose(back[name]["b"], linear["b"], rtol=0, atol=1.2e-7)
 
 
-def test_the_1_is_added_to_the_forget_gate_alone():
+def test_1_is_added_to_the_forget_gate_only():
     b = np.repeat(np.array([1, 2, 3, 4], np.float32), 2)  # i, g, f, o
     params = haiku.to_params({"w": np.zeros((5, 8), np.float32), "b": b})
     assert params.bias.tolist() == [1, 1, 4, 4, 2, 2, 4, 4]  # i, f + 1, g, o
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 6e-8), ("bfloat16", 4e-3)])
-def test_the_rounding_is_as_the_module_says(dtype, bound):
-    said = "within half a unit in the last place of 1 + b_f: 6e-8 in float32 and 4e-3\nin bfloat16"
-    assert said in haiku.__doc__
+def test_the_rounding_error_is_as_documented(dtype, bound):
+    documented = (
+        "within half a unit in the last place of 1 + b_f: 6e-8 in float32 and 4e-3 in bfloat16"
+    )
+    assert documented in " ".join(haiku.__doc__.split())
     f = np.random.default_rng(0).uniform(-0.9, 0.9, 100).astype(jnp.dtype(dtype))
     b = np.concatenate([f, f, f, f])
     theirs = {"w": np.zeros((101, 400), jnp.dtype(dtype)), "b": b}
     params = quick_jit(haiku.to_params)(theirs)
     back = quick_jit(haiku.from_params)(params)["lstm/linear"]["b"]
-    moved = np.abs(np.asarray(back, np.float64) - b.astype(np.float64))
-    assert bound / 4 < moved.max() <= bound
+    difference = np.abs(np.asarray(back, np.float64) - b.astype(np.float64))
+    assert bound / 4 < difference.max() <= bound
 
 
 @settings(max_examples=6)
 @given(parameters(directions=False))
-def test_there_and_back(params):
-    one = without_a_stack_of_one(params)
-    back = there_and_back("haiku", params)
+def test_round_trip(params):
+    one = unwrap_single_layer(params)
+    back = round_trip("haiku", params)
     for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(one), strict=True):
         atol = 2 * float(jnp.finfo(b.dtype).eps) if b.ndim == 1 else 0
         np.testing.assert_allclose(*(np.asarray(x, np.float64) for x in (a, b)), rtol=0, atol=atol)
     assert jax.tree.structure(back) == jax.tree.structure(one)
 
 
-def test_a_linear_layer_alone_and_a_mapping_of_one_are_the_same():
-    assert same(haiku.to_params(weights()), haiku.to_params(weights()["lstm/linear"]))
+def test_a_single_linear_layer_equals_a_mapping_with_it():
+    assert identical(haiku.to_params(weights()), haiku.to_params(weights()["lstm/linear"]))
 
 
 def test_a_prefix_finds_the_layers_in_natural_order():
@@ -82,7 +84,9 @@ def test_a_prefix_finds_the_layers_in_natural_order():
     assert [p.kernel.shape[0] for p in params] == [3] + [4] * 11
     assert [float(p.bias[0]) for p in params].index(5) == 10
     assert [*haiku.from_params(params, name="net/~/lstm")] == names
-    with pytest.raises(ValueError, match=r"no name begins with 'lstm'; there is net/~/lstm_11/lin"):
+    with pytest.raises(
+        ValueError, match=r"no name starts with 'lstm'; the names are net/~/lstm_11/lin"
+    ):
         haiku.to_params(model, prefix="lstm")
 
 
@@ -92,18 +96,18 @@ W, B = (weights()["lstm/linear"][name] for name in "wb")
 @pytest.mark.parametrize(
     ("theirs", "message"),
     [
-        ({}, "no name begins with ''; there is nothing"),
+        ({}, "no name starts with ''; the names are none"),
         ({"w": W}, "missing b"),
-        ({"w": W, "b": B, "c": B}, "left over c"),
+        ({"w": W, "b": B, "c": B}, "unexpected c"),
         ({"a/linear": {"w": W}}, "missing a/linear/b"),
         ({"w": W, "b": B[:15]}, "b must have shape [4H] = (12,); got (15,)"),
         ({"w": W[:4], "b": B}, "w must have shape [I+H, 4H] = (5, 16); got (4, 16)"),
         ({"w": W.T, "b": B}, "w must have shape [I+H, 4H]"),
-        ({"a": {"w": W, "b": B}, "b": {"w": W, "b": B}}, "layer 2 must read the 4 features"),
-        (below("gru", "haiku/"), ": a GRU has these"),
+        ({"a": {"w": W, "b": B}, "b": {"w": W, "b": B}}, "layer 2 must have 4 input features"),
+        (arrays_under("gru", "haiku/"), ": these are names of a GRU"),
     ],
 )
-def test_what_does_not_fit_is_named(theirs, message):
+def test_wrong_names_and_shapes_are_refused(theirs, message):
     with pytest.raises(ValueError, match=f"^haiku.to_params: .*{re.escape(message)}"):
         haiku.to_params(theirs)
 
@@ -114,10 +118,10 @@ def test_what_does_not_fit_is_named(theirs, message):
         ([W, B], "parameters must be a mapping; got list"),
         ({0: W}, "names must be strings; got 0"),
         ({"w": W, "b": B.astype(np.float16)}, "one dtype; got w float32, b float16"),
-        ({"a/linear": {"w": W, "b": B}, "c": B}, "c must hold w and b; got ndarray"),
+        ({"a/linear": {"w": W, "b": B}, "c": B}, "c must contain w and b; got ndarray"),
     ],
 )
-def test_what_are_no_arrays_is_named(theirs, message):
+def test_values_that_are_not_arrays_are_refused(theirs, message):
     with pytest.raises(TypeError, match=f"^haiku.to_params: .*{re.escape(message)}"):
         haiku.to_params(theirs)
 
@@ -126,9 +130,9 @@ def test_what_are_no_arrays_is_named(theirs, message):
     ("cell", "message"),
     [
         (lj.ProjectedLSTM(3, 5, projection_size=2), "haiku has no projection"),
-        (lj.bidirectional(lj.LSTM(3, 5)), "haiku has no layer of two directions; convert forward"),
+        (lj.bidirectional(lj.LSTM(3, 5)), "haiku has no bidirectional layer; convert forward"),
     ],
 )
-def test_what_haiku_cannot_hold_is_named(cell, message):
+def test_params_unsupported_by_haiku_are_refused(cell, message):
     with pytest.raises(ValueError, match=f"^haiku.from_params: {message}"):
         haiku.from_params(cell.init(jax.random.key(0)))

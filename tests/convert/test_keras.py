@@ -1,4 +1,4 @@
-"""Weights of Keras: there and back, and what is refused."""
+"""Conversion of Keras weights: round trips, layers and models, and errors."""
 
 import re
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 import lstm_jax as lj
 from lstm_jax.convert import keras
-from tests.helpers.conversions import below, cases, parameters, same, there_and_back, vector
+from tests.helpers.conversions import arrays_under, cases, identical, parameters, round_trip, vector
 
 
 def weights(case="one"):
@@ -18,27 +18,27 @@ def weights(case="one"):
 
 
 @pytest.mark.parametrize("case", cases("keras"))
-def test_the_way_back_gives_their_weights(case):
+def test_round_trip_of_their_weights_is_exact(case):
     back = keras.from_params(keras.to_params(weights(case)), bias=case != "no_bias")
-    assert same(back, jax.tree.map(jnp.asarray, weights(case)))
+    assert identical(back, jax.tree.map(jnp.asarray, weights(case)))
 
 
 @settings(max_examples=12)
 @given(parameters())
-def test_there_and_back(params):
-    assert same(there_and_back("keras", params), params)
+def test_round_trip(params):
+    assert identical(round_trip("keras", params), params)
 
 
 def test_a_stack_of_one_layer_stays_one():
     params = keras.to_params([weights()])
     assert type(params) is tuple
-    assert same(params[0], keras.to_params(weights()))
+    assert identical(params[0], keras.to_params(weights()))
 
 
 class Layer:
-    def __init__(self, weights, **own):
+    def __init__(self, weights, **attributes):
         self.get_weights = lambda: weights
-        vars(self).update(own)
+        vars(self).update(attributes)
 
 
 class Bidirectional(Layer):
@@ -51,21 +51,21 @@ class Sequential(Layer):
         super().__init__(every, layers=[*layers])
 
 
-def test_layers_are_asked_for_their_weights():
+def test_layer_objects_are_converted_by_get_weights():
     both, one = weights("two_layers")
-    assert same(keras.to_params(Bidirectional(both)), keras.to_params(both))
+    assert identical(keras.to_params(Bidirectional(both)), keras.to_params(both))
     ours = keras.to_params([Bidirectional(both), Layer(one)])
-    assert same(ours, keras.to_params(weights("two_layers")))
+    assert identical(ours, keras.to_params(weights("two_layers")))
 
 
-def test_two_layers_of_a_model_are_no_two_directions():
-    lower = Layer([RECURRENT, RECURRENT, BIAS])  # reads as many features as it has units
+def test_a_model_of_two_layers_is_not_read_as_bidirectional():
+    lower = Layer([RECURRENT, RECURRENT, BIAS])  # as many input features as units
     upper = Layer([RECURRENT, RECURRENT, BIAS + 1])
     stacked = keras.to_params([lower, upper])
     assert type(stacked) is tuple
     for model in (Sequential(lower, upper), Sequential(Sequential(lower), upper)):
-        assert same(keras.to_params(model), stacked)
-        assert same(keras.to_params([model]), stacked)
+        assert identical(keras.to_params(model), stacked)
+        assert identical(keras.to_params([model]), stacked)
     for model in (Layer(Sequential(lower, upper).get_weights()), Layer([]), Sequential(Layer([]))):
         with pytest.raises(ValueError, match=r"a Bidirectional 4 or 6; got [06] of Layer"):
             keras.to_params(model)
@@ -73,12 +73,12 @@ def test_two_layers_of_a_model_are_no_two_directions():
         keras.to_params(Sequential())
 
 
-def test_their_numbers_may_change_afterwards():
+def test_params_are_copies_of_their_arrays():
     theirs = [array.copy() for array in weights()]
     params = keras.to_params(theirs)
     for array in theirs:
         array[...] = 0
-    assert same(params, keras.to_params(weights()))
+    assert identical(params, keras.to_params(weights()))
 
 
 KERNEL, RECURRENT, BIAS = weights()
@@ -100,13 +100,16 @@ KERNEL, RECURRENT, BIAS = weights()
         ),
         (
             [KERNEL, RECURRENT, BIAS, RECURRENT, RECURRENT, BIAS],
-            "both directions must read the same inputs; got features [3, 4]",
+            "both directions must have the same input features; got [3, 4]",
         ),
-        ([weights(), weights()], "layer 2 must read the 4 features that layer 1 shows; it reads 3"),
-        (below("gru", "keras/"), "three blocks of H, as a GRU has"),
+        (
+            [weights(), weights()],
+            "layer 2 must have 4 input features, the outputs of layer 1; got 3",
+        ),
+        (arrays_under("gru", "keras/"), "three blocks of H, as in a GRU"),
     ],
 )
-def test_what_does_not_fit_is_named(theirs, message):
+def test_wrong_names_and_shapes_are_refused(theirs, message):
     with pytest.raises(ValueError, match=f"^keras.to_params: .*{re.escape(message)}"):
         keras.to_params(theirs)
 
@@ -114,17 +117,17 @@ def test_what_does_not_fit_is_named(theirs, message):
 @pytest.mark.parametrize(
     ("theirs", "message"),
     [
-        (KERNEL, "weights must be a list, as get_weights gives it; got ndarray"),
+        (KERNEL, "weights must be a list, as returned by get_weights; got ndarray"),
         ([KERNEL, RECURRENT.astype(np.float16)], "one dtype; got kernel float32, recurrent_kernel"),
         ([KERNEL, "x", BIAS], "recurrent_kernel must be an array of floating-point numbers"),
     ],
 )  # fmt: skip
-def test_what_are_no_arrays_is_named(theirs, message):
+def test_values_that_are_not_arrays_are_refused(theirs, message):
     with pytest.raises(TypeError, match=f"^keras.to_params: .*{re.escape(message)}"):
         keras.to_params(theirs)
 
 
-def test_what_keras_cannot_hold_is_named():
+def test_params_unsupported_by_keras_are_refused():
     projected = lj.ProjectedLSTM(3, 5, projection_size=2).init(jax.random.key(0))
     with pytest.raises(ValueError, match=r"keras\.from_params: keras has no projection"):
         keras.from_params(projected)

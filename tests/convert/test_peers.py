@@ -1,4 +1,4 @@
-"""Conversions against the libraries themselves, both ways; with them installed, and -m peers."""
+"""Conversions compared with the installed libraries in both directions; run with -m peers."""
 
 import os
 import re
@@ -11,11 +11,11 @@ import pytest
 import lstm_jax as lj
 from lstm_jax import convert
 from tests.golden.libraries import INPUTS, LIBRARIES, H, P
-from tests.helpers.conversions import EXACT, GOLDEN, Vector, error, same
+from tests.helpers.conversions import EXACT, GOLDEN, Vector, identical, max_error
 
-os.environ.setdefault("KERAS_BACKEND", "jax")  # its default is a library that need not be there
+os.environ.setdefault("KERAS_BACKEND", "jax")  # its default, TensorFlow, may not be installed
 
-# What these libraries say about themselves.
+# Warnings of these libraries.
 pytestmark = [
     pytest.mark.peers,
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -34,8 +34,8 @@ LAYOUTS = {
 }
 
 
-def to_params(library, live, weights):
-    sizes = live.sizes if library == "cudnn" else ()
+def to_params(library, layer, weights):
+    sizes = layer.sizes if library == "cudnn" else ()
     return getattr(convert, library).to_params(weights, *sizes)
 
 
@@ -44,37 +44,38 @@ def settings(library, case):
     return {} if library == "equinox" else chosen
 
 
-def shaken(tree, seed=0):
-    """The same weights with numbers that are nowhere zero."""
+def perturbed(tree, seed=0):
+    """Add noise to weights, so that none is zero."""
     random = np.random.default_rng(seed)
     return jax.tree.map(lambda a: a + random.normal(0, 0.3, a.shape).astype(a.dtype), tree)
 
 
-def asked(live, weights):
-    live.load(weights)
+def vector_of(layer, weights):
+    """Apply a layer with these weights to random inputs."""
+    layer.load(weights)
     xs = np.random.default_rng(1).normal(size=(6, 3, INPUTS)).astype(np.float32)
-    return Vector(live.weights(), xs, *live.run(xs))
+    return Vector(layer.weights(), xs, *layer.apply(xs))
 
 
 @pytest.mark.parametrize(("library", "case"), EVERY)
-def test_a_live_layer_and_ours(library, case):
-    live = LIBRARIES[library][case](np.float32)
-    theirs = asked(live, shaken(live.weights()))
-    assert error(to_params(library, live, theirs.weights), theirs) < EXACT["float32"]
+def test_our_layer_gives_the_outputs_of_theirs(library, case):
+    layer = LIBRARIES[library][case](np.float32)
+    theirs = vector_of(layer, perturbed(layer.weights()))
+    assert max_error(to_params(library, layer, theirs.weights), theirs) < EXACT["float32"]
 
 
 @pytest.mark.parametrize(("library", "case"), EVERY)
-def test_our_weights_in_a_live_layer(library, case):
-    live = LIBRARIES[library][case](np.float32)
-    params = shaken(to_params(library, live, live.weights()), seed=2)
+def test_their_layer_with_our_weights_gives_our_outputs(library, case):
+    layer = LIBRARIES[library][case](np.float32)
+    params = perturbed(to_params(library, layer, layer.weights()), seed=2)
     if case == "no_bias":
         params = params._replace(bias=jnp.zeros_like(params.bias))
     back = getattr(convert, library).from_params(params, **settings(library, case))
-    assert error(params, asked(live, back)) < EXACT["float32"]
+    assert max_error(params, vector_of(layer, back)) < EXACT["float32"]
 
 
 def torch_state(module):
-    """Tensors with gradients, unlike those of `state_dict`."""
+    """Return tensors with gradients, unlike those of `state_dict`."""
     return dict(module.named_parameters())
 
 
@@ -86,13 +87,13 @@ def test_tensors_of_pytorch(dtype):
     with jax.enable_x64(dtype == "float64"):
         params = convert.torch.to_params(torch_state(module))
         assert {leaf.dtype.name for leaf in jax.tree.leaves(params)} == {dtype}
-        assert same(convert.torch.to_params(module), params)
+        assert identical(convert.torch.to_params(module), params)
         with torch.no_grad():
-            module.bias_ih_l0[0] += 1  # not ours any more
-        assert not same(convert.torch.to_params(module), params)
+            module.bias_ih_l0[0] += 1  # params are copies and do not change
+        assert not identical(convert.torch.to_params(module), params)
         back = {k: torch.from_dlpack(v) for k, v in convert.torch.from_params(params).items()}
         module.load_state_dict(back)
-        assert same(convert.torch.to_params(module), params)
+        assert identical(convert.torch.to_params(module), params)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -114,15 +115,15 @@ def test_files_of_pytorch(tmp_path, protocol):
     torch.save(saved, path, pickle_protocol=protocol)
     read, theirs = convert.torch.load_file(path), torch.load(path, weights_only=False)
     params = convert.torch.to_params(read["model"])
-    assert same(params, convert.torch.to_params(theirs["model"]))
-    assert same(params, convert.torch.to_params(read["parameters"]))
+    assert identical(params, convert.torch.to_params(theirs["model"]))
+    assert identical(params, convert.torch.to_params(read["parameters"]))
     np.testing.assert_array_equal(read["turned"], theirs["turned"].numpy())
     assert read["epoch"] == 2**40
     group, moments = read["optimizer"]["param_groups"][0], read["optimizer"]["state"]
     assert group["params"] == [*range(len(moments))]
     assert group["lr"] == 1e-3
-    wanted = theirs["optimizer"]["state"][0]["exp_avg"].float().numpy()
-    np.testing.assert_array_equal(moments[0]["exp_avg"].astype(np.float32), wanted)
+    expected = theirs["optimizer"]["state"][0]["exp_avg"].float().numpy()
+    np.testing.assert_array_equal(moments[0]["exp_avg"].astype(np.float32), expected)
 
 
 def test_golden_files_of_pytorch():
@@ -140,8 +141,8 @@ def test_golden_files_of_pytorch():
             np.testing.assert_array_equal(array.astype(np.float32), tensor.float().numpy())
 
 
-def test_the_how_to_of_each_library():
-    """The blocks of the page that need a library, after those that need none."""
+def test_the_examples_of_the_page():
+    """Run the code blocks of the page that need a library, after the first block."""
     blocks = re.findall(r"```(python|py)\n(.*?)```", PAGE.read_text(), re.S)
     names = {"__name__": PAGE.stem}
     exec(blocks[0][1], names)
@@ -163,12 +164,12 @@ def test_modules_of_equinox():
     blank = jax.tree.map(jnp.zeros_like, cells)
     filled = convert.equinox.from_params(params, like=blank)
     assert jax.tree.structure(filled) == jax.tree.structure(cells)
-    assert same(filled, cells)
+    assert identical(filled, cells)
     without = eqx.nn.LSTMCell(INPUTS, H, use_bias=False, key=jax.random.key(0))
-    assert same(
+    assert identical(
         convert.equinox.from_params(convert.equinox.to_params(without), like=without), without
     )
-    with pytest.raises(ValueError, match="a GRU has"):
+    with pytest.raises(ValueError, match="names of a GRU"):
         convert.equinox.to_params(eqx.nn.GRUCell(INPUTS, H, key=jax.random.key(0)))
 
 
@@ -185,10 +186,10 @@ def test_layers_of_keras():
     fresh = keras.layers.LSTM(P)
     fresh.build((None, None, 2 * H))
     fresh.set_weights(convert.keras.from_params(params[1]))
-    assert same(convert.keras.to_params(fresh), params[1])
+    assert identical(convert.keras.to_params(fresh), params[1])
 
 
-def test_a_network_of_haiku_with_other_parts():
+def test_a_haiku_network_with_other_modules():
     import haiku as hk
 
     def net(xs):
@@ -197,12 +198,12 @@ def test_a_network_of_haiku_with_other_parts():
 
     network = hk.without_apply_rng(hk.transform(net))
     xs = jax.random.normal(jax.random.key(0), (6, 3, INPUTS))
-    theirs = shaken(network.init(jax.random.key(1), xs))
+    theirs = perturbed(network.init(jax.random.key(1), xs))
     params = convert.haiku.to_params(theirs, prefix="lstm")
-    shown = lj.unroll(convert.cell_of(params), params, xs)[1]
+    outputs = lj.unroll(convert.cell_of(params), params, xs)[1]
     head = theirs["linear"]
     np.testing.assert_allclose(
-        network.apply(theirs, xs), shown @ head["w"] + head["b"], rtol=0, atol=2e-6
+        network.apply(theirs, xs), outputs @ head["w"] + head["b"], rtol=0, atol=2e-6
     )
     back = theirs | convert.haiku.from_params(params)
     np.testing.assert_allclose(network.apply(back, xs), network.apply(theirs, xs), atol=2e-6)

@@ -1,4 +1,4 @@
-"""Files of safetensors: any cell's parameters there and back, what they say, what is refused."""
+"""Safetensors files: round trips for any cell, names and metadata, atomic writes, and errors."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 
 import lstm_jax as lj
 from lstm_jax.convert import safetensors as ours
-from tests.helpers.conversions import drawn, parameters, same
+from tests.helpers.conversions import identical, parameters, random_params
 from tests.helpers.drawn import KERNEL_CELLS
 
 
@@ -25,10 +25,10 @@ def header(path):
 
 @settings(max_examples=12)
 @given(params=parameters(projection=True))
-def test_there_and_back_without_a_cell(tmp_path_factory, params):
-    path = tmp_path_factory.mktemp("there") / "model.safetensors"
+def test_round_trip_without_a_cell(tmp_path_factory, params):
+    path = tmp_path_factory.mktemp("files") / "model.safetensors"
     ours.save(path, params)
-    assert same(ours.load(path), params)
+    assert identical(ours.load(path), params)
 
 
 CELLS = [
@@ -43,36 +43,36 @@ CELLS = [
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_there_and_back_with_any_cell(tmp_path, cell):
+def test_round_trip_with_any_cell(tmp_path, cell):
     path = tmp_path / "model.safetensors"
-    params = drawn(cell)
+    params = random_params(cell)
     ours.save(path, params, cell)
-    assert same(ours.load(path, cell), params)
+    assert identical(ours.load(path, cell), params)
     assert header(path)["__metadata__"]["cell"] == repr(cell)
     if cell != lj.LSTM(3, 5):
-        with pytest.raises(ValueError, match=re.escape(f"of {cell}: give the cell")):
+        with pytest.raises(ValueError, match=re.escape(f"of {cell}: pass the cell")):
             ours.load(path)
 
 
-def test_a_single_number_is_loaded_as_it_was(tmp_path):
+def test_scalars_and_transposed_arrays_are_loaded_unchanged(tmp_path):
     class Cell:
         def init(self, key):
             return {"scale": jnp.float32(2), "turned": jnp.arange(6.0).reshape(2, 3).T}
 
     params = Cell().init(None)
     ours.save(tmp_path / "model", params, Cell())
-    assert same(ours.load(tmp_path / "model", Cell()), params)
+    assert identical(ours.load(tmp_path / "model", Cell()), params)
 
 
-def test_float64_there_and_back(tmp_path, x64):
-    params = drawn(lj.LSTM(3, 5, dtype=jnp.float64))
+def test_float64_round_trip(tmp_path, x64):
+    params = random_params(lj.LSTM(3, 5, dtype=jnp.float64))
     ours.save(tmp_path / "model", params)
-    assert same(ours.load(tmp_path / "model"), params)
+    assert identical(ours.load(tmp_path / "model"), params)
 
 
-def test_what_is_in_a_file(tmp_path):
+def test_names_and_metadata_in_a_file(tmp_path):
     path, cell = tmp_path / "model.safetensors", lj.stack(lj.bidirectional(lj.LSTM(3, 5)))
-    ours.save(path, drawn(cell), cell)
+    ours.save(path, random_params(cell), cell)
     head = header(path)
     assert head.pop("__metadata__") == {
         "format": "lstm_jax",
@@ -86,7 +86,9 @@ def test_what_is_in_a_file(tmp_path):
     names = {f"layers_0.{side}.{part}" for side in ("forward", "backward") for part in parts}
     assert head.keys() == names
     read = safetensors.numpy.load_file(path)
-    np.testing.assert_array_equal(read["layers_0.backward.bias"], drawn(cell)[0].backward.bias)
+    np.testing.assert_array_equal(
+        read["layers_0.backward.bias"], random_params(cell)[0].backward.bias
+    )
 
 
 def test_eleven_layers_keep_their_order(tmp_path):
@@ -106,17 +108,20 @@ BIAS = {"bias": np.ones(20, np.float32)}
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (None, "is not of lstm_jax: its format is None; safetensors itself reads it, and lstm_jax"),
-        ({"format": "pt"}, "is not of lstm_jax: its format is 'pt'"),
-        (PLAIN | {"format_version": "2"}, "has format version '2'; this lstm_jax reads 1,"),
+        (None, "was not saved by lstm_jax: its format is None; load it with the safetensors"),
+        ({"format": "pt"}, "was not saved by lstm_jax: its format is 'pt'"),
+        (
+            PLAIN | {"format_version": "2"},
+            "has format version '2'; this version of lstm_jax supports 1;",
+        ),
         (PLAIN | {"format_version": "new"}, "has format version 'new'"),
         ({"format": "lstm_jax", "gate_order": "ifgo"}, "has format version ''"),
-        (PLAIN | {"gate_order": "igfo"}, "has the gate order 'igfo'; ours is 'ifgo'"),
-        (PLAIN, "holds bias of a cell that it does not name: give the cell"),
-        (PLAIN | {"cell": "GRU(...)"}, "holds bias of GRU(...): give the cell"),
+        (PLAIN | {"gate_order": "igfo"}, "has gate order 'igfo' instead of 'ifgo'"),
+        (PLAIN, "contains bias of an unnamed cell: pass the cell"),
+        (PLAIN | {"cell": "GRU(...)"}, "contains bias of GRU(...): pass the cell"),
     ],
 )
-def test_a_file_of_another_kind_is_named(tmp_path, metadata, message):
+def test_files_of_other_formats_are_refused(tmp_path, metadata, message):
     path = tmp_path / "model.safetensors"
     safetensors.numpy.save_file(BIAS, path, metadata)
     message = re.escape(f"safetensors.load: {path} {message}")
@@ -124,9 +129,9 @@ def test_a_file_of_another_kind_is_named(tmp_path, metadata, message):
         ours.load(path)
 
 
-def test_parameters_of_another_cell_are_named(tmp_path):
+def test_params_of_another_cell_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
-    ours.save(path, drawn(lj.LSTM(3, 5)))
+    ours.save(path, random_params(lj.LSTM(3, 5)))
     message = r"safetensors.load: kernel must have shape \(4, 20\); got \(3, 20\)"
     with pytest.raises(ValueError, match=message):
         ours.load(path, lj.LSTM(4, 5))
@@ -134,31 +139,33 @@ def test_parameters_of_another_cell_are_named(tmp_path):
         ours.load(path, lj.stack(lj.LSTM(3, 5)))
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"safetensors.save: kernel must have shape"):
-        ours.save(path, drawn(lj.LSTM(3, 5)), lj.LSTM(4, 5))
-    with pytest.raises(ValueError, match=r"safetensors.save: a name must be without dots"):
+        ours.save(path, random_params(lj.LSTM(3, 5)), lj.LSTM(4, 5))
+    with pytest.raises(
+        ValueError, match=r"safetensors.save: a parameter name must not contain dots"
+    ):
         ours.save(path, {"a.b": jnp.ones(3)})
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("cut", [0, 5, 100, -1])
-def test_a_file_cut_short_is_named(tmp_path, cut):
+def test_a_truncated_file_is_refused(tmp_path, cut):
     path = tmp_path / "model.safetensors"
-    ours.save(path, drawn(lj.LSTM(3, 5)))
+    ours.save(path, random_params(lj.LSTM(3, 5)))
     path.write_bytes(path.read_bytes()[:cut])
-    message = re.escape(f"safetensors.load: {path} is no whole safetensors file: ")
+    message = re.escape(f"safetensors.load: {path} is not a complete safetensors file: ")
     with pytest.raises(ValueError, match=message):
         ours.load(path)
 
 
-def test_a_file_that_is_not_there():
+def test_a_missing_file_raises_file_not_found():
     with pytest.raises(FileNotFoundError):
         ours.load("nowhere.safetensors")
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
-def test_an_error_loses_no_file_and_leaves_none(tmp_path, monkeypatch, fails):
+def test_an_error_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path, monkeypatch, fails):
     path = tmp_path / "model.safetensors"
-    ours.save(path, drawn(lj.LSTM(3, 5)))
+    ours.save(path, random_params(lj.LSTM(3, 5)))
     before = path.read_bytes()
 
     def full(*_):
@@ -166,26 +173,26 @@ def test_an_error_loses_no_file_and_leaves_none(tmp_path, monkeypatch, fails):
 
     monkeypatch.setattr(os, fails, full)
     with pytest.raises(OSError, match="no space left"):
-        ours.save(path, drawn(lj.LSTM(3, 6)))
+        ours.save(path, random_params(lj.LSTM(3, 6)))
     assert [*tmp_path.iterdir()] == [path]
     assert path.read_bytes() == before
     monkeypatch.undo()
-    ours.save(path, drawn(lj.LSTM(3, 6)))
+    ours.save(path, random_params(lj.LSTM(3, 6)))
     assert [*tmp_path.iterdir()] == [path]
     assert ours.load(path).kernel.shape == (3, 24)
 
 
-def test_a_file_can_be_read_by_those_who_may_read_others(tmp_path):
-    ours.save(tmp_path / "model", drawn(lj.LSTM(3, 5)))
+def test_a_file_has_the_default_permissions(tmp_path):
+    ours.save(tmp_path / "model", random_params(lj.LSTM(3, 5)))
     (tmp_path / "other").write_bytes(b"")
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1
 
 
 @pytest.mark.parametrize("name", ["load", "save"])
-def test_without_safetensors_the_extra_is_named(monkeypatch, name):
+def test_without_safetensors_the_error_names_the_extra(monkeypatch, name):
     for module in ("safetensors", "safetensors.numpy"):
         monkeypatch.setitem(sys.modules, module, None)
-    message = f"safetensors.{name}: safetensors is not installed; the extra lstm_jax[convert] br"
+    message = f"safetensors.{name}: safetensors is not installed; install lstm_jax[convert]"
     with pytest.raises(ImportError, match=f"^{re.escape(message)}"):
         getattr(ours, name)(*("x", {})[: 1 + (name == "save")])

@@ -1,4 +1,4 @@
-"""State dicts of PyTorch: there and back, and what is refused."""
+"""Conversion of PyTorch state dicts: round trips, prefixes, tensors, and errors."""
 
 import re
 
@@ -11,13 +11,13 @@ from hypothesis import given, settings
 import lstm_jax as lj
 from lstm_jax.convert import torch
 from tests.helpers.conversions import (
-    below,
+    arrays_under,
     cases,
+    identical,
     parameters,
-    same,
-    there_and_back,
+    round_trip,
+    unwrap_single_layer,
     vector,
-    without_a_stack_of_one,
 )
 
 ONE = "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"
@@ -28,7 +28,7 @@ def weights(case="one", dtype="float32"):
 
 
 @pytest.mark.parametrize("case", cases("torch"))
-def test_the_way_back_has_the_same_names_and_the_same_function(case):
+def test_round_trip_of_their_weights_keeps_names_and_outputs(case):
     ours = torch.to_params(weights(case))
     layout = "nn.LSTMCell" if case == "cell" else "nn.LSTM"
     back = torch.from_params(ours, bias=case != "no_bias", layout=layout)
@@ -38,17 +38,17 @@ def test_the_way_back_has_the_same_names_and_the_same_function(case):
             np.testing.assert_array_equal(array, weights(case)[name])
         if name.startswith("bias_hh"):
             assert not array.any()
-    assert same(torch.to_params(back), ours)
+    assert identical(torch.to_params(back), ours)
 
 
 @settings(max_examples=12)
 @given(parameters(projection=True, uniform=True))
-def test_there_and_back(params):
-    back = there_and_back("torch", params)
-    assert same(back, without_a_stack_of_one(params))
+def test_round_trip(params):
+    back = round_trip("torch", params)
+    assert identical(back, unwrap_single_layer(params))
 
 
-def test_two_biases_are_added_up():
+def test_the_bias_is_the_sum_of_both_biases():
     theirs = weights()
     summed = theirs["bias_ih_l0"] + theirs["bias_hh_l0"]
     np.testing.assert_array_equal(torch.to_params(theirs).bias, summed)
@@ -58,32 +58,32 @@ def test_a_prefix_finds_the_lstm_in_a_model():
     inner = weights("two_layers")
     model = {f"encoder.lstm.{name}": array for name, array in inner.items()}
     model |= {"head.weight": np.ones((1, 4)), "decoder.weight_ih": np.ones((16, 3))}
-    assert same(torch.to_params(model, prefix="encoder.lstm."), torch.to_params(inner))
+    assert identical(torch.to_params(model, prefix="encoder.lstm."), torch.to_params(inner))
     back = torch.from_params(torch.to_params(inner), prefix="encoder.lstm.")
     assert back.keys() == {name for name in model if name.startswith("encoder")}
-    with pytest.raises(ValueError, match=r"torch\.to_params: no name begins with 'a\.'; there is"):
+    with pytest.raises(ValueError, match=r"torch\.to_params: no name starts with 'a\.', and no"):
         torch.to_params({"head.weight": np.ones((1, 4))}, prefix="a.")
     for prefix in ("", "encoder.", "encoder.lstm", "other."):
         with pytest.raises(
             ValueError,
             match=re.escape(
-                f"torch.to_params: no LSTM under prefix={prefix!r}; there is one under"
+                f"torch.to_params: no LSTM under prefix={prefix!r}; found under"
                 " 'encoder.lstm.' and 'decoder.'"
             ),
         ):
             torch.to_params(model, prefix=prefix)
 
 
-def test_a_module_is_asked_for_its_state_dict():
+def test_a_module_is_converted_by_its_state_dict():
     class Module:
         def state_dict(self):
             return weights()
 
-    assert same(torch.to_params(Module()), torch.to_params(weights()))
+    assert identical(torch.to_params(Module()), torch.to_params(weights()))
 
 
 class Tensor:
-    """What a live tensor can do that matters here: it has a gradient, and may be bfloat16."""
+    """A stand-in for a PyTorch tensor, which has a gradient and may be bfloat16."""
 
     def __init__(self, array, graph=True):
         self.array, self.graph = array, graph
@@ -110,15 +110,15 @@ def test_live_tensors_keep_their_dtype(dtype):
     arrays = {name: array.astype(dtype) for name, array in weights().items()}
     params = torch.to_params({name: Tensor(array) for name, array in arrays.items()})
     assert {leaf.dtype.name for leaf in params} == {dtype}
-    assert same(params, torch.to_params(arrays))
+    assert identical(params, torch.to_params(arrays))
 
 
-def test_what_happens_to_their_arrays_does_not_reach_ours():
+def test_params_are_copies_of_their_arrays():
     theirs = {name: array.copy() for name, array in weights("no_bias").items()}
     params = torch.to_params(theirs)
     for array in theirs.values():
         array[...] = 0
-    assert same(params, torch.to_params(weights("no_bias")))
+    assert identical(params, torch.to_params(weights("no_bias")))
 
 
 def test_float64_becomes_float32_unless_enabled():
@@ -128,8 +128,8 @@ def test_float64_becomes_float32_unless_enabled():
         assert torch.to_params(theirs).kernel.dtype == jnp.float64
 
 
-def test_a_bias_in_the_way_is_named():
-    params = lj.LSTM(3, 5).init(jax.random.key(0))  # the forget gate's is 1
+def test_a_nonzero_bias_is_refused_with_bias_false():
+    params = lj.LSTM(3, 5).init(jax.random.key(0))  # the forget bias is 1
     message = r"torch.from_params: bias=False needs biases of zero; got values up to 1$"
     with pytest.raises(ValueError, match=message):
         torch.from_params(params, bias=False)
@@ -145,8 +145,8 @@ def test_a_bias_in_the_way_is_named():
     [
         ({"weight_hh_l0": None}, "missing weight_hh_l0"),
         ({"bias_hh_l0": None}, "missing bias_hh_l0"),
-        ({"weight_g": np.ones(3)}, "left over weight_g"),
-        ({"weight_ih_l2": np.ones(3)}, "left over weight_ih_l2"),
+        ({"weight_g": np.ones(3)}, "unexpected weight_g"),
+        ({"weight_ih_l2": np.ones(3)}, "unexpected weight_ih_l2"),
         ({"weight_ih_l1_reverse": np.ones(3)}, "missing weight_ih_l0_reverse"),
         ({"weight_ih_l0": np.ones((16, 3, 1), np.float32)}, "weight_ih_l0 must have shape [4H, I]"),
         ({"weight_ih_l0": np.ones((20, 3), np.float32)}, "[4H, I] = (16, 3); got (20, 3)"),
@@ -157,7 +157,7 @@ def test_a_bias_in_the_way_is_named():
         ({"weight_ih_l0": np.broadcast_to(np.float32(1), (2**30, 2**20))}, "(1073741824, 1048576)"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(change, message):
+def test_wrong_names_and_shapes_are_refused(change, message):
     theirs = {name: array for name, array in (weights() | change).items() if array is not None}
     with pytest.raises(ValueError, match=rf"^torch.to_params: .*{re.escape(message)}"):
         torch.to_params(theirs)
@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_named(change, message):
 @pytest.mark.parametrize(
     ("theirs", "message"),
     [
-        ([1, 2], "a state dict is a mapping; got list"),
+        ([1, 2], "the state dict must be a mapping; got list"),
         ({0: 1}, "names must be strings; got 0"),
         (dict.fromkeys(ONE, np.ones(20, np.int32)), "weight_ih_l0 must be an array of floating"),
         (dict.fromkeys(ONE, "x"), "must be an array of floating-point numbers; got str"),
@@ -178,20 +178,20 @@ def test_what_does_not_fit_is_named(change, message):
         ),
     ],
 )
-def test_what_is_no_array_is_named(theirs, message):
+def test_values_that_are_not_arrays_are_refused(theirs, message):
     with pytest.raises(TypeError, match=rf"^torch.to_params: .*{re.escape(message)}"):
         torch.to_params(theirs)
 
 
-def test_a_gru_and_a_plain_rnn_are_told():
-    with pytest.raises(ValueError, match="three blocks of H, as a GRU has"):
-        torch.to_params(below("gru", "torch/"))
+def test_the_error_names_a_gru_and_a_plain_rnn():
+    with pytest.raises(ValueError, match="three blocks of H, as in a GRU"):
+        torch.to_params(arrays_under("gru", "torch/"))
     plain = {name: array[:4] for name, array in weights().items()}
-    with pytest.raises(ValueError, match="one block of H, as a plain RNN has"):
+    with pytest.raises(ValueError, match="one block of H, as in a plain RNN"):
         torch.to_params(plain)
 
 
-def drawn(*layers):
+def init_params(*layers):
     return tuple(cell.init(jax.random.key(0)) for cell in layers)
 
 
@@ -201,25 +201,37 @@ PROJECTED = lj.ProjectedLSTM(3, 2, projection_size=2)
 @pytest.mark.parametrize(
     ("params", "settings", "message"),
     [
-        (drawn(lj.LSTM(3, 5), lj.LSTM(5, 4)), {}, "got units 5, then 4"),
+        (init_params(lj.LSTM(3, 5), lj.LSTM(5, 4)), {}, "got units 5, then 4"),
         (
-            drawn(lj.bidirectional(lj.LSTM(3, 5)), lj.LSTM(10, 5)),
+            init_params(lj.bidirectional(lj.LSTM(3, 5)), lj.LSTM(10, 5)),
             {},
-            "torch has the same units and directions in all layers; got units 5 and 5, then 5",
+            "torch needs the same units and directions in all layers; got units 5 and 5, then 5",
         ),
-        (drawn(PROJECTED)[0], {}, "proj_size must be below hidden_size in PyTorch; got 2 and 2"),
-        (drawn(PROJECTED)[0], {"layout": "nn.LSTMCell"}, "torch has no projection"),
-        (drawn(lj.LSTM(3, 5)), {"layout": "nn.LSTMCell"}, "is one layer; got a tuple of 1"),
         (
-            drawn(lj.bidirectional(lj.LSTM(3, 5)))[0],
-            {"layout": "nn.LSTMCell"},
-            "torch has no layer of two directions",
+            init_params(PROJECTED)[0],
+            {},
+            "proj_size must be below hidden_size in PyTorch; got 2 and 2",
         ),
-        (drawn(lj.LSTM(3, 5))[0], {"layout": "LSTM"}, "layout must be 'nn.LSTM' or 'nn.LSTMCell'"),
-        (drawn(lj.LSTM(3, 5), lj.LSTM(4, 5)), {}, "layer 2 must read the 5 features"),
+        (init_params(PROJECTED)[0], {"layout": "nn.LSTMCell"}, "torch has no projection"),
+        (
+            init_params(lj.LSTM(3, 5)),
+            {"layout": "nn.LSTMCell"},
+            "nn.LSTMCell has one layer; got a tuple of 1",
+        ),
+        (
+            init_params(lj.bidirectional(lj.LSTM(3, 5)))[0],
+            {"layout": "nn.LSTMCell"},
+            "torch has no bidirectional layer",
+        ),
+        (
+            init_params(lj.LSTM(3, 5))[0],
+            {"layout": "LSTM"},
+            "layout must be 'nn.LSTM' or 'nn.LSTMCell'",
+        ),
+        (init_params(lj.LSTM(3, 5), lj.LSTM(4, 5)), {}, "layer 2 must have 5 input features"),
         ((), {}, "at least one layer is needed; got none"),
     ],
 )
-def test_what_pytorch_cannot_hold_is_named(params, settings, message):
+def test_params_unsupported_by_pytorch_are_refused(params, settings, message):
     with pytest.raises(ValueError, match=rf"^torch.from_params: .*{re.escape(message)}"):
         torch.from_params(params, **settings)

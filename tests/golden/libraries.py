@@ -1,8 +1,9 @@
-"""LSTMs of other libraries, each with the same three things to ask of it.
+"""LSTMs of other libraries behind one interface.
 
-``weights()`` in the form in which the library gives them, ``load(weights)``, and
-``run(xs)`` for ``xs [T, B, I]``: the outputs ``[T, B, ...]`` and the final ``h`` and ``c`` of every
-layer and direction, from the input up, forward first. A library is imported where one is made.
+Each class has ``weights()``, in the form of the library, ``load(weights)`` in the same form, and
+``apply(xs)`` for ``xs [T, B, I]``. `apply` returns the outputs ``[T, B, ...]``, and the final ``h``
+and ``c`` of every layer and direction, from the input up, forward first. The constructors import
+the library.
 """
 
 import functools
@@ -32,7 +33,7 @@ class Torch:
         tensors = {name: self.torch.from_dlpack(jnp.array(a)) for name, a in weights.items()}
         self.module.load_state_dict(tensors)
 
-    def run(self, xs):
+    def apply(self, xs):
         xs = self.torch.tensor(xs)
         with self.torch.no_grad():
             if isinstance(self.module, self.torch.nn.LSTM):
@@ -47,7 +48,7 @@ class Torch:
 
 
 class Keras:
-    """Layers of Keras, each given as keywords of its `LSTM`, and ``both`` for two directions."""
+    """Layers of Keras, each given as keywords of its `LSTM`; ``both`` makes it bidirectional."""
 
     def __init__(self, dtype, *layers, kind="LSTM"):
         import keras
@@ -63,23 +64,23 @@ class Keras:
                 "dtype": np.dtype(dtype).name,
             }
             layer = getattr(keras.layers, kind)(H, **settings)
-            if both:  # casts its inputs to a dtype of its own
+            if both:  # without a dtype, it casts its inputs to the default
                 layer = keras.layers.Bidirectional(layer, dtype=settings["dtype"])
             layer.build((None, None, features))
             features = 2 * H if both else H
             self.layers.append(layer)
 
     def weights(self):
-        every = [layer.get_weights() for layer in self.layers]
-        return every if len(every) > 1 else every[0]
+        layers = [layer.get_weights() for layer in self.layers]
+        return layers if len(layers) > 1 else layers[0]
 
     def load(self, weights):
-        for layer, own in zip(
+        for layer, layer_weights in zip(
             self.layers, weights if len(self.layers) > 1 else [weights], strict=True
         ):
-            layer.set_weights(own)
+            layer.set_weights(layer_weights)
 
-    def run(self, xs):
+    def apply(self, xs):
         ys, states = np.swapaxes(xs, 0, 1), []
         for layer in self.layers:
             ys, *final = layer(ys)
@@ -98,8 +99,7 @@ class Linen:
 
         self.both = both
         self.module = linen.Bidirectional(rnn(), rnn()) if both else rnn()
-        # A named carry: linen's is (c, h), and all of it must be in the dtype of the weights.
-        self.dtype, self.variables = dtype, None
+        self.dtype = dtype  # of the weights, and of the initial carry
         self.variables = self.module.init(jax.random.key(0), jnp.zeros((2, 5, INPUTS), dtype))
 
     def weights(self):
@@ -109,7 +109,7 @@ class Linen:
     def load(self, weights):
         self.variables = {"params": weights if self.both else {"cell": weights}}
 
-    def run(self, xs):
+    def apply(self, xs):
         B = xs.shape[1]
         zeros = (jnp.zeros((B, H), self.dtype),) * 2
         start = (zeros, zeros) if self.both else zeros
@@ -139,7 +139,7 @@ class NNX:
     def load(self, weights):
         self.nnx.update(self.module if self.both else self.module.cell, weights)
 
-    def run(self, xs):
+    def apply(self, xs):
         B = xs.shape[1]
         zeros = (jnp.zeros((B, H), self.dtype),) * 2
         start = (zeros, zeros) if self.both else zeros
@@ -174,13 +174,13 @@ class Haiku:
     def load(self, weights):
         self.params = weights
 
-    def run(self, xs):
+    def apply(self, xs):
         ys, states = self.net.apply(self.params, jnp.asarray(xs))
         return np.asarray(ys), [np.asarray(a) for s in states for a in (s.hidden, s.cell)]
 
 
 class Equinox:
-    """`eqx.nn.LSTMCell` in a scan, one after the other."""
+    """`eqx.nn.LSTMCell` in a scan, one scan for each layer."""
 
     def __init__(self, dtype, layers=1, use_bias=True):
         import equinox as eqx
@@ -193,25 +193,25 @@ class Equinox:
 
     def weights(self):
         names = ("weight_ih", "weight_hh", "bias")
-        every = [
+        layers = [
             {name: np.asarray(w) for name in names if (w := getattr(cell, name)) is not None}
             for cell in self.cells
         ]
-        return every if len(every) > 1 else every[0]
+        return layers if len(layers) > 1 else layers[0]
 
     def load(self, weights):
         import equinox as eqx
 
         weights = weights if isinstance(weights, list) else [weights]
-        for k, (cell, own) in enumerate(zip(self.cells, weights, strict=True)):
-            names = list(own)
+        for k, (cell, cell_weights) in enumerate(zip(self.cells, weights, strict=True)):
+            names = list(cell_weights)
             self.cells[k] = eqx.tree_at(
                 lambda c, names=names: [getattr(c, name) for name in names],
                 cell,
-                [jnp.asarray(own[name]) for name in names],
+                [jnp.asarray(cell_weights[name]) for name in names],
             )
 
-    def run(self, xs):
+    def apply(self, xs):
         ys, states = jnp.asarray(xs), []
         for cell in self.cells:
             step = functools.partial(self.step, jax.vmap(cell))
@@ -227,7 +227,7 @@ class Equinox:
 
 
 class Cudnn:
-    """The reference of `jax.experimental.rnn`, which runs anywhere."""
+    """The reference implementation in `jax.experimental.rnn`, which needs no GPU."""
 
     def __init__(self, dtype, layers=1, both=False):
         from jax.experimental import rnn
@@ -241,7 +241,7 @@ class Cudnn:
     def load(self, weights):
         self.flat = jnp.asarray(weights)
 
-    def run(self, xs):
+    def apply(self, xs):
         (T, B, _), (_, _, layers, both) = xs.shape, self.sizes
         zeros = jnp.zeros((layers * (1 + both), B, H), xs.dtype)
         unpacked = self.rnn.unpack_lstm_weights(self.flat, *self.sizes)
@@ -301,7 +301,7 @@ LIBRARIES = {
 
 
 def gru_weights():
-    """Weights of a GRU of every library that has one, to be refused."""
+    """Return the weights of each library's GRU, which conversions must refuse."""
     import equinox as eqx
     import haiku as hk
     import keras

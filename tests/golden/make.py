@@ -1,11 +1,11 @@
 """Make the golden vectors: weights, inputs and outputs of other libraries.
 
-In an environment with PyTorch, Keras, Haiku, Equinox and Flax, from the root of the repository:
+Run it from the root of the repository, with PyTorch, Keras, Haiku, Equinox and Flax installed:
 
     KERAS_BACKEND=torch python -m tests.golden.make
 
-(On JAX, Keras 3.15 computes tanh in float32 whatever the dtype, so no float64 comes from there.)
-Weights are drawn in float32 and are the same numbers in float64, so that one set serves both.
+The JAX backend of Keras 3.15 cannot make float64 vectors, as it always computes tanh in float32.
+Random weights are float32; the float64 vectors use the same values.
 """
 
 import collections
@@ -30,36 +30,36 @@ PACKAGES = {
 T, B = 5, 2
 
 
-def flat(tree, above=""):
-    """Arrays of nested dicts and lists by path."""
+def flatten(tree, prefix=""):
+    """Return the arrays of nested dicts and lists by path."""
     if isinstance(tree, dict):
         items = tree.items()
     elif isinstance(tree, list):
         items = enumerate(tree)
     else:
-        return {above[:-1]: np.asarray(tree)}
-    found = {}
+        return {prefix[:-1]: np.asarray(tree)}
+    by_path = {}
     for name, value in items:
-        found |= flat(value, f"{above}{name}/")
-    return found
+        by_path |= flatten(value, f"{prefix}{name}/")
+    return by_path
 
 
 def make(library):
-    """The vectors of a library, by case."""
+    """Return the vectors of a library by path, which starts with the case."""
     random = np.random.default_rng(0)
     arrays = {}
     for case, build in LIBRARIES[library].items():
-        drawn = jax.tree.map(
+        weights = jax.tree.map(
             lambda a: random.normal(0, 0.6, a.shape).astype(np.float32),
             build(np.float32).weights(),
         )
         xs = random.normal(size=(T, B, INPUTS)).astype(np.float32)
         arrays |= {f"{case}/xs": xs}
-        arrays |= {f"{case}/weights/{name}": a for name, a in flat(drawn).items()}
+        arrays |= {f"{case}/weights/{name}": a for name, a in flatten(weights).items()}
         for dtype in (np.float32, np.float64):
-            live = build(dtype)
-            live.load(jax.tree.map(lambda a, dtype=dtype: a.astype(dtype), drawn))
-            outputs, states = live.run(xs.astype(dtype))
+            layer = build(dtype)
+            layer.load(jax.tree.map(lambda a, dtype=dtype: a.astype(dtype), weights))
+            outputs, states = layer.apply(xs.astype(dtype))
             for name, array in ({"outputs": outputs} | dict(enumerate(states))).items():
                 assert array.dtype == dtype, (library, case, name, array.dtype)
                 arrays[f"{case}/{np.dtype(dtype).name}/{name}"] = array
@@ -67,16 +67,16 @@ def make(library):
 
 
 def save_torch_files(vectors):
-    """Files as `torch.save` writes them: good ones with known numbers, and those to be refused."""
+    """Save files with `torch.save`: valid ones with known values, and some to be refused."""
     import torch
 
     def weights(case):
-        """Of a case, as `load_state_dict` takes them."""
-        start = f"{case}/weights/"
+        """Return the weights of a case for `load_state_dict`."""
+        prefix = f"{case}/weights/"
         return {
-            name.removeprefix(start): torch.tensor(array)
+            name.removeprefix(prefix): torch.tensor(array)
             for name, array in vectors.items()
-            if name.startswith(start)
+            if name.startswith(prefix)
         }
 
     lstm, encoder, head = (
@@ -116,6 +116,6 @@ if __name__ == "__main__":
             np.savez_compressed(HERE / f"{library}.npz", **vectors)
             if library == "torch":
                 save_torch_files(vectors)
-    np.savez_compressed(HERE / "gru.npz", **flat(gru_weights()))
+    np.savez_compressed(HERE / "gru.npz", **flatten(gru_weights()))
     versions = {name: importlib.metadata.version(package) for name, package in PACKAGES.items()}
     (HERE / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")

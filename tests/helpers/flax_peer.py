@@ -1,4 +1,4 @@
-"""Flax's own layers with the weights of ours, to compare with; written apart from `convert`."""
+"""Flax's own layers with our weights, as a reference that is independent of `convert`."""
 
 import functools
 
@@ -9,7 +9,7 @@ from flax import linen as nn
 
 
 def linen_weights(params):
-    """The variables of `nn.OptimizedLSTMCell` that make it compute what `LSTMParams` do."""
+    """Return the variables of `nn.OptimizedLSTMCell` for `LSTMParams`."""
     tree = {}
     for k, gate in enumerate("ifgo"):
         block = slice(k * len(params.recurrent_kernel), (k + 1) * len(params.recurrent_kernel))
@@ -22,29 +22,29 @@ def linen_weights(params):
 
 
 def linen_rnn(params, inputs, **call):
-    """What Flax's `RNN` gives, the carry in the order (h, c) where it is asked for."""
+    """Apply Flax's `RNN`; initial and returned carries have the order (h, c)."""
     rnn = nn.RNN(nn.OptimizedLSTMCell(len(params.recurrent_kernel)))
     if "initial_carry" in call:
         h, c = call["initial_carry"]
         call["initial_carry"] = (c, h)
-    shown = rnn.apply({"params": {"cell": linen_weights(params)}}, inputs, **call)
+    result = rnn.apply({"params": {"cell": linen_weights(params)}}, inputs, **call)
     if call.get("return_carry"):
-        (c, h), outputs = shown
+        (c, h), outputs = result
         return (h, c), outputs
-    return shown
+    return result
 
 
 def nnx_weights(cell, params):
-    """Put `LSTMParams` into an `nnx.OptimizedLSTMCell`."""
+    """Set the weights of an `nnx.OptimizedLSTMCell` to `LSTMParams`."""
     cell.dense_i.kernel[...] = params.kernel
     cell.dense_h.kernel[...] = params.recurrent_kernel
     cell.dense_h.bias[...] = jnp.asarray(params.bias)
 
 
-def close(got, wanted, tolerance=1e-6):
-    """The same numbers, whatever they are in."""
+def close(got, expected, tolerance=1e-6):
+    """Check that the leaves of two pytrees are close, whatever their structures are."""
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance),
         jax.tree.leaves(got),
-        jax.tree.leaves(wanted),
+        jax.tree.leaves(expected),
     )

@@ -1,4 +1,4 @@
-"""What all conversions share: layers and directions, shapes, names, and the cell of parameters."""
+"""Parts shared by all converters: layers and directions, shapes, gate order, and `cell_of`."""
 
 import re
 import subprocess
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import lstm_jax as lj
 from lstm_jax.convert import cell_of, torch
-from lstm_jax.convert.arrays import in_natural_order, reordered
-from lstm_jax.convert.layers import layers_of
-from tests.helpers.conversions import parameters, same
+from lstm_jax.convert.gate_order import reorder_gates
+from lstm_jax.convert.layer_params import natural_order, split_layers
+from tests.helpers.conversions import identical, parameters
 
 CELLS = [
     lj.LSTM(3, 5),
@@ -31,7 +31,7 @@ CELLS = [
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_the_cell_of_what_a_cell_draws_is_that_cell(cell):
+def test_cell_of_initial_params_is_their_cell(cell):
     found = []
     jax.eval_shape(lambda key: found.append(cell_of(cell.init(key))), jax.random.key(0))
     assert found == [cell]
@@ -39,27 +39,27 @@ def test_the_cell_of_what_a_cell_draws_is_that_cell(cell):
 
 @settings(max_examples=12)
 @given(parameters(projection=True))
-def test_the_cell_of_any_parameters_draws_such(params):
+def test_cell_of_any_params_has_the_same_shapes(params):
     def shapes(tree):
         return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
 
-    drawn = jax.eval_shape(cell_of(params).init, jax.random.key(0))
-    assert shapes(drawn) == shapes(params)
+    initial = jax.eval_shape(cell_of(params).init, jax.random.key(0))
+    assert shapes(initial) == shapes(params)
 
 
-def test_the_cell_is_found_while_tracing():
+def test_cell_of_works_under_jit():
     params = lj.LSTM(3, 5).init(jax.random.key(0))
     run = jax.jit(lambda p, xs: lj.unroll(cell_of(p), p, xs)[1])
     assert run(params, jnp.ones((7, 2, 3))).shape == (7, 2, 5)
 
 
-def test_an_ensemble_is_converted_at_once():
+def test_conversion_works_under_vmap():
     shapes = jax.eval_shape(CELLS[3].init, jax.random.key(0))
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda a: jnp.asarray(random.random((3, *a.shape)), a.dtype), shapes)
     theirs = jax.vmap(torch.from_params)(params)
     assert theirs["weight_hh_l0_reverse"].shape == (3, 20, 5)
-    assert same(jax.vmap(torch.to_params)(theirs), params)
+    assert identical(jax.vmap(torch.to_params)(theirs), params)
 
 
 BOTH = lj.Directions(CELLS[0].init(jax.random.key(0)), CELLS[0].init(jax.random.key(0)))
@@ -76,54 +76,54 @@ BOTH = lj.Directions(CELLS[0].init(jax.random.key(0)), CELLS[0].init(jax.random.
         (
             lj.LSTMParams(*lj.GRU(3, 5).init(jax.random.key(0))[:3]),
             ValueError,
-            "kernel must have shape [I, 4H] = (3, 20); got (3, 15): three blocks of H, as a GRU",
+            "kernel must have shape [I, 4H] = (3, 20); got (3, 15): three blocks of H, as in a GRU",
         ),
         (
             BOTH._replace(backward=lj.LSTM(4, 5).init(jax.random.key(0))),
             ValueError,
-            "both directions must read the same inputs; got features [3, 4]",
+            "both directions must have the same input features; got [3, 4]",
         ),
         (
             BOTH.forward._replace(bias=jnp.ones(19)),
             ValueError,
             "bias must have shape [4H] = (20,); got (19,)",
         ),
-        ((BOTH, BOTH), ValueError, "layer 2 must read the 10 features that layer 1 shows;"),
+        ((BOTH, BOTH), ValueError, "layer 2 must have 10 input features, the outputs of layer 1;"),
     ],
 )
-def test_what_are_no_such_parameters_is_named(params, kind, message):
+def test_params_of_other_cells_and_wrong_shapes_are_refused(params, kind, message):
     with pytest.raises(kind, match=f"^cell_of: .*{re.escape(message)}"):
         cell_of(params)
 
 
-def test_a_projection_has_its_own_shape():
+def test_the_shape_of_a_projection_is_checked():
     params = CELLS[2].init(jax.random.key(0))
     wrong = params._replace(projection=jnp.ones((5, 3)))
     message = r"x: projection must have shape \[H, P\] = \(5, 2\); got \(5, 3\)"
     with pytest.raises(ValueError, match=message):
-        layers_of("x", wrong)
+        split_layers("x", wrong)
 
 
 @given(st.permutations("ifgo"), st.permutations("ifgo"))
 @settings(max_examples=10)
-def test_gates_in_any_order_and_back(a, b):
+def test_reorder_gates_and_its_inverse(a, b):
     a, b = "".join(a), "".join(b)
     array = jnp.asarray(np.random.default_rng(0).normal(size=(2, 12)), jnp.float32)
-    there = reordered(array, of=a, to=b)
+    result = reorder_gates(array, source=a, target=b)
     for gate in "ifgo":
         old, new = (3 * order.index(gate) for order in (a, b))
-        np.testing.assert_array_equal(there[:, new : new + 3], array[:, old : old + 3])
-    np.testing.assert_array_equal(reordered(there, of=b, to=a), array)
+        np.testing.assert_array_equal(result[:, new : new + 3], array[:, old : old + 3])
+    np.testing.assert_array_equal(reorder_gates(result, source=b, target=a), array)
 
 
 @given(st.permutations(["a/lstm", "a/lstm_1", "a/lstm_2", "a/lstm_10", "a/lstm_10_b", "b", "2"]))
 @settings(max_examples=10)
 def test_names_in_natural_order(names):
     ordered = ["2", "a/lstm", "a/lstm_1", "a/lstm_2", "a/lstm_10", "a/lstm_10_b", "b"]
-    assert in_natural_order(names) == ordered
+    assert natural_order(names) == ordered
 
 
-def test_no_other_library_is_imported_and_nothing_here_unasked():
+def test_importing_convert_imports_no_other_library():
     program = """
 import sys
 import lstm_jax
