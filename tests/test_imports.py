@@ -1,65 +1,39 @@
 """Imports go one way, the library is light to import, and no file grows too long to read."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from docs.draw_architecture import PICTURE, imported_names, imports, layers
+
 ROOT = Path(__file__).parents[1]
 LIBRARY = "lstm_jax"
 EXPERIMENTS = "experiments"
 MOST_LINES = 400
 
-# Each floor may import those before it. Rooms on one floor do not know of each other.
-FLOORS = [
-    {"did_you_mean", "sharding", "types"},
-    {"initializers", "masks", "param_dict"},
-    {"cells"},
-    {"transforms"},
-    {"backends"},
-    {"steps"},
-    {"engine"},
-    {"prepare"},
-    {"unroll"},
-    {"bidirectional", "diagnostics", "explain", "tbptt"},
-    {"convert", "layers"},
-    {"linen", "nnx"},
-    {"testing"},
-]
-FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-
-
-def imported_names(path, root):
-    """Every dotted name a file imports: ``from a import b`` gives ``a.b``."""
-    package = path.relative_to(root).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join([*above, *([node.module] if node.module else [])])
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+LAYERS = layers()
+LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules}
 
 
 def violations(root):
-    """The imports under `root` that go up a floor, or sideways between rooms."""
+    """The imports under `root` from a layer above, or from the same one."""
     found = []
     for path in sorted((root / LIBRARY).rglob("*.py")):
         where = path.relative_to(root)
-        room = where.with_suffix("").parts[1]
-        if room != "__init__" and room not in FLOOR_OF:
-            found.append(f"{where}: {room} has no floor; give it one in {Path(__file__).name}")
+        module = where.with_suffix("").parts[1]
+        if module != "__init__" and module not in LAYER_OF:
+            found.append(f"{where}: {module} is in no layer; add it to docs/architecture.md")
             continue
         for name in imported_names(path, root):
             package, _, rest = name.partition(".")
             target = rest.split(".")[0]
             if package == EXPERIMENTS:
                 found.append(f"{where} imports {name}")
-            if package == LIBRARY and room not in ("__init__", target):
-                # A name that is no room comes from the root, which is above every floor.
-                above = FLOOR_OF.get(target, len(FLOORS)) >= FLOOR_OF[room]
+            if package == LIBRARY and module not in ("__init__", target):
+                # A name that is not a module comes from the root, which is above every layer.
+                above = LAYER_OF.get(target, len(LAYERS)) >= LAYER_OF[module]
                 found += [f"{where} imports {name}"] if above else []
     return found
 
@@ -67,6 +41,15 @@ def violations(root):
 def test_imports_go_one_way():
     assert (ROOT / LIBRARY / "unroll.py").exists()
     assert violations(ROOT) == []
+
+
+def test_the_architecture_page_lists_every_module_and_has_its_picture():
+    modules = {
+        p.stem for p in (ROOT / LIBRARY).iterdir() if p.stem[0] not in "._" and p.stem != "py"
+    }
+    assert set(LAYER_OF) == modules
+    assert ("unroll", "backends") in imports()
+    assert PICTURE.exists()
 
 
 @pytest.mark.parametrize(
