@@ -28,7 +28,7 @@ types: $(READY)
 pytest: $(NATIVE)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-# Compiled as for users; the everyday tests compile in a hurry. What takes longest comes first.
+# Compiled as for users; the everyday tests compile with fewer optimisations. The longest come first.
 test-slow: $(NATIVE)
 	@XLA_FLAGS=--xla_backend_optimization_level=3 $(BIN)/python -m pytest -n auto --dist loadfile \
 		--no-loadscope-reorder -m slow tests/experiments/test_solutions.py tests/testing/test_check_cell.py \
@@ -38,7 +38,7 @@ environment: $(NATIVE)
 
 native: $(NATIVE)
 
-# The constraints pin what is tested; a Python without a list of its own takes the newest.
+# The constraints pin the tested versions; a Python without a list of its own gets the newest.
 $(READY): pyproject.toml $(wildcard constraints/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "make: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11"; exit 1; }
@@ -49,14 +49,14 @@ $(READY): pyproject.toml $(wildcard constraints/*.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$options -e '.[dev]'
 	@touch $(READY)
 
-# The native kernels take a C++17 compiler; all else works without, and where it fails.
+# The native backend needs a C++17 compiler; without one the pure-JAX path is used.
 $(NATIVE): $(READY) $(wildcard native/*.* native/cpp/* native/src/*/*.py)
 	@if command -v $${CXX:-c++} > /dev/null || command -v g++ > /dev/null || command -v clang++ > /dev/null; \
-	then echo "compiling the native kernels"; \
+	then echo "compiling the native backend"; \
 		if $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall ./native; \
 		then touch $(NATIVE); \
-		else echo "they did not compile, for the reason above: running without the native kernels"; fi; \
-	else echo "no C++ compiler was found: running without the native kernels"; touch $(NATIVE); fi
+		else echo "it did not compile, for the reason above: the pure-JAX path is used"; fi; \
+	else echo "no C++ compiler was found: the pure-JAX path is used"; touch $(NATIVE); fi
 
 clean:
 	rm -rf $(VENV) build dist native/dist native/build

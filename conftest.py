@@ -1,4 +1,4 @@
-"""Settings for every test and doctest; made before JAX is imported, as it reads them then."""
+"""Settings for every test and doctest, made before JAX is imported, which reads them."""
 
 import os
 import shutil
@@ -8,22 +8,22 @@ import tempfile
 from collections.abc import Iterator
 
 FLAGS = "XLA_FLAGS"
-# What they were before; a worker finds it set by the process that started it.
+# The flags as they were given; a worker inherits them from the process that started it.
 GIVEN = "XLA_FLAGS_GIVEN"
-# Programs of tests are many and short: half of the time goes into making them fast. Whoever sets
-# the first flag decides; the slow tests run what users run.
-HURRIED = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
-# Two CPU devices let any machine test what is split over devices.
+# Tests run many short programs: half of the time goes into optimising them. A given first flag has
+# precedence; the slow tests compile as users do.
+FAST_COMPILE = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
+# Two CPU devices, so that sharding is tested on any machine.
 DEVICES = "--xla_force_host_platform_device_count=2"
 
 
 def with_flags(*flags: str) -> str:
-    """The environment's flags of XLA, and these."""
+    """The XLA flags of the environment, and these."""
     return " ".join([os.environ.get(FLAGS, ""), *flags]).strip()
 
 
 def known(*flags: str) -> bool:
-    """Whether this XLA has these flags; one that it does not know would end the process."""
+    """Whether this XLA knows these flags; an unknown one would end the process."""
     compiles = [sys.executable, "-c", "import jax; jax.jit(lambda: 0)()"]
     environment = os.environ | {FLAGS: with_flags(*flags)}
     return subprocess.run(compiles, env=environment, capture_output=True).returncode == 0
@@ -31,15 +31,15 @@ def known(*flags: str) -> bool:
 
 if GIVEN not in os.environ:
     os.environ[GIVEN] = os.environ.get(FLAGS, "")
-    decided = HURRIED[0].partition("=")[0] in os.environ[GIVEN]
-    os.environ[FLAGS] = with_flags(DEVICES, *HURRIED if not decided and known(*HURRIED) else ())
+    decided = FAST_COMPILE[0].partition("=")[0] in os.environ[GIVEN]
+    os.environ[FLAGS] = with_flags(DEVICES, *FAST_COMPILE if not decided and known(*FAST_COMPILE) else ())
 os.environ["MPLBACKEND"] = "Agg"
 
 import jax
 import pytest
 from hypothesis import settings
 
-# Many tests compile the same programs, in processes of their own too: each once for a whole run.
+# Many tests compile the same programs, also in other processes: compile each once for all tests.
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 OWN_CACHE = None if CACHE in os.environ else tempfile.mkdtemp(prefix="compiled-")
 if OWN_CACHE is not None:
@@ -47,22 +47,22 @@ if OWN_CACHE is not None:
     jax.config.update("jax_compilation_cache_dir", OWN_CACHE)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
-# An implicit promotion in our code would undo someone's choice of dtype: let it be an error.
+# An implicit promotion in the library would undo a user's choice of dtype: make it an error.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# Compilation makes the first example slow, and a test that fails should fail for everyone.
+# Compilation makes the first example slow, and a failure must be the same for everyone.
 settings.register_profile("lstm_jax", deadline=None, derandomize=True, database=None)
 settings.load_profile("lstm_jax")
 
 
 @pytest.fixture
 def x64() -> Iterator[None]:
-    """Float64 for one test, so that a comparison can be exact to twelve digits."""
+    """Float64 for one test, for comparisons to twelve digits."""
     with jax.enable_x64(True):
         yield
 
 
 def pytest_unconfigure() -> None:
-    """Whoever made the cache takes it away: with several workers, the process that started them."""
+    """Delete the cache in the process that made it, not in its workers."""
     if OWN_CACHE is not None:
         shutil.rmtree(OWN_CACHE, ignore_errors=True)

@@ -111,12 +111,12 @@ def test_make_sets_up_once(tmp_path):
 @pytest.mark.parametrize(
     ("there", "said"),
     [
-        ([], ["no C++ compiler was found: running without the native kernels"]),
+        ([], ["no C++ compiler was found: the pure-JAX path is used"]),
         (
             ["c++"],
             [
-                "compiling the native kernels",
-                "they did not compile, for the reason above: running without the native kernels",
+                "compiling the native backend",
+                "it did not compile, for the reason above: the pure-JAX path is used",
             ],
         ),
     ],
