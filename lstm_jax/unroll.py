@@ -224,16 +224,25 @@ def prepare(
     arrays = [a for a in jax.tree.leaves((params, xs, state, valid, reset)) if hasattr(a, "dtype")]
     on_mesh = False in [jax.typeof(array).sharding.mesh.empty for array in arrays]
     if on_mesh and T:
-        like = jax.typeof(jax.tree.leaves(xs)[0])
-        valid, reset = (None if a is None else match_sharding(a, like) for a in (valid, reset))
-        if not given and rows is not None:
-            like = jax.eval_shape(lambda leaf: leaf[0], jax.tree.leaves(xs)[0])
-            state = jax.tree.map(lambda leaf: match_sharding(leaf, like, len(rows)), state)
+        state_axes = None if given else len(rows or ())
+        state, valid, reset = _sharded_as_inputs(xs, state, state_axes, valid, reset)
     return UnrollCall(
         function=function, cell=cell, params=params, xs=xs, state=state, key=key, times=times,
         valid=valid, reset=reset, reverse=reverse, options=options, return_states=return_states,
         on_mesh=on_mesh, on_select=on_select,
     )  # fmt: skip
+
+
+def _sharded_as_inputs(
+    xs: PyTree, state: PyTree, state_axes: int | None, *masks: jax.Array | None
+) -> tuple[PyTree, ...]:
+    """An initial state (its first so many axes) and masks, sharded as the inputs are."""
+    x = jax.tree.leaves(xs)[0]
+    if state_axes is not None:
+        x_1 = jax.eval_shape(lambda x: x[0], x)
+        state = jax.tree.map(lambda leaf: match_sharding(leaf, x_1, state_axes), state)
+    like = jax.typeof(x)
+    return state, *(None if mask is None else match_sharding(mask, like) for mask in masks)
 
 
 def first_input(function: str, xs: PyTree) -> PyTree:
