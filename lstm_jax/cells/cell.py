@@ -43,8 +43,8 @@ class Shapes(NamedTuple):
     Attributes:
       params: the shape of each parameter, such as ``((3, 20), "[I, 4H]")``; None for one that must
         be None.
-      x: the feature axes of the input, such as ``((3,), "I")``.
-      state: the feature axes of each field of the state, such as ``((5,), "H")``.
+      x: the feature axes of the input: ``((3,), "I")``, or ``((8, 3), "[X, I]")`` for several.
+      state: the feature axes of each field of the state, likewise.
       sizes: the values of the letters, such as ``"H = 5"``.
     """
 
@@ -164,16 +164,7 @@ class KernelCell(CellBase, Generic[P, S]):
         """The pre-activations ``z_t = W x_t + R h_{t-1} + b``.
 
         Products run in the kernel's dtype. They accumulate in the promoted dtype of the kernel and
-        the cell state, in which the activations run as well: bfloat16 products, float32 memory.
-
-        Args:
-          params: kernel ``[I, kH]``, recurrent_kernel ``[H, kH]``, bias ``[kH]``.
-          h_tm1: hidden state ``h_{t-1}`` ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-          dtype: dtype of the cell state.
-
-        Returns:
-          ``z_t`` ``[..., kH]``.
+        `dtype`, that of the cell state: bfloat16 products, float32 memory.
         """
         dtype = promote_dtypes(params.kernel.dtype, dtype)
         return (
@@ -183,7 +174,7 @@ class KernelCell(CellBase, Generic[P, S]):
         )
 
     def _init(self, key: PRNGKey) -> P:
-        """`init` without its docstring; overridden where there are more than the three arrays."""
+        """Draw the parameters; overridden by cells with more than two kernels and a bias."""
         return self.params_type(*self._init_kernels(key))
 
     def _init_kernels(self, key: PRNGKey) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -380,17 +371,16 @@ def check_step(function: str, params: Any, state: Any, x: jax.Array, shapes: Sha
     batch_shape = ()
     for name, (features, axes) in (("x", shapes.x), *shapes.state.items()):
         array = x if name == "x" else getattr(state, name)
-        got, rank = array.shape, len(features)
+        got = array.shape
         if jnp.issubdtype(array.dtype, jnp.complexfloating):
             raise TypeError(f"{function}: {name} must be of real numbers; got {array.dtype}")
-        if axes[0] != "[" and got[-rank:] != features:
-            size = features if rank > 1 else features[0]
+        if axes[0] != "[" and got[-1:] != features:
             raise ValueError(
-                f"{function}: {name} must have shape [..., {axes}] with {axes.lstrip('*')} ="
-                f" {size} to fit params; got {got}"
+                f"{function}: {name} must have shape [..., {axes}] with {axes} = {features[0]} to"
+                f" fit params; got {got}"
             )
         if name == "x":
-            batch_shape = got[:-rank]
+            batch_shape = got[: -len(features)]
         elif got != (*batch_shape, *features):
             raise ValueError(
                 f"{function}: {name} must have shape {(*batch_shape, *features)}, the batch axes"

@@ -315,9 +315,14 @@ class ConvLSTM(CellBase):
                 f" got {type(params.peephole).__name__}"
             )
         H, input_shape = self.hidden_size, tuple(self.input_shape)
+        if x.shape[-len(input_shape) :] != input_shape:
+            raise ValueError(
+                f"{function}: x must have shape [..., *input_shape] with input_shape ="
+                f" {input_shape}; got {x.shape}"
+            )
         shapes = Shapes(
             params=self._param_shapes,
-            x=(input_shape, "*input_shape"),
+            x=(input_shape, "[*input_shape]"),
             state=dict.fromkeys(LSTMState._fields, ((*self.grid, H), "[*grid, H]")),
             sizes=f"I = {input_shape[-1]}, H = {H}",
         )

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lstm_jax import initializers
+from lstm_jax.initializers.biases import gate_width
 from lstm_jax.types import DType, PRNGKey, promote_dtypes
 
 ForgetGate = Literal["sigmoid", "exp"]
@@ -134,11 +135,7 @@ class ForgetBiasRange:
           ValueError: when `shape` is not ``(kH,)``.
         """
         del key
-        if len(shape) != 1 or shape[0] % self.gates:
-            raise ValueError(
-                f"ForgetBiasRange: shape must be ({self.gates} * H,); got {tuple(shape)}"
-            )
-        hidden_size = shape[0] // self.gates
+        hidden_size = gate_width("ForgetBiasRange", shape, self.gates)
         spread = jnp.linspace(
             self.low, self.high, hidden_size, dtype=promote_dtypes(dtype, jnp.float32)
         )
