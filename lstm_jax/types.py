@@ -1,4 +1,4 @@
-"""The shapes everything is written in, and the types that pass between rooms.
+"""The axis letters and the types that all modules share.
 
 Axis letters, the same in every signature and docstring:
 
@@ -48,11 +48,11 @@ class LSTMParams(NamedTuple):
 
 
 class LSTMState(NamedTuple):
-    """What the LSTM carries from one step to the next. A plain ``(h, c)`` works as well.
+    """State of the LSTM. A plain ``(h, c)`` works as well.
 
     Attributes:
-      h: hidden state ``[..., H]``, the one that layers show.
-      c: cell state ``[..., H]``, the conveyor belt.
+      h: hidden state ``[..., H]``, the output.
+      c: cell state ``[..., H]``, the memory.
     """
 
     h: Float[Array, "... H"]
@@ -60,7 +60,7 @@ class LSTMState(NamedTuple):
 
 
 def promote_dtypes(a: DType, b: DType) -> DType:
-    """The dtype that holds both, asked for outright: strict promotion does not refuse it.
+    """The promoted dtype of two dtypes, also under JAX's strict dtype promotion.
 
     >>> promote_dtypes(jnp.bfloat16, jnp.float32)
     dtype('float32')
@@ -71,23 +71,22 @@ def promote_dtypes(a: DType, b: DType) -> DType:
 
 @dataclass(frozen=True)
 class Policy:
-    """Which dtype a cell uses for what. Whatever is not given follows from the others.
+    """The dtypes of a cell. The default of each field follows from the others.
 
     ============== ================================================ ===========================
-    field          what has it                                      when not given
+    field          used for                                         default
     ============== ================================================ ===========================
     ``param``      parameters, and their gradients summed over time float32
-    ``compute``    parameters as a step uses them, and what they    ``param``
-                   multiply
-    ``cell_state`` the memory ``c`` (and what goes with it), in      ``compute``, float32 at least
-                   which products accumulate and gates are computed
-    ``output``     the hidden state ``h``, which layers show        ``compute``
+    ``compute``    the two factors of every product with a weight   ``param``
+    ``cell_state`` the memory ``c`` (with n and m where the cell    ``compute``, float32 at least
+                   has them), the sums of products, and the gates
+    ``output``     the hidden state ``h``, which is the output      ``compute``
     ============== ================================================ ===========================
 
-    A bare dtype in a cell's field ``dtype`` stands for ``Policy(param=dtype)``.
+    A plain dtype in a cell's field ``dtype`` means ``Policy(param=dtype)``.
 
     Raises:
-      TypeError: when a field is no floating-point dtype.
+      TypeError: when a field is not a floating-point dtype.
 
     Reference:
       Micikevicius et al. (2018), *Mixed precision training*.
@@ -102,24 +101,24 @@ class Policy:
     output: DType = None
 
     def __post_init__(self) -> None:
-        settled = {"param": jnp.dtype(self.param)}
-        settled["compute"] = _or(self.compute, settled["param"])
-        settled["cell_state"] = _or(
-            self.cell_state, promote_dtypes(settled["compute"], jnp.float32)
-        )
-        settled["output"] = _or(self.output, settled["compute"])
-        for name, dtype in settled.items():
+        param = jnp.dtype(self.param)
+        compute = param if self.compute is None else jnp.dtype(self.compute)
+        if self.cell_state is None:
+            cell_state = promote_dtypes(compute, jnp.float32)
+        else:
+            cell_state = jnp.dtype(self.cell_state)
+        output = compute if self.output is None else jnp.dtype(self.output)
+        for name, dtype in zip(_POLICY, (param, compute, cell_state, output), strict=True):
             if not jnp.issubdtype(dtype, jnp.floating):
                 raise TypeError(f"Policy: {name} must be a floating-point dtype; got {dtype}")
             object.__setattr__(self, name, dtype)
 
     def __repr__(self) -> str:
-        names = ("param", "compute", "cell_state", "output")
-        return f"Policy({', '.join(f'{name}={getattr(self, name).name!r}' for name in names)})"
+        dtypes = (f"{name}={getattr(self, name).name!r}" for name in _POLICY)
+        return f"Policy({', '.join(dtypes)})"
 
 
-def _or(dtype: DType | None, default: DType) -> DType:
-    return default if dtype is None else jnp.dtype(dtype)
+_POLICY = tuple(Policy.__dataclass_fields__)
 
 
 P = TypeVar("P")
@@ -134,10 +133,10 @@ Step = Callable[[P, S, Any], S]
 
 @runtime_checkable
 class Cell(Protocol[P, S]):
-    """A recurrence: hyper-parameters in frozen fields, and three pure functions.
+    """A recurrent cell: a frozen dataclass of hyper-parameters with three pure functions.
 
-    A cell holds no arrays. It is hashable and comparable, so that it can be a static argument
-    of `jax.jit`. The first field of its state is what a layer shows.
+    A cell has no arrays. It is hashable and comparable, so that it can be a static argument of
+    `jax.jit`. The first field of its state is the output.
     """
 
     def init(self, key: PRNGKey) -> P:
@@ -166,8 +165,8 @@ class Cell(Protocol[P, S]):
         """Advance one time step.
 
         Args:
-          params: what `init` draws.
-          state: ``s_{t-1}``, as `initial_state` gives it.
+          params: the parameters, as `init` draws them.
+          state: ``s_{t-1}``, as `initial_state` returns it.
           x: input ``x_t`` ``[..., I]``.
 
         Returns:

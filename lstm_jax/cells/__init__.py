@@ -1,4 +1,4 @@
-"""Recurrences, one a file: parameters, initialisation, step, equations, reference."""
+"""The cells, one per file: equations, parameters, and the paper they come from."""
 
 from lstm_jax.cells.conv_lstm import ConvLSTM, ConvLSTMParams
 from lstm_jax.cells.coupled import CoupledLSTM, CoupledLSTMParams

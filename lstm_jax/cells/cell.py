@@ -1,28 +1,35 @@
-"""What all cells share: their base, how they check what they are given, and how they print."""
+"""The base classes of the cells, and the functions that their steps are made of.
 
-import dataclasses
-from collections.abc import Callable, Sequence
+A cell of the LSTM family is a subclass of `LSTMCellBase` with its parameters, its number of gate
+blocks, and one method `equations`. Everything else is here: initialization, checks, the affine
+pre-activations, and dtypes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.checks import check_shapes, check_size
-from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey, promote_dtypes
+from lstm_jax.cells.fields import settle_fields, short_repr
+from lstm_jax.types import DType, Initializer, LSTMState, P, Policy, PRNGKey, S, promote_dtypes
 
 N = TypeVar("N", bound=NamedTuple)
+G = TypeVar("G", bound=NamedTuple)
 Tree = TypeVar("Tree")
 
 Activation = Callable[[jax.Array], jax.Array]
 """An elementwise function, such as `jnp.tanh`."""
 
+Pair = LSTMState | tuple[jax.Array, jax.Array]
+"""The state ``(h, c)``, of any tuple type."""
+
 
 def identity(x: jax.Array) -> jax.Array:
-    """The activation that changes nothing.
+    """The identity function, the default of every hook.
 
     >>> identity(2.0)
     2.0
@@ -30,8 +37,25 @@ def identity(x: jax.Array) -> jax.Array:
     return x
 
 
+class Shapes(NamedTuple):
+    """The shapes that one step expects, each with its axes as text for errors.
+
+    Attributes:
+      params: the shape of each parameter, such as ``((3, 20), "[I, 4H]")``; None for one that must
+        be None.
+      x: the feature axes of the input: ``((3,), "I")``, or ``((8, 3), "[X, I]")`` for several.
+      state: the feature axes of each field of the state, likewise.
+      sizes: the values of the letters, such as ``"H = 5"``.
+    """
+
+    params: Mapping[str, tuple[tuple[int, ...] | None, str]]
+    x: tuple[tuple[int, ...], str]
+    state: Mapping[str, tuple[tuple[int, ...], str]]
+    sizes: str
+
+
 class CellBase:
-    """Base of the frozen dataclasses that are cells: sizes are checked, dtypes settled, repr short.
+    """Base of all cells, which are frozen dataclasses: checked sizes, settled dtypes, a short repr.
 
     A subclass has the field ``dtype``, and integer fields that end in ``_size``.
     """
@@ -46,32 +70,42 @@ class CellBase:
 
     @property
     def policy(self) -> Policy:
-        """Which dtype is used for what."""
+        """The dtypes of parameters, products, cell state and output."""
         return self.dtype if isinstance(self.dtype, Policy) else Policy(self.dtype)
 
     def in_compute_dtype(self, params: Tree) -> Tree:
-        """Parameters as a step multiplies with them: as they are, unless a policy says otherwise.
+        """The parameters, cast to the policy's compute dtype where the cell has a policy.
 
-        Cast in the step, not before the loop: then the gradients of the steps add up in the
-        parameters' own dtype, which is often the wider one.
+        The cast is in the step, not before the loop, so that the gradients of the steps add up in
+        the parameters' own dtype, which often has more precision.
         """
         if not isinstance(self.dtype, Policy):
             return params
-        return jax.tree.map(lambda leaf: leaf.astype(self.policy.compute), params)
+        dtype = self.dtype.compute
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
 
 @dataclass(frozen=True, repr=False)
-class KernelCell(CellBase):
-    """Base of cells that weigh the input by one kernel and the state by another, and add a bias.
+class KernelCell(CellBase, Generic[P, S]):
+    """Base of cells with one kernel for the input, one for the hidden state, and a bias.
 
     Args:
       input_size: number of input features ``I``.
       hidden_size: number of hidden units ``H``.
-      kernel_init: initializer of the input kernel ``[I, kH]`` for ``k`` gates.
+      kernel_init: initializer of the input kernel ``[I, kH]`` for ``k`` gate blocks.
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, kH]``.
       bias_init: initializer of the bias ``[kH]``.
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
+
+    Attributes:
+      params_type: the NamedTuple of the parameters.
+      state_type: the NamedTuple of the state.
+      gate_blocks: the number ``k`` of gate blocks along the last axis of a kernel.
     """
+
+    params_type: ClassVar[type[Any]]
+    state_type: ClassVar[type[Any]]
+    gate_blocks: ClassVar[int] = initializers.GATES
 
     input_size: int
     hidden_size: int
@@ -80,65 +114,176 @@ class KernelCell(CellBase):
     bias_init: Initializer = initializers.zeros
     dtype: DType | Policy = jnp.float32
 
-    def init_kernels(
-        self, key: PRNGKey, gates: int, recurrent_size: int | None = None
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Kernel ``[I, kH]``, recurrent kernel ``[H, kH]`` and bias ``[kH]`` of ``k`` gates.
+    def init(self, key: PRNGKey) -> P:
+        """Draw parameters.
 
-        `recurrent_size` is given where another number of units than ``H`` feeds back.
+        Args:
+          key: typed random key.
+
+        Returns:
+          The parameters, a NamedTuple of arrays.
         """
-        k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
-        width, dtype = gates * self.hidden_size, self.policy.param
-        return (
-            self.kernel_init(k_kernel, (self.input_size, width), dtype),
-            self.recurrent_kernel_init(
-                k_recurrent, (recurrent_size or self.hidden_size, width), dtype
-            ),
-            self.bias_init(k_bias, (width,), dtype),
-        )
+        return self._init(key)
 
-
-class LSTMCellBase(KernelCell):
-    """Base of the cells whose state is ``(h, c)``, both ``[..., H]``."""
-
-    def initial_state(self, batch_shape: Sequence[int] = ()) -> LSTMState:
-        """Zeros for h and c.
+    def initial_state(self, batch_shape: Sequence[int] = ()) -> S:
+        """Zeros for h, and for c where the cell has one.
 
         Args:
           batch_shape: the batch axes.
 
         Returns:
-          `LSTMState`, each ``[*batch_shape, H]``, c in float32 at least unless the policy says so.
+          The state: h ``[*batch_shape, H]``, or ``[*batch_shape, P]`` with a projection, and c
+          ``[*batch_shape, H]``, in float32 at least unless the policy sets its dtype.
         """
-        shape = (*batch_shape, self.hidden_size)
-        return LSTMState(
-            h=jnp.zeros(shape, self.policy.output), c=jnp.zeros(shape, self.policy.cell_state)
+        policy = self.policy
+        state = [jnp.zeros((*batch_shape, self._recurrent_size), policy.output)]
+        if "c" in self.state_type._fields:
+            state.append(jnp.zeros((*batch_shape, self.hidden_size), policy.cell_state))
+        return self.state_type(*state)
+
+    def shapes(self, params: Any) -> Shapes:
+        """The shapes that a step expects, where ``I`` and ``H`` are the rows of the two kernels."""
+        I, *_ = (*getattr(params.kernel, "shape", ()), 0)  # noqa: E741
+        H, *_ = (*getattr(params.recurrent_kernel, "shape", ()), 0)
+        k = self.gate_blocks
+        axis = f"{k}H" if k > 1 else "H"
+        return Shapes(
+            params={
+                "kernel": ((I, k * H), f"[I, {axis}]"),
+                "recurrent_kernel": ((H, k * H), f"[H, {axis}]"),
+                "bias": ((k * H,), f"[{axis}]"),
+            },
+            x=((I,), "I"),
+            state=dict.fromkeys(self.state_type._fields, ((H,), "H")),
+            sizes=f"H = {H}",
         )
 
     def pre_activations(
-        self, function: str, params: Tree, state: Any, x: Any, *, gates: int
-    ) -> tuple[Tree, LSTMState, list[jax.Array]]:
-        """What the gates squash, once everything fits together: ``W x + R h_{t-1} + b``.
+        self, params: Any, h_tm1: Float[Array, "... H"], x: Float[Array, "... I"], dtype: DType
+    ) -> Float[Array, "... k*H"]:
+        """The pre-activations ``z_t = W x_t + R h_{t-1} + b``.
+
+        Products run in the kernel's dtype. They accumulate in the promoted dtype of the kernel and
+        `dtype`, that of the cell state: bfloat16 products, float32 memory.
+        """
+        dtype = promote_dtypes(params.kernel.dtype, dtype)
+        return (
+            project(x, params.kernel, dtype)
+            + project(h_tm1, params.recurrent_kernel, dtype)
+            + params.bias.astype(dtype)
+        )
+
+    def _init(self, key: PRNGKey) -> P:
+        """Draw the parameters; overridden by cells with more than two kernels and a bias."""
+        return self.params_type(*self._init_kernels(key))
+
+    def _init_kernels(self, key: PRNGKey) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Kernel ``[I, kH]``, recurrent kernel ``[H, kH]``, bias ``[kH]``."""
+        k_kernel, k_recurrent, k_bias = jax.random.split(key, 3)
+        width, dtype = self.gate_blocks * self.hidden_size, self.policy.param
+        return (
+            self.kernel_init(k_kernel, (self.input_size, width), dtype),
+            self.recurrent_kernel_init(k_recurrent, (self._recurrent_size, width), dtype),
+            self.bias_init(k_bias, (width,), dtype),
+        )
+
+    @property
+    def _recurrent_size(self) -> int:
+        """The number of units that feed back: the features of ``h``."""
+        return self.hidden_size
+
+
+class LSTMCellBase(KernelCell[P, LSTMState], Generic[P, G]):
+    """Base of the LSTM family, the cells with the state ``(h, c)``.
+
+    A subclass defines `equations`. It overrides `shapes` and ``_init`` where it has other
+    parameters than the two kernels and the bias, and `pre_activations` where these are not affine.
+
+    Attributes:
+      error_prefix: what precedes "step" and "gates" in errors; the class and a dot when empty.
+    """
+
+    state_type = LSTMState
+    error_prefix: ClassVar[str] = ""
+
+    def gates(self, params: P, state: Pair, x: Float[Array, "... I"]) -> G:
+        """The activations of the gates and the candidate in one step.
 
         Args:
-          function: the public function to name in errors.
-          params: kernel ``[I, kH]``, recurrent_kernel ``[H, kH]``, bias ``[kH]``, and others.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
+          params: the parameters, as `init` draws them.
+          state: ``(h_{t-1}, c_{t-1})``, as `initial_state` returns it.
           x: input ``x_t`` ``[..., I]``.
-          gates: the number ``k`` of gate blocks.
 
         Returns:
-          The parameters as a step multiplies with them, the state as arrays, and ``k`` blocks
-          ``[..., H]`` in the wider dtype of the kernel and ``c``.
+          The gates, each ``[..., H]``, in the promoted dtype of the parameters and ``c``.
 
         Raises:
-          TypeError, ValueError: as `as_state` and `check_shapes`.
+          TypeError, ValueError: as `step`.
         """
+        return self._advance("gates", params, state, x, identity)[1]
+
+    def step(
+        self,
+        params: P,
+        state: Pair,
+        x: Float[Array, "... I"],
+        *,
+        on_candidate: Activation = identity,
+    ) -> LSTMState:
+        """Advance one time step, by the equations at the top of the cell's file.
+
+        Args:
+          params: the parameters, as `init` draws them.
+          state: ``(h_{t-1}, c_{t-1})``, as `initial_state` returns it.
+          x: input ``x_t`` ``[..., I]``.
+          on_candidate: hook, applied to the candidate before it enters the cell state.
+
+        Returns:
+          `LSTMState` ``(h_t, c_t)``, with the shapes and dtypes of `state`.
+
+        Raises:
+          TypeError: when `state` is not a tuple of two, or an array is complex.
+          ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
+            batch axes are not equal.
+        """
+        return self._advance("step", params, state, x, on_candidate)[0]
+
+    def equations(
+        self,
+        params: P,
+        z: Float[Array, "... k*H"],
+        c_tm1: Float[Array, "... H"],
+        on_candidate: Activation,
+    ) -> tuple[LSTMState, G]:
+        """The equations of the cell, from the pre-activations on.
+
+        Args:
+          params: the parameters, in the dtype that a step multiplies with.
+          z: pre-activations ``[..., kH]``, as `pre_activations` returns them.
+          c_tm1: cell state ``c_{t-1}`` ``[..., H]`` in the dtype of `z`.
+          on_candidate: hook, applied to the candidate before it enters the cell state.
+
+        Returns:
+          ``(h_t, c_t)`` and the gates.
+        """
+        raise NotImplementedError
+
+    def _advance(
+        self,
+        method: str,
+        params: P,
+        state: Pair,
+        x: Float[Array, "... I"],
+        on_candidate: Activation,
+    ) -> tuple[LSTMState, G]:
+        """The new state in the dtypes of the old one, and the gates."""
+        function = f"{self.error_prefix or f'{type(self).__name__}.'}{method}"
         state, x = as_state(function, LSTMState, state), jnp.asarray(x)
-        check_shapes(function, params, state, x, gates=gates)
-        params = self.in_compute_dtype(params)
-        z = affine(params, state.h, x, state.c.dtype)
-        return params, state, jnp.split(z, gates, axis=-1)
+        check_step(function, params, state, x, self.shapes(params))
+        params, (h_tm1, c_tm1) = self.in_compute_dtype(params), state
+        z = self.pre_activations(params, h_tm1, x, c_tm1.dtype)
+        (h_t, c_t), gates = self.equations(params, z, c_tm1.astype(z.dtype), on_candidate)
+        return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype)), gates
 
 
 def project(
@@ -152,59 +297,13 @@ def project(
     return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
 
 
-def affine(
-    params: Any, h_tm1: Float[Array, "... H"], x: Float[Array, "... I"], dtype: DType
-) -> Float[Array, "... k*H"]:
-    """What is squashed: ``W x_t + R h_{t-1} + b``.
-
-    Products run in the kernel's dtype and accumulate in the wider dtype of the two, in which the
-    nonlinearities run as well: bfloat16 products, float32 cell state.
-
-    >>> from lstm_jax import LSTM
-    >>> params = LSTM(3, 5, dtype=jnp.bfloat16).init(jax.random.key(0))
-    >>> affine(params, jnp.zeros(5), jnp.zeros(3), jnp.float32).dtype
-    dtype('float32')
-    """
-    dtype = promote_dtypes(params.kernel.dtype, dtype)
-    return (
-        project(x, params.kernel, dtype)
-        + project(h_tm1, params.recurrent_kernel, dtype)
-        + params.bias.astype(dtype)
-    )
-
-
 def clipped(values: jax.Array, bound: float | None) -> jax.Array:
-    """Values kept within ``-bound`` and ``bound``, or as they are without one.
+    """The values clipped to ``[-bound, bound]``, or unchanged where `bound` is None.
 
     >>> clipped(jnp.array([-2.0, 0.5]), 1.0).tolist()
     [-1.0, 0.5]
     """
     return values if bound is None else jnp.clip(values, -bound, bound)
-
-
-def settle_fields(cell: Any) -> None:
-    """Check the sizes of a new cell and give its dtype one spelling, so that equal cells are equal.
-
-    Args:
-      cell: a frozen dataclass with integer fields that end in ``_size``, and a field ``dtype``.
-
-    Raises:
-      TypeError: when a size is not an integer.
-      ValueError: when a size is below 1.
-
-    >>> from lstm_jax import LSTM, Policy
-    >>> LSTM(3, 5, dtype="float32") == LSTM(3, 5) == LSTM(3, 5, dtype=Policy("float32"))
-    True
-    """
-    for field in dataclasses.fields(cell):
-        if field.name.endswith("_size"):
-            check_size(type(cell).__name__, field.name, getattr(cell, field.name))
-    dtype = cell.dtype
-    if isinstance(dtype, Policy) and dtype == Policy(dtype.param):
-        dtype = dtype.param
-    if not isinstance(dtype, Policy):
-        dtype = jnp.dtype(dtype)
-    object.__setattr__(cell, "dtype", dtype)
 
 
 def as_state(function: str, kind: type[N], state: Any) -> N:
@@ -219,7 +318,7 @@ def as_state(function: str, kind: type[N], state: Any) -> N:
       A `kind` of arrays.
 
     Raises:
-      TypeError: when `state` is no such tuple. An array is none: it would come apart along its
+      TypeError: when `state` is no such tuple. An array is refused, as it would be split along its
         first axis.
 
     >>> from lstm_jax import LSTMState
@@ -234,29 +333,56 @@ def as_state(function: str, kind: type[N], state: Any) -> N:
             got = f"an array of shape {state.shape}"
         else:
             got = type(state).__name__
-        wanted = str(kind._fields).replace("'", "")
-        raise TypeError(f"{function}: state must be a tuple {wanted}; got {got}")
+        fields = str(kind._fields).replace("'", "")
+        raise TypeError(f"{function}: state must be a tuple {fields}; got {got}")
     return kind._make(map(jnp.asarray, state))
 
 
-def short_repr(cell: Any) -> str:
-    """A cell as it would be written: the sizes, and what is not as by default.
+def check_step(function: str, params: Any, state: Any, x: jax.Array, shapes: Shapes) -> None:
+    """Raise unless parameters, state and input of one step have the expected shapes.
 
-    >>> from lstm_jax import LSTM, initializers
-    >>> LSTM(3, 5, bias_init=initializers.Chrono(100))
-    LSTM(input_size=3, hidden_size=5, bias_init=Chrono(t_max=100))
+    The batch axes of state and input must be equal: a state that broadcasts would not keep its
+    shape in a scan.
+
+    Args:
+      function: the public function to name in errors.
+      params: a NamedTuple of arrays.
+      state: a NamedTuple of arrays.
+      x: input ``[..., I]``.
+      shapes: the expected shapes.
+
+    Raises:
+      ValueError: when a shape is another one.
+      TypeError: when the input or the state is complex, as the imaginary part would be dropped.
+
+    >>> from lstm_jax import LSTM
+    >>> cell = LSTM(3, 5)
+    >>> params = cell.init(jax.random.key(0))
+    >>> check_step("step", params, cell.initial_state(), jnp.zeros((2, 3)), cell.shapes(params))
+    Traceback (most recent call last):
+    ValueError: step: h must have shape (2, 5), the batch axes of x and H; got (5,)
     """
-    shown = []
-    for field in dataclasses.fields(cell):
-        value = getattr(cell, field.name)
-        if field.default is dataclasses.MISSING or value != field.default:
-            shown.append(f"{field.name}={_written(value)}")
-    return f"{type(cell).__name__}({', '.join(shown)})"
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, np.dtype):
-        return repr(value.name)
-    if dataclasses.is_dataclass(value) or not callable(value):
-        return repr(value)
-    return getattr(value, "__name__", repr(value))
+    for name, (shape, axes) in shapes.params.items():
+        if (got := getattr(getattr(params, name), "shape", None)) != shape:
+            expected = "be None" if shape is None else f"have shape {axes}"
+            raise ValueError(
+                f"{function}: params.{name} must {expected} with {shapes.sizes}; got {got}"
+            )
+    batch_shape = ()
+    for name, (features, axes) in (("x", shapes.x), *shapes.state.items()):
+        array = x if name == "x" else getattr(state, name)
+        got = array.shape
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise TypeError(f"{function}: {name} must be of real numbers; got {array.dtype}")
+        if axes[0] != "[" and got[-1:] != features:
+            raise ValueError(
+                f"{function}: {name} must have shape [..., {axes}] with {axes} = {features[0]} to"
+                f" fit params; got {got}"
+            )
+        if name == "x":
+            batch_shape = got[: -len(features)]
+        elif got != (*batch_shape, *features):
+            raise ValueError(
+                f"{function}: {name} must have shape {(*batch_shape, *features)}, the batch axes"
+                f" of x and {axes}; got {got}"
+            )

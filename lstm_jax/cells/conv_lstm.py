@@ -1,4 +1,4 @@
-"""The convolutional LSTM: every state is a field over space, every matrix product a convolution.
+"""The convolutional LSTM: the state has spatial axes, and matrix products are convolutions.
 
     i_t = sigmoid(W_i * x_t + R_i * h_{t-1} + p_i c_{t-1} + b_i)   input gate
     f_t = sigmoid(W_f * x_t + R_f * h_{t-1} + p_f c_{t-1} + b_f)   forget gate
@@ -7,14 +7,14 @@
     o_t = sigmoid(W_o * x_t + R_o * h_{t-1} + p_o c_t + b_o)       output gate
     h_t = o_t tanh(c_t)                                            hidden state
 
-Here ``*`` is a convolution; everything else is element by element. The state lives on the grid
-that the convolution of the input comes out on; the one of the state keeps that grid.
+Here ``*`` is a convolution; the other products are elementwise. The state has the output grid of
+the input's convolution; the state's own convolution keeps that grid.
 
 Reference: Shi et al. (2015), *Convolutional LSTM network: a machine learning approach for
 precipitation nowcasting*.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,8 +23,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, CellBase, as_state, identity
-from lstm_jax.cells.checks import check_features, check_params, check_real, check_size
+from lstm_jax.cells.cell import Activation, CellBase, Shapes, as_state, check_step, identity
+from lstm_jax.cells.checks import check_size
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.cells.windows import Padding, as_padding, as_shape, as_window, convolve, output_grid
 from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey, promote_dtypes
@@ -39,9 +39,9 @@ class ConvLSTMParams(NamedTuple):
     Attributes:
       kernel: input kernel ``[*kernel_size, I, 4H]``.
       recurrent_kernel: recurrent kernel ``[*recurrent_kernel_size, H, 4H]``.
-      bias: bias ``[4H]``, the same everywhere, the forget-gate bias included.
-      peephole: weights from the cell state to the gates ``[*grid, 3H]``, blocks i, f, o, each
-        place with its own; None without peepholes.
+      bias: bias ``[4H]``, shared by all grid points, the forget-gate bias included.
+      peephole: weights from the cell state to the gates ``[*grid, 3H]``, blocks i, f, o, separate
+        for each grid point; None without peepholes.
     """
 
     kernel: Float[Array, "*K I 4*H"]
@@ -75,7 +75,7 @@ def delta_orthogonal_per_gate(
     >>> [bool(tap.any()) for tap in kernel]
     [False, True, False]
     """
-    # The tap that "SAME" padding lays on the very place, for even sizes as well.
+    # The tap that "SAME" padding aligns with the output, for even sizes as well.
     centre = tuple((size - 1) // 2 for size in shape[:-2])
     block = initializers.orthogonal_per_gate(key, shape[-2:], dtype)
     return jnp.zeros(tuple(shape), dtype).at[centre].set(block)
@@ -85,26 +85,26 @@ def delta_orthogonal_per_gate(
 class ConvLSTM(CellBase):
     """The convolutional LSTM as a cell, over one, two or three spatial axes.
 
-    A number for `kernel_size`, `strides` or `recurrent_kernel_size` stands for the same along
-    every spatial axis, and that is how the cell keeps it.
+    A single number for `kernel_size`, `strides` or `recurrent_kernel_size` applies to every spatial
+    axis. Equal numbers for all axes are stored as a single number.
 
     Args:
       input_shape: shape of one input: its spatial axes, then ``I`` channels.
       hidden_size: number of hidden channels ``H``.
       kernel_size: size of the window on the input.
-      strides: steps of the window on the input. Above 1 the state's grid is coarser.
+      strides: strides of the window on the input. Above 1 the state's grid is coarser.
       padding: "SAME", "VALID", or ``(before, after)`` for each spatial axis of the input.
-      recurrent_kernel_size: size of the window on the state; `kernel_size` when not given. It
-        moves by 1, and zeros surround the state.
-      peephole: whether the gates see the cell state, by weights of their own for each place.
+      recurrent_kernel_size: size of the window on the state; `kernel_size` by default. Its stride
+        is 1, with zero padding.
+      peephole: whether the gates read the cell state, with separate weights for each grid point.
       kernel_init: initializer of the input kernel ``[*kernel_size, I, 4H]``.
       recurrent_kernel_init: initializer of the recurrent kernel
         ``[*recurrent_kernel_size, H, 4H]``.
       bias_init: initializer of the bias ``[4H]``.
       peephole_init: initializer of the peephole weights ``[*grid, 3H]``.
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
-      gate_activation: squashes the gates.
-      activation: squashes the candidate, and the cell state on its way out.
+      gate_activation: activation of the gates.
+      activation: activation of the candidate, and of the cell state in ``h_t``.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -157,7 +157,7 @@ class ConvLSTM(CellBase):
         if self.recurrent_kernel_size is not None:
             size = as_window("ConvLSTM", "recurrent_kernel_size", self.recurrent_kernel_size, axes)
             settled["recurrent_kernel_size"] = None if size == settled["kernel_size"] else size
-        # One spelling for each meaning, so that equal cells are equal.
+        # One form for each meaning, so that equal cells compare equal.
         for name, value in settled.items():
             object.__setattr__(self, name, value)
         if min(self.grid) < 1:
@@ -212,7 +212,7 @@ class ConvLSTM(CellBase):
         keys = dict(zip(initializer, jax.random.split(key, len(initializer)), strict=True))
         drawn = {
             name: initializer[name](keys[name], shape, self.policy.param)
-            for name, (shape, _) in self._shapes().items()
+            for name, (shape, _) in self._param_shapes.items()
         }
         return ConvLSTMParams(**drawn)
 
@@ -224,7 +224,7 @@ class ConvLSTM(CellBase):
 
         Returns:
           `LSTMState`, each ``[*batch_shape, *grid, H]``, c in float32 at least unless the policy
-          says so.
+          sets its dtype.
         """
         shape = (*batch_shape, *self.grid, self.hidden_size)
         return LSTMState(
@@ -242,7 +242,7 @@ class ConvLSTM(CellBase):
           x: input ``x_t`` ``[..., *spatial, I]``.
 
         Returns:
-          `LSTMGates`, each ``[..., *grid, H]``, in the wider dtype of the parameters and ``c``.
+          `LSTMGates`, each ``[..., *grid, H]``, in the promoted dtype of the parameters and ``c``.
 
         Raises:
           TypeError, ValueError: as `step`.
@@ -255,7 +255,7 @@ class ConvLSTM(CellBase):
         state: LSTMState,
         x: Float[Array, "... I"],
         *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
+        on_candidate: Activation = identity,
     ) -> LSTMState:
         """Advance one time step: ``c_t = f c_{t-1} + i g`` and ``h_t = o tanh(c_t)``.
 
@@ -263,13 +263,13 @@ class ConvLSTM(CellBase):
           params: `ConvLSTMParams`.
           state: ``(h_{t-1}, c_{t-1})``, each ``[..., *grid, H]``.
           x: input ``x_t`` ``[..., *spatial, I]``.
-          on_candidate: applied to ``g`` before it enters the cell state.
+          on_candidate: hook, applied to ``g`` before it enters the cell state.
 
         Returns:
           `LSTMState`, each ``[..., *grid, H]``, with the dtypes of `state`.
 
         Raises:
-          TypeError: when `state` is not a tuple of two.
+          TypeError: when `state` is not a tuple of two, or an array is complex.
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal.
         """
@@ -281,9 +281,9 @@ class ConvLSTM(CellBase):
         params: ConvLSTMParams,
         state: LSTMState,
         x: jax.Array,
-        on_candidate: Callable[[jax.Array], jax.Array],
+        on_candidate: Activation,
     ) -> tuple[LSTMState, LSTMGates]:
-        """The new state and the gates at once: a peephole shows the output gate the new c."""
+        """The new state and the gates at once, as the output gate may read the new cell state."""
         state, x = as_state(function, LSTMState, state), jnp.asarray(x)
         self._check(function, params, state, x)
         params = self.in_compute_dtype(params)
@@ -309,24 +309,28 @@ class ConvLSTM(CellBase):
     def _check(self, function: str, params: ConvLSTMParams, state: LSTMState, x: jax.Array) -> None:
         """Raise unless parameters, state and input of one step fit together."""
         if self.peephole != (params.peephole is not None):
-            wanted = "an array" if self.peephole else "None"
+            expected = "an array" if self.peephole else "None"
             raise ValueError(
-                f"{function}: params.peephole must be {wanted} with peephole={self.peephole};"
+                f"{function}: params.peephole must be {expected} with peephole={self.peephole};"
                 f" got {type(params.peephole).__name__}"
             )
-        check_real(function, {"x": x, **state._asdict()})
-        H, shape = self.hidden_size, tuple(self.input_shape)
-        check_params(function, params, self._shapes(), f"I = {shape[-1]}, H = {H}")
-        if x.shape[-len(shape) :] != shape:
+        H, input_shape = self.hidden_size, tuple(self.input_shape)
+        if x.shape[-len(input_shape) :] != input_shape:
             raise ValueError(
-                f"{function}: x must have shape [..., *input_shape] with input_shape = {shape};"
-                f" got {x.shape}"
+                f"{function}: x must have shape [..., *input_shape] with input_shape ="
+                f" {input_shape}; got {x.shape}"
             )
-        features = dict.fromkeys(state._fields, ((*self.grid, H), "[*grid, H]"))
-        check_features(function, state._asdict(), self.batch_shape(x), features)
+        shapes = Shapes(
+            params=self._param_shapes,
+            x=(input_shape, "[*input_shape]"),
+            state=dict.fromkeys(LSTMState._fields, ((*self.grid, H), "[*grid, H]")),
+            sizes=f"I = {input_shape[-1]}, H = {H}",
+        )
+        check_step(function, params, state, x, shapes)
 
-    def _shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """The shape of each parameter, and how it is written."""
+    @property
+    def _param_shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """The shape of each parameter, and its axes as text."""
         H, window = self.hidden_size, self._per_axis(self.kernel_size)
         of_state = self.recurrent_kernel_size
         recurrent = window if of_state is None else self._per_axis(of_state)

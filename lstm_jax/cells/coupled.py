@@ -1,4 +1,4 @@
-"""The LSTM with coupled gates: what is forgotten makes room for exactly as much that is new.
+"""The LSTM with coupled gates: the input gate is ``1 - f``.
 
     f_t = sigmoid(W_f [h_{t-1}, x_t] + b_f)        forget gate
     i_t = 1 - f_t                                  input gate
@@ -11,7 +11,6 @@ Reference: Greff, Srivastava, Koutník, Steunebrink & Schmidhuber (2017), *LSTM:
 odyssey*, where it is called CIFG.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,9 +19,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, LSTMCellBase, identity
+from lstm_jax.cells.cell import Activation, LSTMCellBase
 from lstm_jax.cells.lstm import LSTMGates
-from lstm_jax.types import Initializer, LSTMState, PRNGKey
+from lstm_jax.types import Initializer, LSTMState
 
 GATES = 3
 """Gate blocks of a kernel: f, g, o."""
@@ -43,7 +42,7 @@ class CoupledLSTMParams(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class CoupledLSTM(LSTMCellBase):
+class CoupledLSTM(LSTMCellBase[CoupledLSTMParams, LSTMGates]):
     """The LSTM with coupled gates as a cell: ``c_t = f * c_{t-1} + (1 - f) * g``.
 
     Args:
@@ -53,8 +52,8 @@ class CoupledLSTM(LSTMCellBase):
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, 3H]``.
       bias_init: initializer of the bias ``[3H]``.
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
-      gate_activation: squashes the gates.
-      activation: squashes the candidate, and the cell state on its way out.
+      gate_activation: activation of the gates.
+      activation: activation of the candidate, and of the cell state in ``h_t``.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -75,70 +74,18 @@ class CoupledLSTM(LSTMCellBase):
     gate_activation: Activation = jax.nn.sigmoid
     activation: Activation = jnp.tanh
 
-    def init(self, key: PRNGKey) -> CoupledLSTMParams:
-        """Draw parameters.
+    params_type = CoupledLSTMParams
+    gate_blocks = GATES
 
-        Args:
-          key: typed random key.
-
-        Returns:
-          `CoupledLSTMParams`.
-        """
-        return CoupledLSTMParams(*self.init_kernels(key, GATES))
-
-    def gates(
-        self, params: CoupledLSTMParams, state: LSTMState, x: Float[Array, "... I"]
-    ) -> LSTMGates:
-        """The gates and the candidate of one step: ``f, o = sigmoid(.)``, ``i = 1 - f``.
-
-        Args:
-          params: `CoupledLSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-
-        Returns:
-          `LSTMGates`, each ``[..., H]``.
-
-        Raises:
-          TypeError, ValueError: as `step`.
-        """
-        return self._checked_gates("CoupledLSTM.gates", params, state, x)[1]
-
-    def step(
-        self,
-        params: CoupledLSTMParams,
-        state: LSTMState,
-        x: Float[Array, "... I"],
-        *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
-    ) -> LSTMState:
-        """Advance one time step: ``c_t = f * c_{t-1} + (1 - f) * g`` and ``h_t = o * tanh(c_t)``.
-
-        Args:
-          params: `CoupledLSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-          on_candidate: applied to ``g`` before it enters the cell state.
-
-        Returns:
-          `LSTMState`, each ``[..., H]``, with the dtypes of `state`.
-
-        Raises:
-          TypeError: when `state` is not a tuple of two.
-          ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
-            batch axes are not equal.
-        """
-        state, (i, f, g, o) = self._checked_gates("CoupledLSTM.step", params, state, x)
-        h_tm1, c_tm1 = state
-        c_t = f * c_tm1.astype(f.dtype) + i * on_candidate(g)
-        h_t = o * self.activation(c_t)
-        return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
-
-    def _checked_gates(
-        self, function: str, params: CoupledLSTMParams, state: LSTMState, x: jax.Array
+    def equations(
+        self, params: CoupledLSTMParams, z: jax.Array, c_tm1: jax.Array, on_candidate: Activation
     ) -> tuple[LSTMState, LSTMGates]:
-        _, state, z = self.pre_activations(function, params, state, x, gates=GATES)
-        z_f, z_g, z_o = z
+        """``i = 1 - f``, ``c_t = f * c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``."""
+        z_f, z_g, z_o = jnp.split(z, GATES, axis=-1)
         f = self.gate_activation(z_f)
-        gates = LSTMGates(i=1.0 - f, f=f, g=self.activation(z_g), o=self.gate_activation(z_o))
-        return state, gates
+        i = 1.0 - f
+        g = self.activation(z_g)
+        o = self.gate_activation(z_o)
+        c_t = f * c_tm1 + i * on_candidate(g)
+        h_t = o * self.activation(c_t)
+        return LSTMState(h_t, c_t), LSTMGates(i, f, g, o)

@@ -1,4 +1,4 @@
-"""Exponential gates, as the sLSTM and the mLSTM share them: stabilised, and open at the start.
+"""Exponential gates of the sLSTM and the mLSTM: stabilised, with open forget gates at the start.
 
 Reference: Beck et al. (2024), *xLSTM: Extended long short-term memory*.
 """
@@ -13,10 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lstm_jax import initializers
+from lstm_jax.initializers.biases import gate_width
 from lstm_jax.types import DType, PRNGKey, promote_dtypes
 
 ForgetGate = Literal["sigmoid", "exp"]
-"""What makes a forget gate of its pre-activation."""
+"""The activation of the forget gate."""
 
 
 def stabilise(
@@ -25,7 +26,7 @@ def stabilise(
     m_tm1: Float[Array, "..."],
     empty: Bool[Array, "..."],
 ) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
-    """Gates that act on a memory stored divided by ``exp(m)``, so that none overflows.
+    """Gates for a memory that is stored divided by ``exp(m)``, so that neither overflows.
 
         m_t = max(log f_t + m_{t-1}, log i_t), or log i_t where the memory is empty
         i'_t = exp(log i_t - m_t),    f'_t = exp(log f_t + m_{t-1} - m_t)
@@ -33,12 +34,12 @@ def stabilise(
     Args:
       log_i: logarithm of the input gate ``[...]``.
       log_f: logarithm of the forget gate ``[...]``.
-      m_tm1: stabiliser ``[...]``, as the state holds it.
-      empty: where the memory holds nothing, so that ``m_{t-1}`` says nothing.
+      m_tm1: stabiliser ``m_{t-1}`` ``[...]``, from the state.
+      empty: true where the memory is still empty, so that ``m_{t-1}`` has no meaning.
 
     Returns:
-      ``(i'_t, f'_t, m_t)``, each ``[...]``. One of the two gates is 1 and the other no larger, but
-      for an ``f'_t`` over an empty memory.
+      ``(i'_t, f'_t, m_t)``, each ``[...]``. One of the two gates is 1 and the other at most 1,
+      except for ``f'_t`` where the memory is empty.
 
     Reference:
       Beck et al. (2024), *xLSTM: Extended long short-term memory*.
@@ -50,8 +51,8 @@ def stabilise(
     kept = log_f + m_tm1.astype(log_f.dtype)
     m_t = jnp.where(empty, log_i, jnp.maximum(kept, log_i))
     to_f = kept - m_t
-    # f' is above 1 only where the memory is empty. It scales nothing there, and must be finite; but
-    # it is a factor of the gradient by that memory, so it is right as far as it can be.
+    # f' is above 1 only where the memory is empty. It multiplies zero there and must be finite. It
+    # is also a factor of the gradient with respect to that memory, so it is exact up to the bound.
     bound = largest_exponent(to_f.dtype)
     return jnp.exp(log_i - m_t), jnp.exp(jnp.where(to_f > bound, bound, to_f)), m_t
 
@@ -59,7 +60,7 @@ def stabilise(
 def log_forget(kind: ForgetGate, z: Float[Array, "..."]) -> Float[Array, "..."]:
     """The logarithm of a forget gate: ``log sigmoid(z)`` or ``log exp(z) = z``.
 
-    >>> float(log_forget("sigmoid", jnp.array(-200.0)))  # its sigmoid itself is zero
+    >>> float(log_forget("sigmoid", jnp.array(-200.0)))  # the sigmoid underflows to zero
     -200.0
     """
     return z if kind == "exp" else jax.nn.log_sigmoid(z)
@@ -77,7 +78,7 @@ def check_forget_gate(function: str, kind: str) -> None:
 
 
 def largest_exponent(dtype: DType) -> float:
-    """An exponent whose exponential is huge, and still leaves room to multiply it.
+    """An exponent whose exponential is large, but can still be multiplied without overflow.
 
     >>> round(largest_exponent(jnp.float32))
     67
@@ -89,12 +90,12 @@ def largest_exponent(dtype: DType) -> float:
 class ForgetBiasRange:
     """Bias of the forget gate spread evenly from `low` to `high`; zero elsewhere.
 
-    With a sigmoid the default makes timescales ``1 / (1 - f)`` of 21 to 404 steps.
+    With a sigmoid the default gives timescales ``1 / (1 - f)`` from 21 to 404 steps.
 
     Args:
       low: the first unit's forget-gate bias.
-      high: the last unit's.
-      gate: which block is the forget gate, counted from 0.
+      high: the last unit's forget-gate bias.
+      gate: index of the forget gate's block.
       gates: the number ``k`` of gate blocks.
 
     Raises:
@@ -134,11 +135,7 @@ class ForgetBiasRange:
           ValueError: when `shape` is not ``(kH,)``.
         """
         del key
-        if len(shape) != 1 or shape[0] % self.gates:
-            raise ValueError(
-                f"ForgetBiasRange: shape must be ({self.gates} * H,); got {tuple(shape)}"
-            )
-        hidden_size = shape[0] // self.gates
+        hidden_size = gate_width("ForgetBiasRange", shape, self.gates)
         spread = jnp.linspace(
             self.low, self.high, hidden_size, dtype=promote_dtypes(dtype, jnp.float32)
         )

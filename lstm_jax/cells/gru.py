@@ -6,14 +6,13 @@
     n_t = tanh(W_n x_t + b_n + R_n (r_t * h_{t-1}))                candidate, reset before
     h_t = (1 - z_t) * n_t + z_t * h_{t-1}                          hidden state
 
-The paper resets before the product. Resetting after it, with a bias of its own inside, is what
-cuDNN, PyTorch, Keras and Flax do: all products of a step are then one.
+The paper resets before the product. cuDNN, PyTorch, Keras and Flax reset after it, with a second
+bias ``b_rn``: one product then computes all gates.
 
 Reference: Cho, van Merriënboer, Gulcehre, Bahdanau, Bougares, Schwenk & Bengio (2014), *Learning
 phrase representations using RNN encoder-decoder for statistical machine translation*.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,8 +21,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, KernelCell, as_state, identity, project
-from lstm_jax.cells.checks import check_params, check_shapes
+from lstm_jax.cells.cell import (
+    Activation,
+    KernelCell,
+    Shapes,
+    as_state,
+    check_step,
+    identity,
+    project,
+)
 from lstm_jax.types import Initializer, PRNGKey, promote_dtypes
 
 GATES = 3
@@ -37,8 +43,8 @@ class GRUParams(NamedTuple):
       kernel: input kernel ``[I, 3H]``.
       recurrent_kernel: recurrent kernel ``[H, 3H]``.
       bias: bias ``[3H]``.
-      recurrent_bias: bias ``[H]`` of the candidate that the reset gate reaches; None for a GRU
-        that resets before the product.
+      recurrent_bias: bias ``b_rn`` ``[H]`` of the candidate, which the reset gate multiplies; None
+        for a GRU that resets before the product.
     """
 
     kernel: Float[Array, "I 3*H"]
@@ -48,7 +54,7 @@ class GRUParams(NamedTuple):
 
 
 class GRUState(NamedTuple):
-    """What the GRU carries: its hidden state ``h`` ``[..., H]``, memory and output in one."""
+    """State of the GRU: its hidden state ``h`` ``[..., H]``, which is memory and output."""
 
     h: Float[Array, "... H"]
 
@@ -57,7 +63,7 @@ class GRUGates(NamedTuple):
     """The activations inside one GRU step, each ``[..., H]``.
 
     Attributes:
-      r: reset gate, in (0, 1): how much of the last state the candidate sees.
+      r: reset gate, in (0, 1): how much of the last state the candidate reads.
       z: update gate, in (0, 1): how much of the last state is kept.
       n: candidate, in (-1, 1).
     """
@@ -68,7 +74,7 @@ class GRUGates(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class GRU(KernelCell):
+class GRU(KernelCell[GRUParams, GRUState]):
     """The GRU as a cell: ``h_t = (1 - z) * n + z * h_{t-1}``.
 
     Args:
@@ -78,12 +84,12 @@ class GRU(KernelCell):
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, 3H]``.
       bias_init: initializer of the bias ``[3H]``.
       dtype: dtype of the parameters and of ``h``; or a `Policy`. Gates are computed in float32 at
-        least. ``h`` is the memory too, and keeps counting in bfloat16 only as far as bfloat16
-        does: ``Policy(compute="bfloat16", output="float32")`` keeps it whole.
-      reset_after: reset the product, not what goes into it.
-      recurrent_bias_init: initializer of the bias ``[H]`` that the reset gate reaches.
-      gate_activation: squashes the gates.
-      activation: squashes the candidate.
+        least. ``h`` is also the memory, so a bfloat16 ``h`` loses small updates:
+        ``Policy(compute="bfloat16", output="float32")`` keeps them.
+      reset_after: multiply by the reset gate after the product instead of before.
+      recurrent_bias_init: initializer of the bias ``b_rn`` ``[H]``.
+      gate_activation: activation of the gates.
+      activation: activation of the candidate.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -104,32 +110,9 @@ class GRU(KernelCell):
     gate_activation: Activation = jax.nn.sigmoid
     activation: Activation = jnp.tanh
 
-    def init(self, key: PRNGKey) -> GRUParams:
-        """Draw parameters.
-
-        Args:
-          key: typed random key.
-
-        Returns:
-          `GRUParams`.
-        """
-        k_kernels, k_bias = jax.random.split(key)
-        kernels = self.init_kernels(k_kernels, GATES)
-        if not self.reset_after:
-            return GRUParams(*kernels)
-        bias = self.recurrent_bias_init(k_bias, (self.hidden_size,), self.policy.param)
-        return GRUParams(*kernels, recurrent_bias=bias)
-
-    def initial_state(self, batch_shape: Sequence[int] = ()) -> GRUState:
-        """Zeros for h.
-
-        Args:
-          batch_shape: the batch axes.
-
-        Returns:
-          `GRUState`, ``[*batch_shape, H]``.
-        """
-        return GRUState(jnp.zeros((*batch_shape, self.hidden_size), self.policy.output))
+    params_type = GRUParams
+    state_type = GRUState
+    gate_blocks = GATES
 
     def gates(self, params: GRUParams, state: GRUState, x: Float[Array, "... I"]) -> GRUGates:
         """The gates and the candidate of one step: ``r, z = sigmoid(.)`` and ``n = tanh(.)``.
@@ -153,8 +136,8 @@ class GRU(KernelCell):
         state: GRUState,
         x: Float[Array, "... I"],
         *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
-        on_recurrent: Callable[[jax.Array], jax.Array] = identity,
+        on_candidate: Activation = identity,
+        on_recurrent: Activation = identity,
     ) -> GRUState:
         """Advance one time step: ``h_t = (1 - z) * n + z * h_{t-1}``.
 
@@ -162,14 +145,14 @@ class GRU(KernelCell):
           params: `GRUParams`.
           state: ``(h_{t-1},)``, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
-          on_candidate: applied to ``n`` before it enters the state.
-          on_recurrent: applied to ``h_{t-1}`` where gates and candidate read it.
+          on_candidate: hook, applied to ``n`` before it enters the state.
+          on_recurrent: hook, applied to ``h_{t-1}`` where gates and candidate read it.
 
         Returns:
           `GRUState`, ``[..., H]``, with the dtype of `state`.
 
         Raises:
-          TypeError: when `state` is not a tuple of one.
+          TypeError: when `state` is not a tuple of one, or an array is complex.
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal, or `params` are those of the other `reset_after`.
         """
@@ -177,29 +160,45 @@ class GRU(KernelCell):
         h_t = (1.0 - z) * on_candidate(n) + z * h_tm1.astype(z.dtype)
         return GRUState(h_t.astype(h_tm1.dtype))
 
+    def shapes(self, params: GRUParams) -> Shapes:
+        """The shapes that a step expects."""
+        shapes = super().shapes(params)
+        (H,), _ = shapes.state["h"]
+        bias = ((H,) if self.reset_after else None, "[H]")
+        return shapes._replace(
+            params={**shapes.params, "recurrent_bias": bias},
+            sizes=f"H = {H}, reset_after = {self.reset_after}",
+        )
+
+    def _init(self, key: PRNGKey) -> GRUParams:
+        k_kernels, k_bias = jax.random.split(key)
+        kernels = self._init_kernels(k_kernels)
+        if not self.reset_after:
+            return GRUParams(*kernels)
+        bias = self.recurrent_bias_init(k_bias, (self.hidden_size,), self.policy.param)
+        return GRUParams(*kernels, recurrent_bias=bias)
+
     def _checked_gates(
         self,
         function: str,
         params: GRUParams,
         state: GRUState,
-        x: jax.Array,
-        on_recurrent: Callable[[jax.Array], jax.Array] = identity,
+        x: Float[Array, "... I"],
+        on_recurrent: Activation = identity,
     ) -> tuple[GRUState, GRUGates]:
+        """The state as arrays, and the gates."""
         state, x = as_state(function, GRUState, state), jnp.asarray(x)
-        check_shapes(function, params, state, x, gates=GATES)
-        (h_tm1,) = state
-        H, h_tm1 = h_tm1.shape[-1], on_recurrent(h_tm1)
-        recurrent_bias = ((H,) if self.reset_after else None, "[H]")
-        sizes = f"H = {H}, reset_after = {self.reset_after}"
-        check_params(function, params, {"recurrent_bias": recurrent_bias}, sizes)
+        check_step(function, params, state, x, self.shapes(params))
         params = self.in_compute_dtype(params)
-        # There is no c to say in which dtype to accumulate, so the policy does.
+        h_tm1 = on_recurrent(state.h)
+        # Without a cell state, its dtype in the policy is the one that products accumulate in.
         dtype = promote_dtypes(
             promote_dtypes(params.kernel.dtype, h_tm1.dtype), self.policy.cell_state
         )
         from_x = project(x, params.kernel, dtype) + params.bias.astype(dtype)
         x_r, x_z, x_n = jnp.split(from_x, GATES, axis=-1)
         if params.recurrent_bias is None:
+            H = h_tm1.shape[-1]
             gate_kernel, candidate_kernel = jnp.split(params.recurrent_kernel, [2 * H], axis=-1)
             h_r, h_z = jnp.split(project(h_tm1, gate_kernel, dtype), 2, axis=-1)
             r = self.gate_activation(x_r + h_r)
@@ -210,4 +209,5 @@ class GRU(KernelCell):
             r = self.gate_activation(x_r + h_r)
             h_n = r * (h_n + params.recurrent_bias.astype(dtype))
         z = self.gate_activation(x_z + h_z)
-        return state, GRUGates(r=r, z=z, n=self.activation(x_n + h_n))
+        n = self.activation(x_n + h_n)
+        return state, GRUGates(r, z, n)

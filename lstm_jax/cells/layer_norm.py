@@ -1,4 +1,4 @@
-"""The LSTM with layer normalisation, as four sources have it; the name of one chooses.
+"""The LSTM with layer normalization, in four variants named after their sources.
 
 With ``LN(z) = (z - mean(z)) / sqrt(var(z) + epsilon)`` over the last axis:
 
@@ -10,9 +10,8 @@ With ``LN(z) = (z - mean(z)) / sqrt(var(z) + epsilon)`` over the last axis:
     tensorflow   z = LN(W x + R h) * a + b                                  LN over each gate's H
                  c_t = LN(f * c_{t-1} + i * g) * a_c + b_c,     h_t = o * tanh(c_t)
 
-The cell state is normalised on its way out in the first two, which leaves the conveyor belt
-alone; the last two store it normalised. Gate blocks are i, f, g, o here for all of them, whatever
-the order in the source.
+The first two normalize the cell state only where it enters ``h_t``; the last two store it
+normalized. The gate blocks are i, f, g, o in all variants, whatever the order in the source.
 
 Reference: Ba, Kiros & Hinton (2016), *Layer normalization*. The other sources are Haste's
 ``LayerNormLSTM``, the TorchScript ``LayerNormLSTMCell`` of PyTorch's benchmarks, and
@@ -20,27 +19,25 @@ Reference: Ba, Kiros & Hinton (2016), *Layer normalization*. The other sources a
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, LSTMCellBase, as_state, identity, project
-from lstm_jax.cells.checks import check_axes, check_params
-from lstm_jax.cells.lstm import LSTMGates, gate_activations
+from lstm_jax.cells.cell import Activation, LSTMCellBase, Shapes, project
+from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.initializers import GATES
 from lstm_jax.types import DType, Initializer, LSTMState, PRNGKey, promote_dtypes
 
 Variant = Literal["ba2016", "haste", "pytorch", "tensorflow"]
-"""The sources by name."""
+"""The names of the variants."""
 
 
 class LayerNormLSTMParams(NamedTuple):
-    """Parameters of the LSTM with layer normalisation; gate blocks in the order i, f, g, o.
+    """Parameters of the LSTM with layer normalization; gate blocks in the order i, f, g, o.
 
     Attributes:
       kernel: input kernel ``[I, 4H]``.
@@ -69,7 +66,7 @@ class LayerNormLSTMParams(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """What sets a source apart: its parameters ``[4H]``, and which cell state it stores."""
+    """The differences of a variant: its parameters ``[4H]``, and which cell state it stores."""
 
     fields: tuple[str, ...]
     stores_normalized: bool
@@ -92,15 +89,15 @@ def layer_norm(
     *,
     epsilon: float = 1e-5,
 ) -> Float[Array, "... n"]:
-    """Normalise the last axis: ``(z - mean(z)) / sqrt(var(z) + epsilon) * gain + bias``.
+    """Normalize the last axis: ``(z - mean(z)) / sqrt(var(z) + epsilon) * gain + bias``.
 
-    Computed in float32 at least, as sums of squares leave the range of float16.
+    Computed in float32 at least, as sums of squares overflow in float16.
 
     Args:
       z: numbers ``[..., n]``.
       gain: gain ``[n]``; one when not given.
       bias: bias ``[n]``; zero when not given.
-      epsilon: added to the variance, which does not know Bessel's correction.
+      epsilon: added to the variance, which is without Bessel's correction.
 
     Returns:
       ``[..., n]`` in the dtype of `z`.
@@ -114,17 +111,17 @@ def layer_norm(
     dtype = promote_dtypes(z.dtype, jnp.float32)
     centered = z.astype(dtype) - jnp.mean(z.astype(dtype), axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(centered), axis=-1, keepdims=True)
-    normal = centered * jax.lax.rsqrt(variance + epsilon)
+    normalized = centered * jax.lax.rsqrt(variance + epsilon)
     if gain is not None:
-        normal = normal * gain.astype(dtype)
+        normalized = normalized * gain.astype(dtype)
     if bias is not None:
-        normal = normal + bias.astype(dtype)
-    return normal.astype(z.dtype)
+        normalized = normalized + bias.astype(dtype)
+    return normalized.astype(z.dtype)
 
 
 @dataclass(frozen=True, repr=False)
-class LayerNormLSTM(LSTMCellBase):
-    """The LSTM with layer normalisation as a cell; its `variant` names the source it follows.
+class LayerNormLSTM(LSTMCellBase[LayerNormLSTMParams, LSTMGates]):
+    """The LSTM with layer normalization as a cell, in one of four variants.
 
     Args:
       input_size: number of input features ``I``.
@@ -132,14 +129,14 @@ class LayerNormLSTM(LSTMCellBase):
       kernel_init: initializer of the input kernel ``[I, 4H]``.
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, 4H]``.
       bias_init: initializer of the bias of the gates ``[4H]``; of ``input_bias`` for ``pytorch``,
-        which has none beside those of its norms.
+        which has only the biases of its norms.
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
       variant: ``"ba2016"``, ``"haste"``, ``"pytorch"`` or ``"tensorflow"``.
-      epsilon: added to a variance. When not given as in the source: 1e-12 for ``tensorflow``
-        (which takes 1e-3 in float16; norms here are computed in float32 at least), 1e-5 for the
-        others (the paper itself has none; its authors' code does).
-      gate_activation: squashes the gates.
-      activation: squashes the candidate, and the cell state on its way out.
+      epsilon: added to a variance. By default as in the source: 1e-12 for ``tensorflow`` (which
+        has 1e-3 in float16; norms here are computed in float32 at least), 1e-5 for the others (the
+        paper itself has none; its authors' code does).
+      gate_activation: activation of the gates.
+      activation: activation of the candidate, and of the cell state in ``h_t``.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -175,23 +172,63 @@ class LayerNormLSTM(LSTMCellBase):
             raise ValueError(
                 f"LayerNormLSTM: epsilon must be above 0 and finite; got {self.epsilon}"
             )
-        if self.epsilon == self._source.epsilon:  # one spelling, so that equal cells are equal
+        if self.epsilon == self._source.epsilon:  # one form, so that equal cells compare equal
             object.__setattr__(self, "epsilon", None)
 
-    @property
-    def _source(self) -> _Source:
-        return _SOURCES[self.variant]
+    params_type = LayerNormLSTMParams
 
-    def init(self, key: PRNGKey) -> LayerNormLSTMParams:
-        """Draw parameters; gains are one and the norms' own biases zero.
+    def pre_activations(
+        self, params: Any, h_tm1: Float[Array, "... H"], x: Float[Array, "... I"], dtype: DType
+    ) -> Float[Array, "... 4*H"]:
+        """The normalized pre-activations ``z_t`` of the variant."""
+        dtype = promote_dtypes(params.kernel.dtype, dtype)
+        from_x = project(x, params.kernel, dtype)
+        from_h = project(h_tm1, params.recurrent_kernel, dtype)
+        if params.gate_gain is not None:
+            by_gate = (jnp.split(z, GATES, axis=-1) for z in (from_x + from_h, params.gate_gain))
+            z = jnp.concatenate([self._norm(*block) for block in zip(*by_gate, strict=True)], -1)
+        else:
+            z = self._norm(from_x, params.input_gain, params.input_bias)
+            z = z + self._norm(from_h, params.recurrent_gain, params.recurrent_bias)
+        return z if params.bias is None else z + params.bias.astype(dtype)
 
-        Args:
-          key: typed random key.
+    def equations(
+        self, params: LayerNormLSTMParams, z: jax.Array, c_tm1: jax.Array, on_candidate: Activation
+    ) -> tuple[LSTMState, LSTMGates]:
+        """As the LSTM, with ``h_t = o * tanh(LN(c_t))``; some variants store ``LN(c_t)``."""
+        z_i, z_f, z_g, z_o = jnp.split(z, GATES, axis=-1)
+        i = self.gate_activation(z_i)
+        f = self.gate_activation(z_f)
+        g = self.activation(z_g)
+        o = self.gate_activation(z_o)
+        c_t = f * c_tm1 + i * on_candidate(g)
+        normalized = self._norm(c_t, params.cell_gain, params.cell_bias)
+        h_t = o * self.activation(normalized)
+        if self._source.stores_normalized:
+            c_t = normalized
+        return LSTMState(h_t, c_t), LSTMGates(i, f, g, o)
 
-        Returns:
-          `LayerNormLSTMParams`, with None for what the variant does not have.
-        """
-        kernel, recurrent_kernel, bias = self.init_kernels(key, GATES)
+    def shapes(self, params: LayerNormLSTMParams) -> Shapes:
+        """The shapes that a step expects, from the sizes and the variant of the cell."""
+        I, H = self.input_size, self.hidden_size  # noqa: E741
+        shapes = {
+            "kernel": ((I, 4 * H), "[I, 4H]"),
+            "recurrent_kernel": ((H, 4 * H), "[H, 4H]"),
+            "cell_gain": ((H,), "[H]"),
+            "cell_bias": ((H,), "[H]"),
+        }
+        for name in LayerNormLSTMParams._field_defaults:
+            shapes[name] = ((4 * H,) if name in self._source.fields else None, "[4H]")
+        return Shapes(
+            params=shapes,
+            x=((I,), "I"),
+            state={"h": ((H,), "H"), "c": ((H,), "H")},
+            sizes=f"I = {I}, H = {H}, variant = {self.variant!r}",
+        )
+
+    def _init(self, key: PRNGKey) -> LayerNormLSTMParams:
+        """Gains are ones; the biases of the norms are zeros, but for one that takes `bias_init`."""
+        kernel, recurrent_kernel, bias = self._init_kernels(key)
         of_gates = {
             name: jnp.ones_like(bias) if name.endswith("_gain") else jnp.zeros_like(bias)
             for name in self._source.fields
@@ -206,99 +243,12 @@ class LayerNormLSTM(LSTMCellBase):
             **of_gates,
         )
 
-    def gates(
-        self, params: LayerNormLSTMParams, state: LSTMState, x: Float[Array, "... I"]
-    ) -> LSTMGates:
-        """The gates and the candidate of one step: ``i, f, o = sigmoid(.)`` and ``g = tanh(.)``.
-
-        Args:
-          params: `LayerNormLSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-
-        Returns:
-          `LSTMGates`, each ``[..., H]``.
-
-        Raises:
-          TypeError, ValueError: as `step`.
-        """
-        return self._checked_gates("LayerNormLSTM.gates", params, state, x)[2]
-
-    def step(
-        self,
-        params: LayerNormLSTMParams,
-        state: LSTMState,
-        x: Float[Array, "... I"],
-        *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
-    ) -> LSTMState:
-        """Advance one time step: ``c_t = f * c_{t-1} + i * g`` and ``h_t = o * tanh(LN(c_t))``.
-
-        Args:
-          params: `LayerNormLSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-          on_candidate: applied to ``g`` before it enters the cell state.
-
-        Returns:
-          `LSTMState`, each ``[..., H]``, with the dtypes of `state`.
-
-        Raises:
-          TypeError: when `state` is not a tuple of two.
-          ValueError: when the shapes of `params`, `state` and `x` do not fit the cell or each
-            other, their batch axes are not equal, or `params` are those of another variant.
-        """
-        params, state, (i, f, g, o) = self._checked_gates("LayerNormLSTM.step", params, state, x)
-        h_tm1, c_tm1 = state
-        c_t = f * c_tm1.astype(f.dtype) + i * on_candidate(g)
-        normal = self._norm(c_t, params.cell_gain, params.cell_bias)
-        h_t = o * self.activation(normal)
-        if self._source.stores_normalized:
-            c_t = normal
-        return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
+    @property
+    def _source(self) -> _Source:
+        return _SOURCES[self.variant]
 
     def _norm(
         self, z: jax.Array, gain: jax.Array | None, bias: jax.Array | None = None
     ) -> jax.Array:
         epsilon = self._source.epsilon if self.epsilon is None else self.epsilon
         return layer_norm(z, gain, bias, epsilon=epsilon)
-
-    def _checked_gates(
-        self, function: str, params: LayerNormLSTMParams, state: LSTMState, x: jax.Array
-    ) -> tuple[LayerNormLSTMParams, LSTMState, LSTMGates]:
-        state, x = as_state(function, LSTMState, state), jnp.asarray(x)
-        self._check(function, params, state, x)
-        params = self.in_compute_dtype(params)
-        dtype = promote_dtypes(params.kernel.dtype, state.c.dtype)
-        z = self._normalized(params, state.h, x, dtype)
-        return params, state, gate_activations(z, self.gate_activation, self.activation)
-
-    def _normalized(
-        self, params: LayerNormLSTMParams, h_tm1: jax.Array, x: jax.Array, dtype: DType
-    ) -> Float[Array, "... 4*H"]:
-        """The normalised pre-activations of the gates."""
-        from_x = project(x, params.kernel, dtype)
-        from_h = project(h_tm1, params.recurrent_kernel, dtype)
-        if params.gate_gain is not None:
-            by_gate = (jnp.split(z, GATES, axis=-1) for z in (from_x + from_h, params.gate_gain))
-            z = jnp.concatenate([self._norm(*block) for block in zip(*by_gate, strict=True)], -1)
-        else:
-            z = self._norm(from_x, params.input_gain, params.input_bias)
-            z = z + self._norm(from_h, params.recurrent_gain, params.recurrent_bias)
-        return z if params.bias is None else z + params.bias.astype(dtype)
-
-    def _check(
-        self, function: str, params: LayerNormLSTMParams, state: LSTMState, x: jax.Array
-    ) -> None:
-        H, width = self.hidden_size, GATES * self.hidden_size
-        shapes = {
-            "kernel": ((self.input_size, width), "[I, 4H]"),
-            "recurrent_kernel": ((H, width), "[H, 4H]"),
-            "cell_gain": ((H,), "[H]"),
-            "cell_bias": ((H,), "[H]"),
-        }
-        for name in LayerNormLSTMParams._field_defaults:
-            shapes[name] = ((width,) if name in self._source.fields else None, "[4H]")
-        sizes = f"I = {self.input_size}, H = {H}, variant = {self.variant!r}"
-        check_params(function, params, shapes, sizes)
-        check_axes(function, state, x, self.input_size, dict.fromkeys(state._fields, (H, "H")))

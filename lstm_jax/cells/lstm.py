@@ -11,7 +11,6 @@ Reference: Hochreiter & Schmidhuber (1997), *Long short-term memory*, with the f
 Gers, Schmidhuber & Cummins (2000), *Learning to forget*.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,8 +19,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, LSTMCellBase, affine, as_state, identity
-from lstm_jax.cells.checks import check_shapes, check_size
+from lstm_jax.cells.cell import Activation, LSTMCellBase, identity
+from lstm_jax.cells.checks import check_size
 from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey
 
 
@@ -97,11 +96,11 @@ def lstm_gates(
       params: `LSTMParams`.
       state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
       x: input ``x_t`` ``[..., I]``.
-      gate_activation: squashes the gates.
-      activation: squashes the candidate.
+      gate_activation: activation of the gates.
+      activation: activation of the candidate.
 
     Returns:
-      `LSTMGates`, each ``[..., H]``, in the wider dtype of the parameters and ``c``.
+      `LSTMGates`, each ``[..., H]``, in the promoted dtype of the parameters and ``c``.
 
     Raises:
       TypeError: when `state` is not a tuple of two.
@@ -116,29 +115,7 @@ def lstm_gates(
     >>> [round(float(gate[0]), 3) for gate in gates]  # the bias alone: f starts at sigmoid(1)
     [0.5, 0.731, 0.0, 0.5]
     """
-    return _checked_gates("lstm_gates", params, state, x, gate_activation, activation)[1]
-
-
-def gate_activations(
-    z: Float[Array, "... 4*H"], gate_activation: Activation, activation: Activation
-) -> LSTMGates:
-    """The gates and the candidate from their blocks i, f, g, o.
-
-    Args:
-      z: pre-activations ``[..., 4H]``.
-      gate_activation: squashes the gates.
-      activation: squashes the candidate.
-
-    Returns:
-      `LSTMGates`, each ``[..., H]``.
-
-    >>> gate_activations(jnp.zeros(8), jax.nn.sigmoid, jnp.tanh).f.tolist()
-    [0.5, 0.5]
-    """
-    z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
-    return LSTMGates(
-        i=gate_activation(z_i), f=gate_activation(z_f), g=activation(z_g), o=gate_activation(z_o)
-    )
+    return _without_sizes(gate_activation, activation).gates(params, state, x)
 
 
 def lstm_step(
@@ -148,20 +125,20 @@ def lstm_step(
     *,
     gate_activation: Activation = jax.nn.sigmoid,
     activation: Activation = jnp.tanh,
-    on_candidate: Callable[[jax.Array], jax.Array] = identity,
+    on_candidate: Activation = identity,
 ) -> LSTMState:
     """Advance an LSTM one time step: ``c_t = f * c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``.
 
     The new state has the dtypes of the old one, whatever the parameters' dtype, so the step can
-    be the body of a scan as it is.
+    be the body of a scan.
 
     Args:
       params: `LSTMParams`.
       state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
       x: input ``x_t`` ``[..., I]``.
-      gate_activation: squashes the gates.
-      activation: squashes the candidate, and the cell state on its way out.
-      on_candidate: applied to ``g`` before it enters the cell state.
+      gate_activation: activation of the gates.
+      activation: activation of the candidate, and of the cell state in ``h_t``.
+      on_candidate: hook, applied to ``g`` before it enters the cell state.
 
     Returns:
       `LSTMState` ``(h_t, c_t)``, each ``[..., H]``.
@@ -181,16 +158,13 @@ def lstm_step(
     >>> h.shape, c.shape
     ((2, 5), (2, 5))
     """
-    state, (i, f, g, o) = _checked_gates("lstm_step", params, state, x, gate_activation, activation)
-    h_tm1, c_tm1 = state
-    c_t = f * c_tm1.astype(f.dtype) + i * on_candidate(g)
-    h_t = o * activation(c_t)
-    return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
+    cell = _without_sizes(gate_activation, activation)
+    return cell.step(params, state, x, on_candidate=on_candidate)
 
 
 @dataclass(frozen=True, repr=False)
-class LSTM(LSTMCellBase):
-    """The LSTM as a cell: the sizes and initializers, and three pure functions.
+class LSTM(LSTMCellBase[LSTMParams, LSTMGates]):
+    """The LSTM as a cell: ``c_t = f * c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``.
 
     Args:
       input_size: number of input features ``I``.
@@ -199,8 +173,8 @@ class LSTM(LSTMCellBase):
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, 4H]``.
       bias_init: initializer of the bias ``[4H]``.
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
-      gate_activation: squashes the gates.
-      activation: squashes the candidate, and the cell state on its way out.
+      gate_activation: activation of the gates.
+      activation: activation of the candidate, and of the cell state in ``h_t``.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -221,81 +195,26 @@ class LSTM(LSTMCellBase):
     gate_activation: Activation = jax.nn.sigmoid
     activation: Activation = jnp.tanh
 
-    def init(self, key: PRNGKey) -> LSTMParams:
-        """Draw parameters.
+    params_type = LSTMParams
+    error_prefix = "lstm_"
 
-        Args:
-          key: typed random key.
-
-        Returns:
-          `LSTMParams`.
-        """
-        return LSTMParams(*self.init_kernels(key, initializers.GATES))
-
-    def gates(self, params: LSTMParams, state: LSTMState, x: Float[Array, "... I"]) -> LSTMGates:
-        """The gates of one step: `lstm_gates`.
-
-        Args:
-          params: `LSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-
-        Returns:
-          `LSTMGates`, each ``[..., H]``.
-
-        Raises:
-          TypeError, ValueError: as `lstm_gates`.
-        """
-        return lstm_gates(
-            self.in_compute_dtype(params),
-            state,
-            x,
-            gate_activation=self.gate_activation,
-            activation=self.activation,
-        )
-
-    def step(
-        self,
-        params: LSTMParams,
-        state: LSTMState,
-        x: Float[Array, "... I"],
-        *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
-    ) -> LSTMState:
-        """Advance one time step: `lstm_step`.
-
-        Args:
-          params: `LSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-          on_candidate: applied to ``g`` before it enters the cell state.
-
-        Returns:
-          `LSTMState`, each ``[..., H]``.
-
-        Raises:
-          TypeError, ValueError: as `lstm_step`.
-        """
-        return lstm_step(
-            self.in_compute_dtype(params),
-            state,
-            x,
-            gate_activation=self.gate_activation,
-            activation=self.activation,
-            on_candidate=on_candidate,
-        )
+    def equations(
+        self, params: LSTMParams, z: jax.Array, c_tm1: jax.Array, on_candidate: Activation
+    ) -> tuple[LSTMState, LSTMGates]:
+        """``c_t = f * c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``."""
+        z_i, z_f, z_g, z_o = jnp.split(z, self.gate_blocks, axis=-1)
+        i = self.gate_activation(z_i)
+        f = self.gate_activation(z_f)
+        g = self.activation(z_g)
+        o = self.gate_activation(z_o)
+        c_t = f * c_tm1 + i * on_candidate(g)
+        h_t = o * self.activation(c_t)
+        return LSTMState(h_t, c_t), LSTMGates(i, f, g, o)
 
 
-def _checked_gates(
-    function: str,
-    params: LSTMParams,
-    state: LSTMState | tuple[jax.Array, jax.Array],
-    x: Float[Array, "... I"],
-    gate_activation: Activation,
-    activation: Activation,
-) -> tuple[LSTMState, LSTMGates]:
-    """The state as arrays and the gates of a step, once everything fits together."""
-    state, x = as_state(function, LSTMState, state), jnp.asarray(x)
-    check_shapes(function, params, state, x, gates=initializers.GATES)
-    z = affine(params, state.h, x, state.c.dtype)
-    return state, gate_activations(z, gate_activation, activation)
+def _without_sizes(gate_activation: Activation, activation: Activation) -> LSTM:
+    """An LSTM that only computes steps: they read the sizes from the parameters."""
+    cell = object.__new__(LSTM)
+    object.__setattr__(cell, "gate_activation", gate_activation)
+    object.__setattr__(cell, "activation", activation)
+    return cell

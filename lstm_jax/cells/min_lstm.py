@@ -1,15 +1,15 @@
-"""The minLSTM: gates that see the input alone, so that all time steps can run at once.
+"""The minLSTM: gates that depend on the input alone, so that time steps can run in parallel.
 
     f_t  = sigmoid(W_f x_t + b_f)                  forget gate
     i_t  = sigmoid(W_i x_t + b_i)                  input gate
     f'_t = f_t / (f_t + i_t),  i'_t = i_t / (f_t + i_t)
-    g_t  = W_g x_t + b_g                           candidate, also written h~_t
+    g_t  = W_g x_t + b_g                           candidate, h~_t in the paper
     h_t  = f'_t * h_{t-1} + i'_t * g_t             hidden state
 
 Reference: Feng et al. (2024), *Were RNNs all we needed?*
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,8 +18,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, CellBase, as_state, identity, project
-from lstm_jax.cells.checks import check_axes, check_params
+from lstm_jax.cells.cell import (
+    Activation,
+    CellBase,
+    Shapes,
+    as_state,
+    check_step,
+    identity,
+    project,
+)
 from lstm_jax.types import DType, Initializer, Policy, PRNGKey, promote_dtypes
 
 GATES = 3
@@ -39,7 +46,7 @@ class MinLSTMParams(NamedTuple):
 
 
 class MinLSTMState(NamedTuple):
-    """What the minLSTM carries: its hidden state ``h`` ``[..., H]``, which is its memory too."""
+    """State of the minLSTM: its hidden state ``h`` ``[..., H]``, which is memory and output."""
 
     h: Float[Array, "... H"]
 
@@ -48,7 +55,7 @@ class MinLSTMGates(NamedTuple):
     """The activations inside one minLSTM step, each ``[..., H]``.
 
     Attributes:
-      i: input gate ``i'``, in (0, 1); with f it makes 1.
+      i: input gate ``i'``, in (0, 1); ``i' + f' = 1``.
       f: forget gate ``f'``, in (0, 1).
       g: candidate.
     """
@@ -61,7 +68,7 @@ class MinLSTMGates(NamedTuple):
 def positive(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """The activation ``x + 0.5`` above zero and ``sigmoid(x)`` below, which is never negative.
 
-    With it the recurrence can run on the logarithm of its state.
+    With a positive candidate the recurrence can run on the logarithm of its state.
 
     Args:
       x: any array.
@@ -88,8 +95,8 @@ class MinLSTM(CellBase):
       kernel_init: initializer of the input kernel ``[I, 3H]``.
       bias_init: initializer of the bias ``[3H]``. A positive forget-gate bias sped up training in
         the paper.
-      dtype: dtype of the parameters and of ``h``; or a `Policy`. ``h`` is all the memory there is,
-        so with low-precision products it is worth a wider `Policy.output`.
+      dtype: dtype of the parameters and of ``h``; or a `Policy`. ``h`` is the only memory, so with
+        low-precision products use a `Policy` whose ``output`` is float32.
       activation: applied to the candidate; `positive` for the paper's log-space version.
 
     Raises:
@@ -155,25 +162,25 @@ class MinLSTM(CellBase):
         Raises:
           TypeError, ValueError: as `step`.
         """
-        self._checked_state("MinLSTM.gates", state, x)
-        return self._gates("MinLSTM.gates", params, x)
+        _, x = self._checked("MinLSTM.gates", params, state, x)
+        return self._gates(params, x)
 
     def coefficients(
         self,
         params: MinLSTMParams,
         x: Float[Array, "... I"],
         *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
+        on_candidate: Activation = identity,
     ) -> tuple[Float[Array, "... H"], Float[Array, "... H"]]:
-        """``a`` and ``b`` of ``h_t = a * h_{t-1} + b``, of one time step or of all at once.
+        """``a`` and ``b`` of ``h_t = a * h_{t-1} + b``, for one time step or for all of them.
 
         Args:
           params: `MinLSTMParams`.
           x: input ``[..., I]``; time may be one of the leading axes.
-          on_candidate: applied to ``g`` before it enters the state.
+          on_candidate: hook, applied to ``g`` before it enters the state.
 
         Returns:
-          ``(a, b)`` with ``a = f'`` and ``b = i' * g``, each ``[..., H]``, in the wider dtype of
+          ``(a, b)`` with ``a = f'`` and ``b = i' * g``, each ``[..., H]``, in the promoted dtype of
           the matrix products and of the policy's cell state.
 
         Raises:
@@ -184,7 +191,10 @@ class MinLSTM(CellBase):
         >>> a.shape, b.shape
         ((7, 2, 5), (7, 2, 5))
         """
-        return self._coefficients("MinLSTM.coefficients", params, x, on_candidate)
+        x = jnp.asarray(x)
+        check_step("MinLSTM.coefficients", params, None, x, self._shapes._replace(state={}))
+        i, f, g = self._gates(params, x)
+        return f, i * on_candidate(g)
 
     def step(
         self,
@@ -192,7 +202,7 @@ class MinLSTM(CellBase):
         state: MinLSTMState,
         x: Float[Array, "... I"],
         *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
+        on_candidate: Activation = identity,
     ) -> MinLSTMState:
         """Advance one time step: ``h_t = f' * h_{t-1} + i' * g``.
 
@@ -200,50 +210,47 @@ class MinLSTM(CellBase):
           params: `MinLSTMParams`.
           state: ``(h_{t-1},)``, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
-          on_candidate: applied to ``g`` before it enters the state.
+          on_candidate: hook, applied to ``g`` before it enters the state.
 
         Returns:
           `MinLSTMState`, ``[..., H]``, with the dtype of `state`.
 
         Raises:
-          TypeError: when `state` is not a tuple of one.
+          TypeError: when `state` is not a tuple of one, or an array is complex.
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal.
         """
-        (h_tm1,) = self._checked_state("MinLSTM.step", state, x)
-        a, b = self._coefficients("MinLSTM.step", params, x, on_candidate)
-        dtype = promote_dtypes(a.dtype, h_tm1.dtype)
-        h_t = a.astype(dtype) * h_tm1.astype(dtype) + b.astype(dtype)
+        (h_tm1,), x = self._checked("MinLSTM.step", params, state, x)
+        i, f, g = self._gates(params, x)
+        dtype = promote_dtypes(f.dtype, h_tm1.dtype)
+        a, b = f.astype(dtype), (i * on_candidate(g)).astype(dtype)
+        h_t = a * h_tm1.astype(dtype) + b
         return MinLSTMState(h_t.astype(h_tm1.dtype))
 
-    def _checked_state(self, function: str, state: MinLSTMState, x: jax.Array) -> MinLSTMState:
-        """The state as an array, once it fits the input."""
-        state = as_state(function, MinLSTMState, state)
-        check_axes(function, state, jnp.asarray(x), self.input_size, {"h": (self.hidden_size, "H")})
-        return state
+    def _checked(
+        self, function: str, params: MinLSTMParams, state: MinLSTMState, x: Float[Array, "... I"]
+    ) -> tuple[MinLSTMState, jax.Array]:
+        """State and input as arrays, once all shapes fit together."""
+        state, x = as_state(function, MinLSTMState, state), jnp.asarray(x)
+        check_step(function, params, state, x, self._shapes)
+        return state, x
 
-    def _coefficients(
-        self,
-        function: str,
-        params: MinLSTMParams,
-        x: jax.Array,
-        on_candidate: Callable[[jax.Array], jax.Array],
-    ) -> tuple[jax.Array, jax.Array]:
-        i, f, g = self._gates(function, params, x)
-        return f, i * on_candidate(g)
+    @property
+    def _shapes(self) -> Shapes:
+        I, H = self.input_size, self.hidden_size  # noqa: E741
+        return Shapes(
+            params={"kernel": ((I, GATES * H), "[I, 3H]"), "bias": ((GATES * H,), "[3H]")},
+            x=((I,), "I"),
+            state={"h": ((H,), "H")},
+            sizes=f"I = {I}, H = {H}",
+        )
 
-    def _gates(self, function: str, params: MinLSTMParams, x: jax.Array) -> MinLSTMGates:
-        """The gates, once parameters and input fit together."""
-        x, n, H = jnp.asarray(x), self.input_size, self.hidden_size
-        shapes = {"kernel": ((n, GATES * H), "[I, 3H]"), "bias": ((GATES * H,), "[3H]")}
-        check_params(function, params, shapes, f"I = {n}, H = {H}")
-        check_axes(function, None, x, n, {})
+    def _gates(self, params: MinLSTMParams, x: jax.Array) -> MinLSTMGates:
         params = self.in_compute_dtype(params)
         dtype = promote_dtypes(params.kernel.dtype, self.policy.cell_state)
         z = project(x, params.kernel, dtype) + params.bias.astype(dtype)
         z_i, z_f, z_g = jnp.split(z, GATES, axis=-1)
-        # f / (f + i) = 1 / (1 + exp(log i - log f)): the quotient itself is 0 / 0 when both close.
+        # f / (f + i) = 1 / (1 + exp(log i - log f)): the quotient is 0 / 0 when both gates close.
         log_ratio = jax.nn.log_sigmoid(z_f) - jax.nn.log_sigmoid(z_i)
-        return MinLSTMGates(
-            i=jax.nn.sigmoid(-log_ratio), f=jax.nn.sigmoid(log_ratio), g=self.activation(z_g)
-        )
+        i, f = jax.nn.sigmoid(-log_ratio), jax.nn.sigmoid(log_ratio)
+        return MinLSTMGates(i, f, self.activation(z_g))

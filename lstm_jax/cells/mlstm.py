@@ -1,20 +1,20 @@
-"""The mLSTM: a matrix for a memory, written to by key and read from by query.
+"""The mLSTM: a matrix memory, written by key and value and read by query.
 
     q_t = W_q x_t + b_q                                        query
     k_t = W_k x_t / sqrt(K) + b_k                              key
     v_t = W_v x_t + b_v                                        value
-    i_t = exp(w_i . x_t + b_i)                                 input gate, one a head
-    f_t = sigmoid(w_f . x_t + b_f), or exp(.)                  forget gate, one a head
+    i_t = exp(w_i . x_t + b_i)                                 input gate, one per head
+    f_t = sigmoid(w_f . x_t + b_f), or exp(.)                  forget gate, one per head
     o_t = sigmoid(W_o x_t + b_o)                               output gate
-    C_t = f_t C_{t-1} + i_t v_t k_t^T                          cell state: the associations
+    C_t = f_t C_{t-1} + i_t v_t k_t^T                          cell state
     n_t = f_t n_{t-1} + i_t k_t                                normaliser
     h_t = o_t * C_t q_t / max(|n_t . q_t|, 1)                  hidden state
 
-The exponentials would overflow, so C and n are stored divided by ``exp(m)``, which h does not see:
+The exponentials would overflow, so C and n are stored divided by ``exp(m)``, which cancels in h:
 
     m_t = max(log f_t + m_{t-1}, log i_t)                      stabiliser
 
-No h enters a gate, so what is written does not depend on what was read.
+The gates do not depend on h: nothing that was read enters what is written.
 
 Reference: Beck et al. (2024), *xLSTM: Extended long short-term memory*.
 """
@@ -29,8 +29,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import CellBase, as_state, project
-from lstm_jax.cells.checks import check_axes, check_features, check_heads, check_params, check_size
+from lstm_jax.cells.cell import CellBase, Shapes, as_state, check_step, project
+from lstm_jax.cells.checks import check_heads, check_size
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,
@@ -47,7 +47,7 @@ class MLSTMParams(NamedTuple):
 
     Attributes:
       kernel: kernel ``[I, 2NK + 2H]``, blocks q, k, v, o along the last axis.
-      gate_kernel: kernel of the gates that each head has one of ``[I, 2N]``, blocks i, f.
+      gate_kernel: kernel of the gates with one value per head ``[I, 2N]``, blocks i, f.
       bias: bias ``[2NK + 2H]``, blocks q, k, v, o.
       gate_bias: bias ``[2N]``, blocks i, f.
     """
@@ -59,10 +59,10 @@ class MLSTMParams(NamedTuple):
 
 
 class MLSTMState(NamedTuple):
-    """What the mLSTM carries, for ``N`` heads with keys of ``K`` and values of ``V`` features.
+    """State of the mLSTM, for ``N`` heads with keys of ``K`` and values of ``V`` features.
 
     Attributes:
-      h: hidden state ``[..., H]``, the one that layers show.
+      h: hidden state ``[..., H]``, the output.
       C: cell state ``[..., N, V, K]``, divided by ``exp(m)``.
       n: normaliser ``[..., N, K]``, divided by ``exp(m)``.
       m: stabiliser ``[..., N]``.
@@ -101,16 +101,16 @@ class MLSTM(CellBase):
 
     Args:
       input_size: number of input features ``I``.
-      hidden_size: number of hidden units ``H``, those of all heads; a value has ``V = H / N``.
+      hidden_size: number of hidden units ``H`` of all heads; a value has ``V = H / N`` features.
       num_heads: number of heads ``N``.
       forget_gate: "sigmoid" or "exp".
       key_dim: number of features ``K`` of a key; ``V`` when not given.
       kernel_init: initializer of the kernel ``[I, 2NK + 2H]`` of q, k, v, o.
-      gate_kernel_init: initializer of the kernel ``[I, 2N]`` of i, f. With zeros the gates learn
-        to look at the input, as in the authors' code.
+      gate_kernel_init: initializer of the kernel ``[I, 2N]`` of i, f. With zeros, as in the
+        authors' code, the initial gates do not depend on the input.
       bias_init: initializer of the bias ``[2NK + 2H]``.
-      gate_bias_init: initializer of the bias ``[2N]``. When not given, the forget gate starts
-        open: at 3 in the first head to 6 in the last for a sigmoid, at 0 for exp.
+      gate_bias_init: initializer of the bias ``[2N]``. By default the forget gate starts open:
+        from 3 in the first head to 6 in the last for a sigmoid, 0 for exp.
       dtype: dtype of the parameters and of ``h``, with C, n and m in float32 at least; or a
         `Policy`.
 
@@ -146,7 +146,7 @@ class MLSTM(CellBase):
         check_forget_gate("MLSTM", self.forget_gate)
         if self.key_dim is not None:
             check_size("MLSTM", "key_dim", self.key_dim)
-            if self.key_dim == self._value_dim:  # as by default: equal cells should be equal
+            if self.key_dim == self._value_dim:  # the default: equal cells compare equal
                 object.__setattr__(self, "key_dim", None)
 
     @property
@@ -183,13 +183,13 @@ class MLSTM(CellBase):
         )
 
     def initial_state(self, batch_shape: Sequence[int] = ()) -> MLSTMState:
-        """Zeros: nothing is associated.
+        """Zeros for h, C, n and m.
 
         Args:
           batch_shape: the batch axes.
 
         Returns:
-          `MLSTMState`; C, n, m in float32 at least unless the policy says so.
+          `MLSTMState`; C, n, m in float32 at least unless the policy sets their dtype.
         """
         N, V, K, memory = self.num_heads, self._value_dim, self._key_dim, self.policy.cell_state
         return MLSTMState(
@@ -208,7 +208,7 @@ class MLSTM(CellBase):
           x: input ``x_t`` ``[..., I]``.
 
         Returns:
-          `MLSTMGates`, in the wider dtype of the parameters and ``C``.
+          `MLSTMGates`, in the promoted dtype of the parameters and ``C``.
 
         Raises:
           TypeError, ValueError: as `step`.
@@ -216,7 +216,7 @@ class MLSTM(CellBase):
         return self._checked_gates("MLSTM.gates", params, state, x)[1]
 
     def step(self, params: MLSTMParams, state: MLSTMState, x: Float[Array, "... I"]) -> MLSTMState:
-        """Advance one time step: ``C_t = f C_{t-1} + i v k^T``, and read it by the query.
+        """Advance one time step: ``C_t = f C_{t-1} + i v k^T``, read by the query.
 
         Args:
           params: `MLSTMParams`.
@@ -227,7 +227,7 @@ class MLSTM(CellBase):
           `MLSTMState`, with the dtypes of `state`.
 
         Raises:
-          TypeError: when `state` is not a tuple of four.
+          TypeError: when `state` is not a tuple of four, or an array is complex.
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal.
         """
@@ -240,24 +240,34 @@ class MLSTM(CellBase):
         new = MLSTMState(o * read.reshape(o.shape), C_t, n_t, m_t)
         return MLSTMState(*(leaf.astype(old.dtype) for leaf, old in zip(new, state, strict=True)))
 
+    @property
+    def _shapes(self) -> Shapes:
+        I, width, H = self.input_size, self._width, self.hidden_size  # noqa: E741
+        N, V, K = self.num_heads, self._value_dim, self._key_dim
+        return Shapes(
+            params={
+                "kernel": ((I, width), "[I, 2NK + 2H]"),
+                "gate_kernel": ((I, 2 * N), "[I, 2N]"),
+                "bias": ((width,), "[2NK + 2H]"),
+                "gate_bias": ((2 * N,), "[2N]"),
+            },
+            x=((I,), "I"),
+            state={
+                "h": ((H,), "H"),
+                "C": ((N, V, K), "[N, V, K]"),
+                "n": ((N, K), "[N, K]"),
+                "m": ((N,), "[N]"),
+            },
+            sizes=f"I = {I}, H = {H}, N = {N}, K = {K}",
+        )
+
     def _checked_gates(
         self, function: str, params: MLSTMParams, state: MLSTMState, x: jax.Array
     ) -> tuple[MLSTMState, MLSTMGates, jax.Array]:
         """The state as arrays, the gates and ``m_t``, once everything fits together."""
         state, x = as_state(function, MLSTMState, state), jnp.asarray(x)
+        check_step(function, params, state, x, self._shapes)
         H, N, V, K = self.hidden_size, self.num_heads, self._value_dim, self._key_dim
-        shapes = {
-            "kernel": ((self.input_size, self._width), "[I, 2NK + 2H]"),
-            "gate_kernel": ((self.input_size, 2 * N), "[I, 2N]"),
-            "bias": ((self._width,), "[2NK + 2H]"),
-            "gate_bias": ((2 * N,), "[2N]"),
-        }
-        sizes = f"I = {self.input_size}, H = {H}, N = {N}, K = {K}"
-        check_params(function, params, shapes, sizes)
-        check_axes(function, state, x, self.input_size, {"h": (H, "H")})
-        features = {"C": ((N, V, K), "[N, V, K]"), "n": ((N, K), "[N, K]"), "m": ((N,), "[N]")}
-        check_features(function, state._asdict(), x.shape[:-1], features)
-
         params = self.in_compute_dtype(params)
         dtype = promote_dtypes(params.kernel.dtype, state.C.dtype)
         cuts = (N * K, 2 * N * K, 2 * N * K + H)
@@ -265,8 +275,8 @@ class MLSTM(CellBase):
         b_q, b_k, b_v, b_o = jnp.split(params.bias.astype(dtype), cuts)
         z = project(x, params.gate_kernel, dtype) + params.gate_bias.astype(dtype)
         z_i, z_f = jnp.split(z, 2, axis=-1)
-        # Where nothing has come in yet, m_{t-1} stands for nothing and must not outweigh i_t. This
-        # is decided head by head: in a batch, some rows may have been reset.
+        # Before the first input m_{t-1} has no meaning and must not dominate log i_t. This is
+        # decided for each head: in a batch, some rows may have been reset.
         log_f, empty = log_forget(self.forget_gate, z_f), jnp.all(state.n == 0, axis=-1)
         i, f, m_t = stabilise(z_i, log_f, state.m, empty)
         batch_shape = x.shape[:-1]
@@ -289,11 +299,11 @@ def _read(
 ) -> Float[Array, "... N V"]:
     """``C q / max(|n . q|, exp(-m))``, in float32 at least."""
     dtype = promote_dtypes(C.dtype, jnp.float32)
-    # Each element of C is used once, so that a sum loses nothing to a matrix product.
+    # Each element of C is used once, so a sum is as fast as a matrix product.
     value = jnp.sum(C * q[..., None, :], -1, dtype=dtype)
     weight = jnp.abs(jnp.sum(n * q, -1, dtype=dtype))
-    # Both sides of the fraction times exp(min(m, 0)), then no exponential is above 1. The bound
-    # keeps the denominator from zero where the query is, and its square, which the gradient has.
+    # Numerator and denominator are multiplied by exp(min(m, 0)), so that no exponential is above 1.
+    # The bound keeps the denominator, and its square in the gradient, above zero where q is zero.
     m = m.astype(dtype)
     scale = jnp.exp(jnp.minimum(m, 0))
     least = jnp.exp(-jnp.clip(m, 0, largest_exponent(dtype) / 2))

@@ -1,4 +1,4 @@
-"""The LSTM of 1997: no forget gate, so that nothing in the cell state ever fades.
+"""The LSTM of 1997, without a forget gate: the cell state never decays.
 
     i_t = sigmoid(W_i [h_{t-1}, x_t] + b_i)        input gate
     g_t = g(W_g [h_{t-1}, x_t] + b_g)              candidate
@@ -6,14 +6,13 @@
     c_t = c_{t-1} + i_t * g_t                      cell state
     h_t = o_t * h(c_t)                             hidden state
 
-The paper squashes with ``g(z) = 4 sigmoid(z) - 2`` and ``h(z) = 2 sigmoid(z) - 1``: `squash_g` and
-`squash_h`. It cuts gradients off where they leave the cell state; here all of them flow. The
-connections from gates to gates that some of its experiments had are left out.
+The paper's squashing functions are ``g(z) = 4 sigmoid(z) - 2`` and ``h(z) = 2 sigmoid(z) - 1``:
+`squash_g` and `squash_h`. The paper truncates gradients where they leave the cell state; here they
+are exact. The connections between gates that some of its experiments had are left out.
 
 Reference: Hochreiter & Schmidhuber (1997), *Long short-term memory*.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,8 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.cells.cell import Activation, LSTMCellBase, identity
-from lstm_jax.types import LSTMState, PRNGKey
+from lstm_jax.cells.cell import Activation, LSTMCellBase
+from lstm_jax.types import LSTMState
 
 GATES = 3
 """Gate blocks of a kernel: i, g, o."""
@@ -82,7 +81,7 @@ def squash_h(z: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 @dataclass(frozen=True, repr=False)
-class OriginalLSTM(LSTMCellBase):
+class OriginalLSTM(LSTMCellBase[OriginalLSTMParams, OriginalLSTMGates]):
     """The LSTM of 1997 as a cell: ``c_t = c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``.
 
     Args:
@@ -92,9 +91,9 @@ class OriginalLSTM(LSTMCellBase):
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, 3H]``.
       bias_init: initializer of the bias ``[3H]``.
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
-      gate_activation: squashes the gates.
-      activation: squashes the candidate; `squash_g` in the paper.
-      output_activation: squashes the cell state on its way out; `squash_h` in the paper.
+      gate_activation: activation of the gates.
+      activation: activation of the candidate; `squash_g` in the paper.
+      output_activation: activation of the cell state in ``h_t``; `squash_h` in the paper.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -113,71 +112,17 @@ class OriginalLSTM(LSTMCellBase):
     activation: Activation = jnp.tanh
     output_activation: Activation = jnp.tanh
 
-    def init(self, key: PRNGKey) -> OriginalLSTMParams:
-        """Draw parameters.
+    params_type = OriginalLSTMParams
+    gate_blocks = GATES
 
-        Args:
-          key: typed random key.
-
-        Returns:
-          `OriginalLSTMParams`.
-        """
-        return OriginalLSTMParams(*self.init_kernels(key, GATES))
-
-    def gates(
-        self, params: OriginalLSTMParams, state: LSTMState, x: Float[Array, "... I"]
-    ) -> OriginalLSTMGates:
-        """The gates and the candidate of one step: ``i, o = sigmoid(.)`` and ``g = tanh(.)``.
-
-        Args:
-          params: `OriginalLSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-
-        Returns:
-          `OriginalLSTMGates`, each ``[..., H]``.
-
-        Raises:
-          TypeError, ValueError: as `step`.
-        """
-        return self._checked_gates("OriginalLSTM.gates", params, state, x)[1]
-
-    def step(
-        self,
-        params: OriginalLSTMParams,
-        state: LSTMState,
-        x: Float[Array, "... I"],
-        *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
-    ) -> LSTMState:
-        """Advance one time step: ``c_t = c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``.
-
-        Args:
-          params: `OriginalLSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-          on_candidate: applied to ``g`` before it enters the cell state.
-
-        Returns:
-          `LSTMState`, each ``[..., H]``, with the dtypes of `state`.
-
-        Raises:
-          TypeError: when `state` is not a tuple of two.
-          ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
-            batch axes are not equal.
-        """
-        state, (i, g, o) = self._checked_gates("OriginalLSTM.step", params, state, x)
-        h_tm1, c_tm1 = state
-        c_t = c_tm1.astype(i.dtype) + i * on_candidate(g)
-        h_t = o * self.output_activation(c_t)
-        return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
-
-    def _checked_gates(
-        self, function: str, params: OriginalLSTMParams, state: LSTMState, x: jax.Array
+    def equations(
+        self, params: OriginalLSTMParams, z: jax.Array, c_tm1: jax.Array, on_candidate: Activation
     ) -> tuple[LSTMState, OriginalLSTMGates]:
-        _, state, z = self.pre_activations(function, params, state, x, gates=GATES)
-        z_i, z_g, z_o = z
-        gates = OriginalLSTMGates(
-            i=self.gate_activation(z_i), g=self.activation(z_g), o=self.gate_activation(z_o)
-        )
-        return state, gates
+        """``c_t = c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``."""
+        z_i, z_g, z_o = jnp.split(z, GATES, axis=-1)
+        i = self.gate_activation(z_i)
+        g = self.activation(z_g)
+        o = self.gate_activation(z_o)
+        c_t = c_tm1 + i * on_candidate(g)
+        h_t = o * self.output_activation(c_t)
+        return LSTMState(h_t, c_t), OriginalLSTMGates(i, g, o)

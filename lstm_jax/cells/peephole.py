@@ -1,4 +1,4 @@
-"""The LSTM with peepholes: its gates see the cell state, not only what the output gate lets out.
+"""The LSTM with peepholes: its gates read the cell state as well as the hidden state.
 
     i_t = sigmoid(W_i [h_{t-1}, x_t] + p_i * c_{t-1} + b_i)        input gate
     f_t = sigmoid(W_f [h_{t-1}, x_t] + p_f * c_{t-1} + b_f)        forget gate
@@ -7,13 +7,12 @@
     o_t = sigmoid(W_o [h_{t-1}, x_t] + p_o * c_t + b_o)            output gate
     h_t = o_t * tanh(c_t)                                          hidden state
 
-The output gate looks at the new cell state, so it comes after it. A peephole is one weight a unit.
+The output gate reads the new cell state, so it is computed last. A peephole is one weight per unit.
 
 Reference: Gers & Schmidhuber (2000), *Recurrent nets that time and count*; Gers, Schraudolph &
 Schmidhuber (2002), *Learning precise timing with LSTM recurrent networks*.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,8 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, LSTMCellBase, identity
-from lstm_jax.cells.checks import check_params
+from lstm_jax.cells.cell import Activation, LSTMCellBase, Shapes
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.types import Initializer, LSTMState, PRNGKey
 
@@ -48,8 +46,8 @@ class PeepholeLSTMParams(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class PeepholeLSTM(LSTMCellBase):
-    """The LSTM with peepholes as a cell: i and f look at ``c_{t-1}``, o looks at ``c_t``.
+class PeepholeLSTM(LSTMCellBase[PeepholeLSTMParams, LSTMGates]):
+    """The LSTM with peepholes as a cell: i and f read ``c_{t-1}``, o reads ``c_t``.
 
     Args:
       input_size: number of input features ``I``.
@@ -58,10 +56,10 @@ class PeepholeLSTM(LSTMCellBase):
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, 4H]``.
       bias_init: initializer of the bias ``[4H]``.
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
-      gate_activation: squashes the gates.
-      activation: squashes the candidate, and the cell state on its way out.
+      gate_activation: activation of the gates.
+      activation: activation of the candidate, and of the cell state in ``h_t``.
       peephole_init: initializer of the peephole weights ``[3H]``. With zeros training starts from
-        the plain LSTM, and opens the peepholes where the gradient asks for it.
+        the plain LSTM.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -84,87 +82,30 @@ class PeepholeLSTM(LSTMCellBase):
     activation: Activation = jnp.tanh
     peephole_init: Initializer = initializers.zeros
 
-    def init(self, key: PRNGKey) -> PeepholeLSTMParams:
-        """Draw parameters.
+    params_type = PeepholeLSTMParams
 
-        Args:
-          key: typed random key.
-
-        Returns:
-          `PeepholeLSTMParams`.
-        """
-        k_kernels, k_peephole = jax.random.split(key)
-        shape = (PEEPHOLES * self.hidden_size,)
-        return PeepholeLSTMParams(
-            *self.init_kernels(k_kernels, initializers.GATES),
-            peephole=self.peephole_init(k_peephole, shape, self.policy.param),
-        )
-
-    def gates(
-        self, params: PeepholeLSTMParams, state: LSTMState, x: Float[Array, "... I"]
-    ) -> LSTMGates:
-        """The gates and the candidate of one step.
-
-        Args:
-          params: `PeepholeLSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-
-        Returns:
-          `LSTMGates`, each ``[..., H]``.
-
-        Raises:
-          TypeError, ValueError: as `step`.
-        """
-        return self._advance("PeepholeLSTM.gates", params, state, x, identity)[1]
-
-    def step(
-        self,
-        params: PeepholeLSTMParams,
-        state: LSTMState,
-        x: Float[Array, "... I"],
-        *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
-    ) -> LSTMState:
-        """Advance one time step: ``c_t = f * c_{t-1} + i * g`` and ``h_t = o * tanh(c_t)``.
-
-        Args:
-          params: `PeepholeLSTMParams`.
-          state: ``(h_{t-1}, c_{t-1})``, each ``[..., H]``.
-          x: input ``x_t`` ``[..., I]``.
-          on_candidate: applied to ``g`` before it enters the cell state.
-
-        Returns:
-          `LSTMState`, each ``[..., H]``, with the dtypes of `state`.
-
-        Raises:
-          TypeError: when `state` is not a tuple of two.
-          ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
-            batch axes are not equal.
-        """
-        return self._advance("PeepholeLSTM.step", params, state, x, on_candidate)[0]
-
-    def _advance(
-        self,
-        function: str,
-        params: PeepholeLSTMParams,
-        state: LSTMState,
-        x: jax.Array,
-        on_candidate: Callable[[jax.Array], jax.Array],
+    def equations(
+        self, params: PeepholeLSTMParams, z: jax.Array, c_tm1: jax.Array, on_candidate: Activation
     ) -> tuple[LSTMState, LSTMGates]:
-        """The new state and the gates at once: the output gate needs the new cell state."""
-        params, (h_tm1, c_tm1), (z_i, z_f, z_g, z_o) = self.pre_activations(
-            function, params, state, x, gates=initializers.GATES
-        )
-        H = h_tm1.shape[-1]
-        check_params(function, params, {"peephole": ((PEEPHOLES * H,), "[3H]")}, f"H = {H}")
-        p_i, p_f, p_o = jnp.split(params.peephole.astype(z_i.dtype), PEEPHOLES)
-        c = c_tm1.astype(z_i.dtype)
-        i = self.gate_activation(z_i + p_i * c)
-        f = self.gate_activation(z_f + p_f * c)
+        """As the LSTM, with ``p_i * c_{t-1}``, ``p_f * c_{t-1}`` and ``p_o * c_t`` in the gates."""
+        z_i, z_f, z_g, z_o = jnp.split(z, self.gate_blocks, axis=-1)
+        p_i, p_f, p_o = jnp.split(params.peephole.astype(z.dtype), PEEPHOLES)
+        i = self.gate_activation(z_i + p_i * c_tm1)
+        f = self.gate_activation(z_f + p_f * c_tm1)
         g = self.activation(z_g)
-        c_t = f * c + i * on_candidate(g)
+        c_t = f * c_tm1 + i * on_candidate(g)
         o = self.gate_activation(z_o + p_o * c_t)
         h_t = o * self.activation(c_t)
-        new = LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
-        return new, LSTMGates(i=i, f=f, g=g, o=o)
+        return LSTMState(h_t, c_t), LSTMGates(i, f, g, o)
+
+    def shapes(self, params: PeepholeLSTMParams) -> Shapes:
+        """The shapes that a step expects."""
+        shapes = super().shapes(params)
+        (H,), _ = shapes.state["c"]
+        return shapes._replace(params={**shapes.params, "peephole": ((PEEPHOLES * H,), "[3H]")})
+
+    def _init(self, key: PRNGKey) -> PeepholeLSTMParams:
+        k_kernels, k_peephole = jax.random.split(key)
+        shape = (PEEPHOLES * self.hidden_size,)
+        peephole = self.peephole_init(k_peephole, shape, self.policy.param)
+        return PeepholeLSTMParams(*self._init_kernels(k_kernels), peephole)

@@ -1,4 +1,4 @@
-"""The sLSTM: exponential gates, a normaliser that counts what came in, and heads that mix memory.
+"""The sLSTM: exponential gates, a normaliser that sums the input gates, and heads.
 
     i_t = exp(W_i x_t + R_i h_{t-1} + b_i)         input gate
     f_t = sigmoid(.) or exp(.), of the same form   forget gate
@@ -8,14 +8,14 @@
     n_t = f_t * n_{t-1} + i_t                      normaliser
     h_t = o_t * c_t / n_t                          hidden state
 
-The exponentials would overflow, so c and n are stored divided by ``exp(m)``, which h does not see:
+The exponentials would overflow, so c and n are stored divided by ``exp(m)``, which cancels in h:
 
     m_t = max(log f_t + m_{t-1}, log i_t)          stabiliser
 
 Reference: Beck et al. (2024), *xLSTM: Extended long short-term memory*.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,8 +24,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import CellBase, as_state, identity, project
-from lstm_jax.cells.checks import check_axes, check_heads, check_params
+from lstm_jax.cells.cell import (
+    Activation,
+    CellBase,
+    Shapes,
+    as_state,
+    check_step,
+    identity,
+    project,
+)
+from lstm_jax.cells.checks import check_heads
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,
@@ -41,7 +49,8 @@ class SLSTMParams(NamedTuple):
 
     Attributes:
       kernel: input kernel ``[I, 4H]``.
-      recurrent_kernel: for each of ``N`` heads of ``D = H / N`` units its own ``[N, D, 4D]``.
+      recurrent_kernel: one recurrent kernel for each of ``N`` heads of ``D = H / N`` units
+        ``[N, D, 4D]``.
       bias: bias ``[4H]``, the forget-gate bias included.
     """
 
@@ -51,12 +60,12 @@ class SLSTMParams(NamedTuple):
 
 
 class SLSTMState(NamedTuple):
-    """What the sLSTM carries, each ``[..., H]``.
+    """State of the sLSTM, each ``[..., H]``.
 
     Attributes:
-      h: hidden state, the one that layers show.
+      h: hidden state, the output.
       c: cell state, divided by ``exp(m)``.
-      n: normaliser, divided by ``exp(m)``. Zero where nothing has come in yet.
+      n: normaliser, divided by ``exp(m)``. Zero before the first input.
       m: stabiliser.
     """
 
@@ -89,13 +98,13 @@ class SLSTM(CellBase):
     Args:
       input_size: number of input features ``I``.
       hidden_size: number of hidden units ``H``.
-      num_heads: number of heads ``N``; units of different heads do not see each other.
+      num_heads: number of heads ``N``; there are no weights between units of different heads.
       forget_gate: "sigmoid" or "exp".
       kernel_init: initializer of the input kernel ``[I, 4H]``.
       recurrent_kernel_init: initializer of each head's recurrent kernel ``[D, 4D]``.
-      bias_init: initializer of the bias ``[4H]``. When not given, the forget gate starts open:
-        `ForgetBiasRange` for a sigmoid; zeros for exp, with which the cell starts as the mean of
-        all that it has seen.
+      bias_init: initializer of the bias ``[4H]``. By default the forget gate starts open:
+        `ForgetBiasRange` for a sigmoid; zeros for exp, with which the initial memory is the
+        mean of all candidates.
       dtype: dtype of the parameters and of ``h``, with c, n and m in float32 at least; or a
         `Policy`.
 
@@ -152,14 +161,14 @@ class SLSTM(CellBase):
         )
 
     def initial_state(self, batch_shape: Sequence[int] = ()) -> SLSTMState:
-        """Zeros: nothing has come in.
+        """Zeros for h, c, n and m.
 
         Args:
           batch_shape: the batch axes.
 
         Returns:
           `SLSTMState`, each ``[*batch_shape, H]``; c, n, m in float32 at least unless the policy
-          says so.
+          sets their dtype.
         """
         h, c, n, m = (jnp.zeros((*batch_shape, self.hidden_size), dtype) for dtype in self._dtypes)
         return SLSTMState(h, c, n, m)
@@ -173,7 +182,7 @@ class SLSTM(CellBase):
           x: input ``x_t`` ``[..., I]``.
 
         Returns:
-          `SLSTMGates`, each ``[..., H]``, in the wider dtype of the parameters and ``c``.
+          `SLSTMGates`, each ``[..., H]``, in the promoted dtype of the parameters and ``c``.
 
         Raises:
           TypeError, ValueError: as `step`.
@@ -186,7 +195,7 @@ class SLSTM(CellBase):
         state: SLSTMState,
         x: Float[Array, "... I"],
         *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
+        on_candidate: Activation = identity,
     ) -> SLSTMState:
         """Advance one time step: ``c_t = f * c_{t-1} + i * z`` and ``h_t = o * c_t / n_t``.
 
@@ -194,13 +203,13 @@ class SLSTM(CellBase):
           params: `SLSTMParams`.
           state: ``(h_{t-1}, c_{t-1}, n_{t-1}, m_{t-1})``, each ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
-          on_candidate: applied to ``z`` before it enters the cell state.
+          on_candidate: hook, applied to ``z`` before it enters the cell state.
 
         Returns:
           `SLSTMState`, each ``[..., H]``, with the dtypes of `state`.
 
         Raises:
-          TypeError: when `state` is not a tuple of four.
+          TypeError: when `state` is not a tuple of four, or an array is complex.
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal.
         """
@@ -215,20 +224,27 @@ class SLSTM(CellBase):
         memory = self.policy.cell_state
         return self.policy.output, memory, memory, memory
 
+    @property
+    def _shapes(self) -> Shapes:
+        I, H, N = self.input_size, self.hidden_size, self.num_heads  # noqa: E741
+        D = H // N
+        return Shapes(
+            params={
+                "kernel": ((I, 4 * H), "[I, 4H]"),
+                "recurrent_kernel": ((N, D, 4 * D), "[N, D, 4D]"),
+                "bias": ((4 * H,), "[4H]"),
+            },
+            x=((I,), "I"),
+            state=dict.fromkeys(SLSTMState._fields, ((H,), "H")),
+            sizes=f"I = {I}, H = {H}, N = {N}, D = {D}",
+        )
+
     def _checked_gates(
         self, function: str, params: SLSTMParams, state: SLSTMState, x: jax.Array
     ) -> tuple[SLSTMState, SLSTMGates, jax.Array]:
         """The state as arrays, the gates and ``m_t``, once everything fits together."""
         state, x = as_state(function, SLSTMState, state), jnp.asarray(x)
-        n, H, N = self.input_size, self.hidden_size, self.num_heads
-        D = H // N
-        shapes = {
-            "kernel": ((n, 4 * H), "[I, 4H]"),
-            "recurrent_kernel": ((N, D, 4 * D), "[N, D, 4D]"),
-            "bias": ((4 * H,), "[4H]"),
-        }
-        check_params(function, params, shapes, f"I = {n}, H = {H}, N = {N}, D = {D}")
-        check_axes(function, state, x, n, dict.fromkeys(state._fields, (H, "H")))
+        check_step(function, params, state, x, self._shapes)
         params = self.in_compute_dtype(params)
         dtype = promote_dtypes(params.kernel.dtype, state.c.dtype)
         z = (
@@ -237,18 +253,17 @@ class SLSTM(CellBase):
             + params.bias.astype(dtype)
         )
         z_i, z_f, z_z, z_o = jnp.split(z, initializers.GATES, axis=-1)
-        # Where nothing has come in yet, m_{t-1} stands for nothing and must not outweigh i_t. This
-        # is decided unit by unit: in a batch, some rows may have been reset.
+        # Before the first input m_{t-1} has no meaning and must not dominate log i_t. This is
+        # decided for each unit: in a batch, some rows may have been reset.
         log_f, empty = log_forget(self.forget_gate, z_f), state.n == 0
         i, f, m_t = stabilise(z_i, log_f, state.m, empty)
-        gates = SLSTMGates(i=i, f=f, z=jnp.tanh(z_z), o=jax.nn.sigmoid(z_o))
-        return state, gates, m_t
+        return state, SLSTMGates(i, f, z=jnp.tanh(z_z), o=jax.nn.sigmoid(z_o)), m_t
 
 
 def _project_heads(
     h: Float[Array, "... H"], kernel: Float[Array, "N D 4*D"], dtype: DType
 ) -> Float[Array, "... 4*H"]:
-    """Each head's units by its own kernel; gate blocks of all heads together, as the bias has."""
+    """Each head times its own kernel; the gate blocks are those of all heads, as in the bias."""
     N, D, _ = kernel.shape
     heads = h.astype(kernel.dtype).reshape(*h.shape[:-1], N, D)
     blocks = kernel.reshape(N, D, initializers.GATES, D)

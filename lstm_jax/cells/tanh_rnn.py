@@ -1,21 +1,17 @@
-"""The plain tanh recurrence: the network whose gradient vanishes, kept for comparison.
+"""The plain tanh RNN, whose gradients vanish over long sequences; for comparison.
 
     h_t = tanh(W [h_{t-1}, x_t] + b)
 
 Reference: Elman (1990), *Finding structure in time*.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.cells.cell import Activation, KernelCell, affine, as_state, identity
-from lstm_jax.cells.checks import check_shapes
-from lstm_jax.types import PRNGKey
+from lstm_jax.cells.cell import Activation, KernelCell, as_state, check_step, identity
 
 
 class TanhRNNParams(NamedTuple):
@@ -33,13 +29,13 @@ class TanhRNNParams(NamedTuple):
 
 
 class TanhRNNState(NamedTuple):
-    """What the tanh RNN carries: its hidden state ``h`` ``[..., H]``."""
+    """State of the tanh RNN: its hidden state ``h`` ``[..., H]``."""
 
     h: Float[Array, "... H"]
 
 
 @dataclass(frozen=True, repr=False)
-class TanhRNN(KernelCell):
+class TanhRNN(KernelCell[TanhRNNParams, TanhRNNState]):
     """The tanh RNN as a cell: ``h_t = tanh(W [h_{t-1}, x_t] + b)``.
 
     Args:
@@ -49,7 +45,7 @@ class TanhRNN(KernelCell):
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, H]``.
       bias_init: initializer of the bias ``[H]``.
       dtype: dtype of the parameters and the state; or a `Policy`.
-      activation: squashes the state.
+      activation: activation of the state.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -58,6 +54,7 @@ class TanhRNN(KernelCell):
     Reference:
       Elman (1990), *Finding structure in time*.
 
+    >>> import jax
     >>> cell = TanhRNN(input_size=3, hidden_size=5)
     >>> params = cell.init(jax.random.key(0))
     >>> cell.step(params, cell.initial_state((2,)), jnp.ones((2, 3))).h.shape
@@ -66,27 +63,9 @@ class TanhRNN(KernelCell):
 
     activation: Activation = jnp.tanh
 
-    def init(self, key: PRNGKey) -> TanhRNNParams:
-        """Draw parameters.
-
-        Args:
-          key: typed random key.
-
-        Returns:
-          `TanhRNNParams`.
-        """
-        return TanhRNNParams(*self.init_kernels(key, gates=1))
-
-    def initial_state(self, batch_shape: Sequence[int] = ()) -> TanhRNNState:
-        """Zeros for h.
-
-        Args:
-          batch_shape: the batch axes.
-
-        Returns:
-          `TanhRNNState`, ``[*batch_shape, H]``.
-        """
-        return TanhRNNState(jnp.zeros((*batch_shape, self.hidden_size), self.policy.output))
+    params_type = TanhRNNParams
+    state_type = TanhRNNState
+    gate_blocks = 1
 
     def step(
         self,
@@ -94,8 +73,8 @@ class TanhRNN(KernelCell):
         state: TanhRNNState,
         x: Float[Array, "... I"],
         *,
-        on_candidate: Callable[[jax.Array], jax.Array] = identity,
-        on_recurrent: Callable[[jax.Array], jax.Array] = identity,
+        on_candidate: Activation = identity,
+        on_recurrent: Activation = identity,
     ) -> TanhRNNState:
         """Advance one time step: ``h_t = tanh(W [h_{t-1}, x_t] + b)``.
 
@@ -103,20 +82,20 @@ class TanhRNN(KernelCell):
           params: `TanhRNNParams`.
           state: ``(h_{t-1},)``, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
-          on_candidate: applied to ``tanh(.)`` before it becomes the state.
-          on_recurrent: applied to ``h_{t-1}`` where it is read.
+          on_candidate: hook, applied to ``tanh(.)`` before it becomes the state.
+          on_recurrent: hook, applied to ``h_{t-1}`` where it is read.
 
         Returns:
           `TanhRNNState`, ``[..., H]``, with the dtype of `state`.
 
         Raises:
-          TypeError: when `state` is not a tuple of one.
+          TypeError: when `state` is not a tuple of one, or an array is complex.
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal.
         """
         state, x = as_state("TanhRNN.step", TanhRNNState, state), jnp.asarray(x)
-        check_shapes("TanhRNN.step", params, state, x, gates=1)
-        params = self.in_compute_dtype(params)
+        check_step("TanhRNN.step", params, state, x, self.shapes(params))
         (h_tm1,) = state
-        z = affine(params, on_recurrent(h_tm1), x, h_tm1.dtype)
-        return TanhRNNState(on_candidate(self.activation(z)).astype(h_tm1.dtype))
+        z = self.pre_activations(self.in_compute_dtype(params), on_recurrent(h_tm1), x, h_tm1.dtype)
+        h_t = on_candidate(self.activation(z))
+        return TanhRNNState(h_t.astype(h_tm1.dtype))

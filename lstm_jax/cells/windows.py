@@ -1,4 +1,4 @@
-"""Windows that move over space: their sizes, steps and padding, and the convolution."""
+"""Convolution windows: sizes, strides, padding, and the convolution itself."""
 
 import contextlib
 import math
@@ -13,7 +13,7 @@ from lstm_jax.cells.checks import check_size
 from lstm_jax.types import DType
 
 Padding = Literal["SAME", "VALID"] | Sequence[tuple[int, int]]
-"""What goes around the input: as named, or ``(before, after)`` for each spatial axis."""
+"""Padding of the input: a name, or ``(before, after)`` for each spatial axis."""
 
 
 def convolve(
@@ -26,14 +26,14 @@ def convolve(
     """``x * kernel``: multiplied in the kernel's dtype, accumulated in `dtype`.
 
     Args:
-      x: a field ``[..., *spatial, n]`` with any number of batch axes.
+      x: input ``[..., *spatial, n]`` with any number of batch axes.
       kernel: a window of one to three axes ``[*K, n, m]``.
-      strides: steps of the window along each spatial axis.
+      strides: stride of the window along each spatial axis.
       padding: "SAME", "VALID", or pairs.
       dtype: dtype of the result.
 
     Returns:
-      The field ``[..., *grid, m]``, with the `output_grid`.
+      The output ``[..., *grid, m]``, with the spatial axes of `output_grid`.
 
     >>> import jax.numpy as jnp
     >>> convolve(jnp.ones((2, 5, 8, 3)), jnp.ones((3, 3, 4)), (2,), "VALID", jnp.float32).shape
@@ -56,7 +56,7 @@ def convolve(
 def output_grid(
     sizes: tuple[int, ...], window: tuple[int, ...], strides: tuple[int, ...], padding: Padding
 ) -> tuple[int, ...]:
-    """The spatial axes that a convolution comes out on; below 1 where the window does not fit.
+    """The spatial axes of a convolution's output; below 1 where the window does not fit.
 
     >>> output_grid((9, 8), (3, 3), (2, 2), "VALID")
     (4, 3)
@@ -71,7 +71,7 @@ def output_grid(
 
 
 def as_shape(function: str, name: str, sizes: Any) -> tuple[int, ...]:
-    """A shape as a tuple of whole numbers of at least 1.
+    """A shape as a tuple of integers of at least 1.
 
     >>> as_shape("ConvLSTM", "input_shape", 8)
     Traceback (most recent call last):
@@ -85,7 +85,7 @@ def as_shape(function: str, name: str, sizes: Any) -> tuple[int, ...]:
 
 
 def as_window(function: str, name: str, size: Any, axes: int) -> int | tuple[int, ...]:
-    """A size for every spatial axis: one number when they are all the same.
+    """A size for each spatial axis; a single number when all are equal.
 
     >>> as_window("ConvLSTM", "strides", (2, 2), 2), as_window("ConvLSTM", "strides", [2, 1], 2)
     (2, (2, 1))

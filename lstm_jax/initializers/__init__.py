@@ -1,9 +1,9 @@
-"""How parameters start: kernels, biases, and presets that start a model as another library does.
+"""Initializers of kernels and biases, and presets that match other libraries.
 
 Every initializer is called as ``(key, shape, dtype) -> array``, the protocol of
-`jax.nn.initializers`, so theirs and ours are interchangeable. Those with a setting are frozen
-dataclasses: they print, compare and hash, and a cell that holds one stays a valid static
-argument of `jax.jit`. Low-precision dtypes are drawn in float32 and rounded.
+`jax.nn.initializers`, so both kinds are interchangeable. Initializers with settings are frozen
+dataclasses: they print, compare and hash, so that a cell with one as a field is a valid static
+argument of `jax.jit`. Arrays of low-precision dtypes are drawn in float32 and rounded.
 """
 
 from lstm_jax.initializers.biases import GATES, Chrono, ForgetBias, UniformGate, zeros

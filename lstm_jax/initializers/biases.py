@@ -1,4 +1,4 @@
-"""Initializers of biases: zero, the forget-gate bias, and timescales spread over the units."""
+"""Initializers of biases: zeros, the forget-gate bias, and a range of timescales."""
 
 import math
 from collections.abc import Sequence
@@ -34,18 +34,18 @@ def zeros(key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32) -> Flo
 
 @dataclass(frozen=True)
 class ForgetBias:
-    """Bias that is `value` in the forget gate and zero elsewhere: ``b_f = value``.
+    """Bias of `value` in the forget gate and zero elsewhere: ``b_f = value``.
 
-    A positive bias opens the forget gate at the start, so gradients reach back
+    With a positive bias the forget gate starts open, and gradients reach back about
     ``1 / (1 - sigmoid(value))`` steps: 3.7 for the default of 1.
 
     Args:
-      value: the forget-gate bias, stored in the parameters (nothing is added at call time).
-      gate: which block is the forget gate, counted from 0; in i, f, g, o it is 1.
+      value: the forget-gate bias, stored in the parameters (nothing is added in the step).
+      gate: index of the forget gate's block; 1 in the order i, f, g, o.
       gates: the number ``k`` of gate blocks.
 
     Raises:
-      ValueError: when `value` is not finite, or `gate` is none of the `gates`.
+      ValueError: when `value` is not finite, or `gate` is not below `gates`.
 
     Reference:
       Gers, Schmidhuber & Cummins (2000), *Learning to forget*; Jozefowicz, Zaremba & Sutskever
@@ -70,8 +70,8 @@ class ForgetBias:
 
     def __repr__(self) -> str:
         place = f", gate={self.gate}, gates={self.gates}"
-        usual = (self.gate, self.gates) == (1, GATES)
-        return f"ForgetBias(value={self.value}{'' if usual else place})"
+        default = (self.gate, self.gates) == (1, GATES)
+        return f"ForgetBias(value={self.value}{'' if default else place})"
 
     def __call__(
         self, key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
@@ -90,14 +90,14 @@ class ForgetBias:
           ValueError: when `shape` is not ``(kH,)``.
         """
         del key
-        hidden_size = _gate_width("ForgetBias", shape, self.gates)
+        hidden_size = gate_width("ForgetBias", shape, self.gates)
         start = self.gate * hidden_size
         return jnp.zeros(tuple(shape), dtype).at[start : start + hidden_size].set(self.value)
 
 
 @dataclass(frozen=True)
 class Chrono:
-    """Bias that spreads the units' memory over all timescales up to `t_max` steps.
+    """Bias that distributes the timescales of the units over all values up to `t_max` steps.
 
         b_f = log(u),  u ~ U(1, t_max - 1),    b_i = -b_f,    b_g = b_o = 0
 
@@ -105,7 +105,7 @@ class Chrono:
     timescale is ``1 + u``: uniform on [2, t_max].
 
     Args:
-      t_max: the longest dependency to expect, in time steps; at least 2, and finite.
+      t_max: the longest expected dependency, in time steps; at least 2, and finite.
 
     Raises:
       ValueError: when `t_max` is below 2 or not finite.
@@ -130,7 +130,7 @@ class Chrono:
     def __call__(
         self, key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
     ) -> Float[Array, " 4*H"]:
-        """Draw the bias of an LSTM, a timescale for each unit.
+        """Draw the bias of an LSTM, with a timescale for each unit.
 
         Args:
           key: typed random key.
@@ -143,27 +143,27 @@ class Chrono:
         Raises:
           ValueError: when `shape` is not ``(4H,)``.
         """
-        hidden_size = _gate_width("Chrono", shape)
+        hidden_size = gate_width("Chrono", shape)
         draw_dtype = promote_dtypes(dtype, jnp.float32)
         u = jax.random.uniform(key, (hidden_size,), draw_dtype, minval=1.0, maxval=self.t_max - 1.0)
         b_f = jnp.log(u)
-        rest = jnp.zeros_like(b_f)
-        return jnp.concatenate([-b_f, b_f, rest, rest]).astype(dtype)
+        zero = jnp.zeros_like(b_f)
+        return jnp.concatenate([-b_f, b_f, zero, zero]).astype(dtype)
 
 
 @dataclass(frozen=True)
 class UniformGate:
-    """Bias that spreads the forget gate itself evenly between closed and open.
+    """Bias that distributes the forget gates evenly between closed and open.
 
         b_f = -log(1 / u - 1),  u ~ U(1 / H, 1 - 1 / H),    b_i = -b_f,    b_g = b_o = 0
 
     With small weights a unit's forget gate starts at its ``u``: half of the units remember for
-    under two steps, and the longest for about ``H``.
+    less than two steps, and the longest for about ``H``.
 
-    It was proposed for coupled gates, ``i = 1 - f``, where there is no ``b_i``: `coupled` is for
-    those. Free gates start as if they were coupled, since ``sigmoid(-b) = 1 - sigmoid(b)``. The
-    output gate and the candidate are left alone. The refine gate that the paper adds is part of
-    a cell, not of its initializers.
+    It was proposed for coupled gates, ``i = 1 - f``, which have no ``b_i``: set `coupled` for
+    those. Separate gates start as if they were coupled, since ``sigmoid(-b) = 1 - sigmoid(b)``. The
+    biases of the output gate and the candidate are zero. The paper's refine gate is part of a cell,
+    not of its initializers.
 
     Args:
       coupled: whether the bias is ``[3H]``, of gates f, g, o, instead of ``[4H]``.
@@ -183,7 +183,7 @@ class UniformGate:
     def __call__(
         self, key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
     ) -> Float[Array, " k*H"]:
-        """Draw the bias of an LSTM, a forget gate for each unit.
+        """Draw the bias of an LSTM, with a forget gate for each unit.
 
         Args:
           key: typed random key.
@@ -194,9 +194,9 @@ class UniformGate:
           The bias, of `shape`.
 
         Raises:
-          ValueError: when `shape` is not that, or ``H`` is below 2.
+          ValueError: when `shape` is another one, or ``H`` is below 2.
         """
-        hidden_size = _gate_width("UniformGate", shape, GATES - 1 if self.coupled else GATES)
+        hidden_size = gate_width("UniformGate", shape, GATES - 1 if self.coupled else GATES)
         if hidden_size < 2:
             raise ValueError(
                 "UniformGate: H must be at least 2, as u ~ U(1 / H, 1 - 1 / H);"
@@ -205,13 +205,28 @@ class UniformGate:
         draw_dtype, edge = promote_dtypes(dtype, jnp.float32), 1.0 / hidden_size
         u = jax.random.uniform(key, (hidden_size,), draw_dtype, minval=edge, maxval=1.0 - edge)
         b_f = -jnp.log(1.0 / u - 1.0)
-        rest = jnp.zeros_like(b_f)
-        blocks = [b_f, rest, rest] if self.coupled else [-b_f, b_f, rest, rest]
+        zero = jnp.zeros_like(b_f)
+        blocks = [b_f, zero, zero] if self.coupled else [-b_f, b_f, zero, zero]
         return jnp.concatenate(blocks).astype(dtype)
 
 
-def _gate_width(name: str, shape: Sequence[int], gates: int = GATES) -> int:
-    """H of a bias shape ``(kH,)`` for ``k`` gates."""
+def gate_width(name: str, shape: Sequence[int], gates: int = GATES) -> int:
+    """``H`` of the shape ``(kH,)`` of a bias with ``k`` gate blocks.
+
+    Args:
+      name: the initializer to name in errors.
+      shape: ``(kH,)``.
+      gates: the number ``k`` of gate blocks.
+
+    Returns:
+      ``H``.
+
+    Raises:
+      ValueError: when `shape` is not ``(kH,)``.
+
+    >>> gate_width("ForgetBias", (20,))
+    5
+    """
     if len(shape) != 1 or shape[0] % gates:
         raise ValueError(f"{name}: shape must be ({gates} * H,); got {tuple(shape)}")
     return shape[0] // gates

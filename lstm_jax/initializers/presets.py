@@ -1,9 +1,9 @@
-"""Presets: the three initializers of an LSTM together, named after where they come from."""
+"""Presets: the three initializers of an LSTM, named after the library or paper they come from."""
 
-import difflib
 import math
 from typing import SupportsIndex, TypedDict
 
+from lstm_jax.did_you_mean import nearest
 from lstm_jax.initializers.biases import Chrono, ForgetBias, UniformGate, zeros
 from lstm_jax.initializers.weights import (
     TruncatedNormal,
@@ -16,7 +16,7 @@ from lstm_jax.initializers.weights import (
 from lstm_jax.types import Initializer
 
 PRESETS = ("torch", "equinox", "keras", "haiku", "flax", "chrono", "uniform_gate")
-"""The names that `preset` knows."""
+"""The valid names for `preset`."""
 
 
 class Preset(TypedDict):
@@ -34,7 +34,7 @@ class Preset(TypedDict):
 
 
 def preset(name: str, input_size: int, hidden_size: int, *, t_max: float | None = None) -> Preset:
-    """The initializers that start an LSTM as another library or a paper does.
+    """The initializers of an LSTM in another library or a paper.
 
     ================ ================================= ============================ ==============
     name             kernel                            recurrent kernel             bias
@@ -48,25 +48,25 @@ def preset(name: str, input_size: int, hidden_size: int, *, t_max: float | None 
     ``uniform_gate`` LeCun normal                      orthogonal, gate by gate     `UniformGate`
     ================ ================================= ============================ ==============
 
-    The values are those that the library computes with: where it adds 1 to the forget gate at
-    call time (haiku), the 1 is stored here, where weight decay sees it; where it adds up two
-    biases (torch), ours is their sum. Torch trains both, so there the sum moves twice as far in a
-    step. ``flax`` is `linen` and `nnx.LSTMCell`; `nnx.OptimizedLSTMCell` has the recurrent kernel
-    of ``keras``. The last two are about the bias; their kernels are the defaults of `LSTM`.
+    The values are those that enter the equations. Haiku adds 1 to the forget gate in the step; here
+    the 1 is part of the stored bias, so weight decay applies to it. Torch has two biases; here the
+    bias is their sum. Torch trains both, so that a gradient step changes their sum twice as much.
+    ``flax`` is `linen` and `nnx.LSTMCell`; `nnx.OptimizedLSTMCell` has the recurrent kernel of
+    ``keras``. The last two only change the bias; their kernels are the defaults of `LSTM`.
 
     Args:
       name: a name of the table, one of `PRESETS`.
       input_size: number of input features ``I`` of the cell.
       hidden_size: number of hidden units ``H`` of the cell.
-      t_max: the longest dependency to expect, in time steps; for ``chrono``, which needs it.
+      t_max: the longest expected dependency, in time steps; for ``chrono``, which requires it.
 
     Returns:
       `Preset`, a dict of keywords for the cell.
 
     Raises:
       TypeError: when a size is not an integer.
-      ValueError: when `name` is no preset, a size is below 1, or `t_max` is missing, out of range
-        or for another preset than ``chrono``.
+      ValueError: when `name` is not a preset, a size is below 1, or `t_max` is missing, out of
+        range, or given for another preset than ``chrono``.
 
     Reference:
       PyTorch, Keras 3, Flax, Haiku and Equinox: the source code of their LSTM layers. Tallec &
@@ -83,8 +83,8 @@ def preset(name: str, input_size: int, hidden_size: int, *, t_max: float | None 
  haiku, flax, chrono, uniform_gate
     """
     if name not in PRESETS:
-        close = difflib.get_close_matches(str(name), PRESETS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        close = nearest(name, PRESETS)
+        hint = "." if close is None else f"; did you mean {close!r}?"
         raise ValueError(f"preset: no preset {name!r}{hint} There are {', '.join(PRESETS)}")
     for label, size in (("input_size", input_size), ("hidden_size", hidden_size)):
         if not isinstance(size, SupportsIndex):

@@ -1,4 +1,4 @@
-"""Initializers of kernels: by variance, by a bound, orthogonal."""
+"""Initializers of kernels: by variance, uniform, orthogonal."""
 
 import functools
 import inspect
@@ -20,7 +20,7 @@ def lecun_normal(
 ) -> Float[Array, "I 4*H"]:
     """Truncated normal with variance ``1 / I``, so that pre-activations keep the input's scale.
 
-    Only the fan-in enters, so drawing the four gates together or one by one is the same.
+    The variance depends on the fan-in alone, so it is the same for all gates as for one.
 
     Args:
       key: typed random key.
@@ -42,11 +42,12 @@ def lecun_normal(
 def glorot_uniform(
     key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
 ) -> Float[Array, "I 4*H"]:
-    """Uniform with variance ``2 / (I + 4H)``, of the kernel of all gates as one.
+    """Uniform with variance ``2 / (I + 4H)``, for the kernel of all gates as one matrix.
 
         W ~ U(-a, a),  a = sqrt(6 / (I + 4H))
 
-    The fan-out is that of all gates together, so each weighs less than if drawn alone.
+    The fan-out is that of all gates, so the weights are smaller than those of a separate draw for
+    each gate.
 
     Args:
       key: typed random key.
@@ -70,10 +71,10 @@ def glorot_uniform(
 def orthogonal(
     key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
 ) -> Float[Array, "H 4*H"]:
-    """Orthonormal rows of the recurrent kernel of all gates as one: ``R R^T = I``.
+    """Orthonormal rows, for the recurrent kernel of all gates as one matrix: ``R R^T = I``.
 
-    Over all gates together ``h R`` has the length of ``h``, so each gate's block has half the
-    scale of one drawn by `orthogonal_per_gate`.
+    ``h R`` over all gates has the norm of ``h``, so each gate's block has half the scale of one
+    drawn by `orthogonal_per_gate`.
 
     Args:
       key: typed random key.
@@ -99,8 +100,7 @@ def orthogonal_per_gate(
 ) -> Float[Array, "H k*H"]:
     """A square orthogonal block for each gate: ``W_k^T W_k = I`` for every ``k``.
 
-    One orthogonal draw of the whole ``[H, 4H]``, as by `orthogonal`, would shrink each gate's block
-    to half the scale.
+    With one orthogonal draw ``[H, 4H]``, as by `orthogonal`, each gate's block has half the scale.
 
     Args:
       key: typed random key.
@@ -135,10 +135,10 @@ def orthogonal_per_gate(
 
 @dataclass(frozen=True)
 class PerGate:
-    """Any initializer for each gate on its own: ``k`` draws ``[I, H]`` side by side.
+    """An initializer, applied to each gate separately: ``k`` draws ``[I, H]``, concatenated.
 
-    An initializer that looks at the shape, as those of JAX by variance and the orthogonal one do,
-    has another scale for all gates as one.
+    An initializer whose scale depends on the shape, such as those of JAX by variance and the
+    orthogonal one, has another scale when it draws all gates as one matrix.
 
     Args:
       init: initializer of one gate's kernel ``[I, H]``.
@@ -177,10 +177,10 @@ class PerGate:
 
 
 def per_gate(init: Initializer) -> Initializer:
-    """`PerGate` of an initializer, unless it is one of ours that says itself how gates are drawn.
+    """`PerGate` of an initializer, unless it already defines how the gates are drawn.
 
     Args:
-      init: any initializer; wrapped by `functools.wraps` it counts as what is inside.
+      init: any initializer; one wrapped by `functools.wraps` is treated as the inner one.
 
     Returns:
       An initializer of an LSTM's kernels ``[I, 4H]``.
@@ -188,8 +188,8 @@ def per_gate(init: Initializer) -> Initializer:
     >>> per_gate(orthogonal) is orthogonal
     True
     """
-    inside = inspect.unwrap(init)
-    return init if any(inside is ours for ours in _OF_ALL_GATES) else PerGate(init)
+    inner = inspect.unwrap(init)
+    return init if any(inner is known for known in _OF_ALL_GATES) else PerGate(init)
 
 
 _OF_ALL_GATES = (glorot_uniform, orthogonal, orthogonal_per_gate)
@@ -197,15 +197,15 @@ _OF_ALL_GATES = (glorot_uniform, orthogonal, orthogonal_per_gate)
 
 @dataclass(frozen=True)
 class Uniform:
-    """Uniform between ``-bound`` and ``bound``, or the sum of several such draws.
+    """Uniform on ``[-bound, bound]``, or the sum of several such draws.
 
         W = u_1 + ... + u_terms,  u_k ~ U(-bound, bound)
 
-    Two terms stand for two biases that another library adds up.
+    Two terms correspond to the two biases of a library that adds them.
 
     Args:
-      bound: the largest magnitude of one draw.
-      terms: how many draws are added.
+      bound: the largest absolute value of one draw.
+      terms: the number of draws that are added.
 
     Raises:
       ValueError: when `bound` is not positive and finite, or `terms` is below 1.
@@ -245,13 +245,13 @@ class Uniform:
 
 @dataclass(frozen=True)
 class TruncatedNormal:
-    """Normal of mean 0, cut at two deviations: ``W = stddev * n`` with ``n ~ N(0, 1), |n| < 2``.
+    """Normal, truncated at two deviations: ``W = stddev * n`` with ``n ~ N(0, 1), |n| < 2``.
 
-    The cut leaves a deviation of ``0.88 * stddev``; `lecun_normal` makes up for that, this does
-    not.
+    The truncation leaves a standard deviation of ``0.88 * stddev``; `lecun_normal` corrects for it,
+    this does not.
 
     Args:
-      stddev: the deviation before the cut.
+      stddev: the standard deviation before truncation.
 
     Raises:
       ValueError: when `stddev` is not positive and finite.
@@ -288,10 +288,10 @@ class TruncatedNormal:
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _orthogonal(key: PRNGKey, shape: Sequence[int], dtype: DType) -> Float[Array, "..."]:
-    """An orthogonal draw; a `vmap` of it draws one after the other.
+    """An orthogonal draw; under `vmap` the draws run one after the other.
 
-    On a CPU, XLA can lock up when it runs batched QRs side by side, as those of several gates or
-    layers would be in a `vmap` over seeds.
+    On a CPU, XLA can deadlock when it runs batched QR decompositions in parallel, such as those of
+    several gates or layers in a `vmap` over seeds.
     """
     draw = jax_initializers.orthogonal()
     return jax.custom_batching.sequential_vmap(lambda key: draw(key, shape, dtype))(key)
@@ -302,7 +302,7 @@ def _rounded(
 ) -> Float[Array, "..."]:
     """Draw in float32 at least, then round.
 
-    In bfloat16 itself a uniform draw has only 128 values to choose from, and QR does not run.
+    A uniform draw in bfloat16 has only 128 distinct values, and there is no QR in bfloat16.
     """
     return draw(key, tuple(shape), promote_dtypes(dtype, jnp.float32)).astype(dtype)
 

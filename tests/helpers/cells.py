@@ -1,4 +1,4 @@
-"""What the tests of all cells share: random numbers for a cell, and a step against NumPy."""
+"""Helpers for the tests of all cells: random numbers for a cell, and a step against NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ CASES = pytest.mark.parametrize(
 
 
 def draw(cell, batch=(), dtype=jnp.float64, seed=0):
-    """Random parameters, state and input; all of them, so that no term can hide."""
+    """Random parameters, state and input; none is zero, so that every term counts."""
     normal = np.random.default_rng(seed).standard_normal
     params = jax.eval_shape(cell.init, jax.random.key(0))
     state = jax.eval_shape(lambda: cell.initial_state(batch))
@@ -31,7 +31,7 @@ def draw(cell, batch=(), dtype=jnp.float64, seed=0):
 
 
 def error(cell, equations, batch=(), dtype=jnp.float64):
-    """How far a step and its gates are from `equations`, relative to the largest number of each.
+    """The error of a step and its gates against `equations`, relative to their largest numbers.
 
     `equations` takes the parameters, the state and the input in NumPy, and returns the new state
     and the gates.
