@@ -15,6 +15,7 @@ Axis letters, the same in every signature and docstring:
 Time is axis 0 of every sequence; features are the last axis.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -57,6 +58,21 @@ class LSTMState(NamedTuple):
 
     h: Float[Array, "... H"]
     c: Float[Array, "... H"]
+
+
+def check_size(function: str, name: str, size: Any) -> None:
+    """Raise unless `size` is an integer of at least 1.
+
+    >>> check_size("LSTM", "hidden_size", 0)
+    Traceback (most recent call last):
+    ValueError: LSTM: hidden_size must be at least 1; got 0
+    """
+    try:
+        operator.index(size)
+    except TypeError:
+        raise TypeError(f"{function}: {name} must be an integer; got {size!r}") from None
+    if size < 1:
+        raise ValueError(f"{function}: {name} must be at least 1; got {size}")
 
 
 def promote_dtypes(a: DType, b: DType) -> DType:

@@ -7,9 +7,7 @@ import jax.numpy as jnp
 
 from lstm_jax.backends.request import Request
 from lstm_jax.cells import LSTM
-from lstm_jax.cells.cell import as_state
-from lstm_jax.cells.checks import check_shapes
-from lstm_jax.initializers import GATES
+from lstm_jax.cells.cell import as_state, check_step
 from lstm_jax.transforms.step_function import StepFunction
 from lstm_jax.types import LSTMState
 
@@ -46,5 +44,6 @@ def array_reason(request: Request) -> str | None:
         return "it reads one array of features [T, ..., I]"
     x_1 = jax.ShapeDtypeStruct(request.xs.shape[1:], request.xs.dtype)
     state = as_state("lstm_step", LSTMState, request.state)
-    check_shapes("lstm_step", request.params, state, x_1, gates=GATES)  # pyright: ignore[reportArgumentType]
+    shapes = request.cell.shapes(request.params)
+    check_step("lstm_step", request.params, state, x_1, shapes)  # pyright: ignore[reportArgumentType]
     return None

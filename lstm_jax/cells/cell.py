@@ -5,6 +5,7 @@ blocks, and one method `equations`. Everything else is here: initialization, che
 pre-activations, and dtypes.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -14,8 +15,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.fields import settle_fields, short_repr
-from lstm_jax.types import DType, Initializer, LSTMState, P, Policy, PRNGKey, S, promote_dtypes
+from lstm_jax.cells.short_repr import short_repr
+from lstm_jax.types import (
+    DType,
+    Initializer,
+    LSTMState,
+    P,
+    Policy,
+    PRNGKey,
+    S,
+    check_size,
+    promote_dtypes,
+)
 
 N = TypeVar("N", bound=NamedTuple)
 G = TypeVar("G", bound=NamedTuple)
@@ -63,7 +74,15 @@ class CellBase:
     dtype: DType | Policy
 
     def __post_init__(self) -> None:
-        settle_fields(self)
+        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+            if field.name.endswith("_size"):
+                check_size(type(self).__name__, field.name, getattr(self, field.name))
+        dtype = self.dtype
+        if isinstance(dtype, Policy) and dtype == Policy(dtype.param):
+            dtype = dtype.param  # one form for equal policies, so that equal cells compare equal
+        if not isinstance(dtype, Policy):
+            dtype = jnp.dtype(dtype)
+        object.__setattr__(self, "dtype", dtype)
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -295,15 +314,6 @@ def project(
     dtype('float32')
     """
     return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
-
-
-def clipped(values: jax.Array, bound: float | None) -> jax.Array:
-    """The values clipped to ``[-bound, bound]``, or unchanged where `bound` is None.
-
-    >>> clipped(jnp.array([-2.0, 0.5]), 1.0).tolist()
-    [-1.0, 0.5]
-    """
-    return values if bound is None else jnp.clip(values, -bound, bound)
 
 
 def as_state(function: str, kind: type[N], state: Any) -> N:

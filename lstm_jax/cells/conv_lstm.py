@@ -24,10 +24,17 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.cell import Activation, CellBase, Shapes, as_state, check_step, identity
-from lstm_jax.cells.checks import check_size
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.cells.windows import Padding, as_padding, as_shape, as_window, convolve, output_grid
-from lstm_jax.types import DType, Initializer, LSTMState, Policy, PRNGKey, promote_dtypes
+from lstm_jax.types import (
+    DType,
+    Initializer,
+    LSTMState,
+    Policy,
+    PRNGKey,
+    check_size,
+    promote_dtypes,
+)
 
 PEEPHOLES = 3
 """Blocks of the peephole weights: i, f, o."""

@@ -6,7 +6,7 @@ Reference: Beck et al. (2024), *xLSTM: Extended long short-term memory*.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from lstm_jax import initializers
 from lstm_jax.initializers.biases import gate_width
-from lstm_jax.types import DType, PRNGKey, promote_dtypes
+from lstm_jax.types import DType, PRNGKey, check_size, promote_dtypes
 
 ForgetGate = Literal["sigmoid", "exp"]
 """The activation of the forget gate."""
@@ -142,3 +142,26 @@ class ForgetBiasRange:
         start = self.gate * hidden_size
         bias = jnp.zeros(tuple(shape), dtype)
         return bias.at[start : start + hidden_size].set(spread.astype(dtype))
+
+
+def check_heads(function: str, num_heads: Any, hidden_size: int) -> None:
+    """Raise unless the hidden units can be divided evenly among the heads.
+
+    Args:
+      function: the public function to name in errors.
+      num_heads: number of heads ``N``.
+      hidden_size: number of hidden units ``H``.
+
+    Raises:
+      TypeError: when `num_heads` is not an integer.
+      ValueError: when it is below 1, or does not divide `hidden_size`.
+
+    >>> check_heads("SLSTM", 3, 8)
+    Traceback (most recent call last):
+    ValueError: SLSTM: num_heads must divide hidden_size = 8; got 3
+    """
+    check_size(function, "num_heads", num_heads)
+    if hidden_size % num_heads:
+        raise ValueError(
+            f"{function}: num_heads must divide hidden_size = {hidden_size}; got {num_heads}"
+        )

@@ -20,8 +20,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.cell import Activation, LSTMCellBase, identity
-from lstm_jax.cells.checks import check_size
-from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey
+from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey, check_size
 
 
 class LSTMGates(NamedTuple):

@@ -30,16 +30,16 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.cell import CellBase, Shapes, as_state, check_step, project
-from lstm_jax.cells.checks import check_heads, check_size
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,
     check_forget_gate,
+    check_heads,
     largest_exponent,
     log_forget,
     stabilise,
 )
-from lstm_jax.types import DType, Initializer, Policy, PRNGKey, promote_dtypes
+from lstm_jax.types import DType, Initializer, Policy, PRNGKey, check_size, promote_dtypes
 
 
 class MLSTMParams(NamedTuple):

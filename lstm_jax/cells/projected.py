@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, LSTMCellBase, Shapes, clipped, project
+from lstm_jax.cells.cell import Activation, LSTMCellBase, Shapes, project
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.types import Initializer, LSTMState, PRNGKey
 
@@ -132,3 +132,12 @@ class ProjectedLSTM(LSTMCellBase[ProjectedLSTMParams, LSTMGates]):
         shape = (self.hidden_size, self.projection_size)
         projection = self.projection_init(k_projection, shape, self.policy.param)
         return ProjectedLSTMParams(*self._init_kernels(k_kernels), projection)
+
+
+def clipped(values: jax.Array, bound: float | None) -> jax.Array:
+    """The values clipped to ``[-bound, bound]``, or unchanged where `bound` is None.
+
+    >>> clipped(jnp.array([-2.0, 0.5]), 1.0).tolist()
+    [-1.0, 0.5]
+    """
+    return values if bound is None else jnp.clip(values, -bound, bound)

@@ -33,11 +33,11 @@ from lstm_jax.cells.cell import (
     identity,
     project,
 )
-from lstm_jax.cells.checks import check_heads
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,
     check_forget_gate,
+    check_heads,
     log_forget,
     stabilise,
 )

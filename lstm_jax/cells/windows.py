@@ -9,8 +9,7 @@ from typing import Any, Literal
 import jax
 from jaxtyping import Array, Float
 
-from lstm_jax.cells.checks import check_size
-from lstm_jax.types import DType
+from lstm_jax.types import DType, check_size
 
 Padding = Literal["SAME", "VALID"] | Sequence[tuple[int, int]]
 """Padding of the input: a name, or ``(before, after)`` for each spatial axis."""

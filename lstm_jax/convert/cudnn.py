@@ -13,10 +13,9 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.cells.checks import check_size
 from lstm_jax.convert.checks import as_arrays
 from lstm_jax.convert.layer_params import join_layers, make_params, split_layers
-from lstm_jax.types import PyTree
+from lstm_jax.types import PyTree, check_size
 
 
 def to_params(

@@ -1,7 +1,7 @@
 """Presets: the three initializers of an LSTM, named after the library or paper they come from."""
 
 import math
-from typing import SupportsIndex, TypedDict
+from typing import TypedDict
 
 from lstm_jax.did_you_mean import nearest
 from lstm_jax.initializers.biases import Chrono, ForgetBias, UniformGate, zeros
@@ -13,7 +13,7 @@ from lstm_jax.initializers.weights import (
     orthogonal,
     orthogonal_per_gate,
 )
-from lstm_jax.types import Initializer
+from lstm_jax.types import Initializer, check_size
 
 PRESETS = ("torch", "equinox", "keras", "haiku", "flax", "chrono", "uniform_gate")
 """The valid names for `preset`."""
@@ -86,11 +86,8 @@ def preset(name: str, input_size: int, hidden_size: int, *, t_max: float | None 
         close = nearest(name, PRESETS)
         hint = "." if close is None else f"; did you mean {close!r}?"
         raise ValueError(f"preset: no preset {name!r}{hint} There are {', '.join(PRESETS)}")
-    for label, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-        if not isinstance(size, SupportsIndex):
-            raise TypeError(f"preset: {label} must be an integer; got {size!r}")
-        if size < 1:
-            raise ValueError(f"preset: {label} must be at least 1; got {size}")
+    check_size("preset", "input_size", input_size)
+    check_size("preset", "hidden_size", hidden_size)
     if t_max is not None and name != "chrono":
         raise ValueError(f"preset: t_max is for chrono; got t_max={t_max} with {name!r}")
     bound = 1.0 / math.sqrt(hidden_size)

@@ -10,12 +10,11 @@ from lstm_jax.bidirectional import Merge, check_merge
 from lstm_jax.bidirectional import bidirectional as in_both_directions
 from lstm_jax.cells import LSTM, ProjectedLSTM
 from lstm_jax.cells.cell import Activation
-from lstm_jax.cells.checks import check_size
 from lstm_jax.transforms import recurrent_dropout as drop_recurrent
 from lstm_jax.transforms import stack
 from lstm_jax.transforms.step_rng import check_rate
 from lstm_jax.transforms.transform import AnyCell, batch_shape, check_cell, initial_state
-from lstm_jax.types import Cell, DType, Initializer, Policy, PyTree
+from lstm_jax.types import Cell, DType, Initializer, Policy, PyTree, check_size
 
 CellOrMaker = AnyCell | Callable[[int], AnyCell]
 """A cell, or a function from the number of input features to one."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import jax
 
-from lstm_jax.cells.cell import clipped
+from lstm_jax.cells.projected import clipped
 from lstm_jax.transforms.step_rng import StepRng, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,

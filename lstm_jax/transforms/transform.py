@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import jax
 
-from lstm_jax.cells.cell import short_repr
+from lstm_jax.cells.short_repr import short_repr
 from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
 from lstm_jax.types import Cell, PRNGKey, PyTree
 
