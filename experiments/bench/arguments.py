@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
-from experiments.bench.contenders import Contender, contender, implementations, peers
+from experiments.bench.implementations import (
+    Implementation,
+    find_implementation,
+    implementations,
+    peers,
+)
 from experiments.bench.suites import NAMES, Suite
 from experiments.errors import UserError, did_you_mean
 
@@ -29,12 +34,12 @@ class Plan(NamedTuple):
 
     Attributes:
       suite: with the cases that were asked for.
-      contenders: in the order of tables, this library's first.
+      implementations: in the order of tables, this library's first.
       rounds: how many.
     """
 
     suite: Suite
-    contenders: list[Contender]
+    implementations: list[Implementation]
     rounds: int
 
 
@@ -91,8 +96,8 @@ def plan(given: Arguments, suite: Suite) -> Plan:
     Raises:
       UserError: when they name what is not there.
     """
-    known = implementations()
-    mine = suite.implementations(known)
+    known = backend_names()
+    mine = suite.own_implementations(known)
     if given.implementations is not None:
         mine = _chosen("--implementations", given.implementations, mine if suite.ours else known)
     theirs = suite.peers
@@ -104,7 +109,7 @@ def plan(given: Arguments, suite: Suite) -> Plan:
         cases = tuple(case for case in cases if case.name in names)
     return Plan(
         replace(suite, cases=cases),
-        [contender(name) for name in mine]
+        [find_implementation(name) for name in mine]
         + peers(theirs, suite.device, keeps_pages=suite.keeps_pages),
         given.rounds or suite.rounds,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from experiments import environment
 from experiments.bench import results
 from experiments.bench.arguments import parse, plan, spelled
-from experiments.bench.contenders import implementations, ours, peers
+from experiments.bench.implementations import implementations, ours, peers
 from experiments.bench.coordinator import Measured, Turn, measure
 from experiments.bench.folder import Folder
 from experiments.bench.pages import for_terminal
@@ -26,13 +26,13 @@ def bench(words: list[str]) -> int:
     if given.render:
         return render(folder, given.suite)
     cores = environment.machine()["cores"]
-    suite, contenders, rounds = plan(given, make_suite(given.suite or "cpu", cores))
+    suite, implementations, rounds = plan(given, make_suite(given.suite or "cpu", cores))
     folder.make()
     with progress(suite.name) as show:
-        measured = measure(suite, contenders, rounds, cores, show)
+        measured = measure(suite, implementations, rounds, cores, show)
     command = shlex.join(["python", "-m", "experiments", "bench", *spelled(given)])
     run = results.about_run(suite, measured, command, rounds)
-    result = results.build(suite, contenders, measured, run)
+    result = results.build(suite, implementations, measured, run)
     print(for_terminal(result))
     if not results.anything_measured(result):
         print("failed: nothing could be measured, so nothing was written", file=sys.stderr)
@@ -64,10 +64,10 @@ def unmeasured(name: str) -> results.Result:
       name: the suite.
     """
     suite = make_suite(name)
-    contenders = [ours(each) for each in suite.implementations(implementations())]
-    contenders += peers(suite.peers, suite.device, keeps_pages=suite.keeps_pages)
+    implementations = [ours(each) for each in suite.own_implementations(implementations())]
+    implementations += peers(suite.peers, suite.device, keeps_pages=suite.keeps_pages)
     command = f"python -m experiments bench --suite {name}"
-    return results.build(suite, contenders, Measured(), {"command": command, "machine": None})
+    return results.build(suite, implementations, Measured(), {"command": command, "machine": None})
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def progress(name: str) -> Iterator[Callable[[Turn], None]]:
             left = f", {duration(seconds)} left"
         line = (
             f"{name}: round {turn.round} of {turn.rounds}, {turn.job.case.name}"
-            f" {turn.job.quantity}, {turn.job.contender}{left}"
+            f" {turn.job.quantity}, {turn.job.implementation}{left}"
         )
         print(f"\r\x1b[K{line[:99]}", end="", file=sys.stderr, flush=True)
 

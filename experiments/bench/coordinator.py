@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from experiments.bench.cases import Case
-from experiments.bench.contenders import CEILING, Contender
-from experiments.bench.process import WorkerEnded, WorkerProcess
+from experiments.bench.implementations import CEILING, Implementation
+from experiments.bench.worker_process import WorkerEnded, WorkerProcess
 from experiments.bench.suites import Suite
 from experiments.bench.timing import Values
 
@@ -14,7 +14,7 @@ from experiments.bench.timing import Values
 class Job(NamedTuple):
     """One thing to measure, once in every round."""
 
-    contender: str
+    implementation: str
     quantity: str
     case: Case
 
@@ -43,8 +43,8 @@ class Measured:
     Attributes:
       visits: what every visit of a job measured.
       troubles: the jobs that were not measured, or not to the end.
-      reports: what every worker said of itself, by contender.
-      taken: what a job was computed by, where its contender says so.
+      reports: what every worker said of itself, by implementation.
+      taken: what a job was computed by, where its implementation says so.
     """
 
     visits: dict[Job, list[Values]] = field(default_factory=dict)
@@ -53,45 +53,45 @@ class Measured:
     taken: dict[Job, str] = field(default_factory=dict)
 
 
-def jobs_of(suite: Suite, contenders: Sequence[Contender]) -> list[Job]:
-    """What a round measures, in its order: all contenders on a problem, then on the next.
+def jobs_of(suite: Suite, implementations: Sequence[Implementation]) -> list[Job]:
+    """What a round measures, in its order: all implementations on a problem, then on the next.
 
     Args:
       suite: the problems.
-      contenders: who is measured.
+      implementations: who is measured.
     """
     products = [Job(CEILING.name, "product", case) for case in suite.products()]
     return products + [
-        Job(contender.name, quantity, case)
+        Job(implementation.name, quantity, case)
         for case in suite.cases
         for quantity in suite.quantities
-        for contender in contenders
+        for implementation in implementations
         # What a gradient keeps is for other libraries' users to arrange by hand.
-        if contender.ours or case.remat is None
+        if implementation.ours or case.remat is None
     ]
 
 
 def measure(
     suite: Suite,
-    contenders: Sequence[Contender],
+    implementations: Sequence[Implementation],
     rounds: int,
     threads: int,
     show: Callable[[Turn], None],
 ) -> Measured:
-    """Visit every contender for every problem, in every round.
+    """Visit every implementation for every problem, in every round.
 
     Args:
       suite: the problems.
-      contenders: who is measured.
+      implementations: who is measured.
       rounds: how many rounds.
       threads: threads that each may use, where a problem does not say.
       show: called before every visit.
 
     Returns:
-      All that was measured; contenders that are not there or break are named, and no error.
+      All that was measured; implementations that are not there or break are named, and no error.
     """
-    jobs, measured = jobs_of(suite, contenders), Measured()
-    workers = Workers(suite, {c.name: c for c in (*contenders, CEILING)}, threads, measured)
+    jobs, measured = jobs_of(suite, implementations), Measured()
+    workers = Workers(suite, {c.name: c for c in (*implementations, CEILING)}, threads, measured)
     try:
         for round_ in range(rounds):
             for done, job in enumerate(jobs):
@@ -111,15 +111,19 @@ class Workers:
 
     Args:
       suite: what is measured.
-      contenders: who may be visited, by name.
+      implementations: who may be visited, by name.
       threads: threads that each may use, where a problem does not say.
       measured: takes what comes out.
     """
 
     def __init__(
-        self, suite: Suite, contenders: dict[str, Contender], threads: int, measured: Measured
+        self,
+        suite: Suite,
+        implementations: dict[str, Implementation],
+        threads: int,
+        measured: Measured,
     ) -> None:
-        self._suite, self._contenders, self._threads = suite, contenders, threads
+        self._suite, self._contenders, self._threads = suite, implementations, threads
         self._measured = measured
         self._running: dict[tuple[str, int], WorkerProcess] = {}
         self._absent: dict[str, Trouble] = {}
@@ -132,7 +136,7 @@ class Workers:
         """
         worker = self._worker(job)
         if worker is None:
-            self._measured.troubles[job] = self._absent[job.contender]
+            self._measured.troubles[job] = self._absent[job.implementation]
             return
         request = {
             "quantity": job.quantity,
@@ -142,7 +146,7 @@ class Workers:
         try:
             answer = worker.ask(request)
         except WorkerEnded as reason:
-            # The next job of this contender gets a new process; this one would break it again.
+            # The next job of this implementation gets a new process; this one would break it again.
             self._end(job)
             answer: dict[str, Any] = {"error": str(reason)}
         trouble = _trouble(answer)
@@ -168,22 +172,22 @@ class Workers:
             del self._running[key]
 
     def _worker(self, job: Job) -> WorkerProcess | None:
-        """The process for a job, or None where its contender is absent."""
+        """The process for a job, or None where its implementation is absent."""
         key = self._key(job)
-        if job.contender in self._absent or key in self._running:
+        if job.implementation in self._absent or key in self._running:
             return self._running.get(key)
-        contender = self._contenders[job.contender]
-        worker = self._running[key] = WorkerProcess(contender, self._suite.device, key[1])
+        implementation = self._contenders[job.implementation]
+        worker = self._running[key] = WorkerProcess(implementation, self._suite.device, key[1])
         try:
             report = worker.begin()
         except WorkerEnded as reason:
             report = {"error": str(reason)}
         trouble = _trouble(report)
         if trouble:
-            self._absent[job.contender] = trouble
+            self._absent[job.implementation] = trouble
             self._end(job)
             return None
-        self._measured.reports[job.contender] = report
+        self._measured.reports[job.implementation] = report
         return worker
 
     def _end(self, job: Job) -> None:
@@ -193,7 +197,7 @@ class Workers:
             del self._running[self._key(job)]
 
     def _key(self, job: Job) -> tuple[str, int]:
-        return job.contender, job.case.threads or self._threads
+        return job.implementation, job.case.threads or self._threads
 
 
 def _trouble(answer: dict[str, Any]) -> Trouble | None:

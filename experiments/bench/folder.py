@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from experiments.bench.pages import page
-from experiments.bench.process import ROOT
+from experiments.bench.worker_process import ROOT
 from experiments.bench.results import Result
 from experiments.bench.suites import NAMES
 from experiments.errors import UserError
-from experiments.files import write_whole
+from experiments.atomic_write import write_atomic
 from experiments.listing import relative
 
 PAGES = ROOT / "docs" / "benchmarks"
@@ -88,7 +88,7 @@ class Folder:
             except ImportError as error:
                 said.append(f"without a picture, as there is no {error.name}")
             else:
-                write_whole(self.picture(name), draw(result))
+                write_atomic(self.picture(name), draw(result))
                 said.append(str(relative(self.picture(name))))
-        write_whole(self.page(name), self.text(result))
+        write_atomic(self.page(name), self.text(result))
         return [str(relative(self.page(name))), *said]

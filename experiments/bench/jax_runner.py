@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from experiments.bench.cases import Case
-from experiments.bench.contender import Runner, Unavailable, single
+from experiments.bench.runner import Runner, Unavailable, single
 from experiments.bench.timing import Call, Values
 
 Network = tuple[Any, Any, Callable[[Any, Any], tuple[Any, Any]]]
@@ -23,7 +23,7 @@ class JaxDevice(Runner):
     """Whatever runs in JAX.
 
     Args:
-      name: the contender's name.
+      name: the implementation's name.
       device: ``"cpu"`` or ``"gpu"``.
       threads: threads to use; JAX takes the cores that the process may run on.
 

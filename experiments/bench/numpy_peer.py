@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.bench.cases import Case
-from experiments.bench.contender import Runner, Unavailable
+from experiments.bench.runner import Runner, Unavailable
 from experiments.bench.timing import Call
 
 

@@ -50,7 +50,7 @@ def draw(result: Result) -> bytes:
 
 
 def colours(result: Result) -> dict[str, str]:
-    """A colour for every contender: blues for this library's.
+    """A colour for every implementation: blues for this library's.
 
     Args:
       result: what `results.build` returns.

@@ -12,11 +12,11 @@ from typing import Any
 import lstm_jax
 from experiments import environment
 from experiments.bench.cases import Case
-from experiments.bench.contenders import CEILING, REFERENCE, Contender
+from experiments.bench.implementations import CEILING, REFERENCE, Implementation
 from experiments.bench.coordinator import Job, Measured, jobs_of
 from experiments.bench.suites import Suite
 from experiments.errors import UserError
-from experiments.files import write_whole
+from experiments.atomic_write import write_atomic
 
 Result = dict[str, Any]
 """What a result file holds."""
@@ -33,21 +33,21 @@ VARIABLES = ("GLIBC_TUNABLES", "KMP_", "LD_PRELOAD", "MKL_", "OMP_", "OPENBLAS_"
 
 
 def build(
-    suite: Suite, contenders: Sequence[Contender], measured: Measured, run: dict[str, Any]
+    suite: Suite, implementations: Sequence[Implementation], measured: Measured, run: dict[str, Any]
 ) -> Result:
     """Put together what a result file holds.
 
     Args:
       suite: what was asked for.
-      contenders: who was asked for.
+      implementations: who was asked for.
       measured: what came of it; what is missing there is an entry without values.
       run: how it ran: its command, rounds, threads, and where and when.
 
     Returns:
       Plain values. Ratios are to the entry of the `"reference"`: above 1, the reference needs less.
     """
-    entries = [_entry(job, measured) for job in jobs_of(suite, contenders)]
-    reference = _reference(contenders, entries)
+    entries = [_entry(job, measured) for job in jobs_of(suite, implementations)]
+    reference = _reference(implementations, entries)
     ceilings = _ceilings(suite, entries, run.get("threads"))
     by_key = {_key(entry): entry for entry in entries}
     bases = bases_of(suite.cases)
@@ -71,11 +71,11 @@ def build(
         "quantities": list(suite.quantities),
         "implementations": [
             {"name": c.name, "label": c.label, "ours": c.ours, "how": _how(suite, c)}
-            for c in contenders
+            for c in implementations
         ],
         "reference": reference,
         "ceiling_gflops": ceilings,
-        "troubles": _troubles(suite, contenders, measured),
+        "troubles": _troubles(suite, implementations, measured),
         "measurements": entries,
     }
 
@@ -108,7 +108,7 @@ def about_run(suite: Suite, measured: Measured, command: str, rounds: int) -> di
 
 
 def anything_measured(result: Result) -> bool:
-    """Whether there is a value of any contender.
+    """Whether there is a value of any implementation.
 
     Args:
       result: what `build` returns.
@@ -117,11 +117,11 @@ def anything_measured(result: Result) -> bool:
 
 
 def find(result: Result, implementation: str, quantity: str, case: str) -> Entry | None:
-    """The measurement of a contender, if it was planned.
+    """The measurement of a implementation, if it was planned.
 
     Args:
       result: what `build` returns.
-      implementation: the contender's name.
+      implementation: the implementation's name.
       quantity: what was measured.
       case: the problem's name.
     """
@@ -136,7 +136,7 @@ def write(result: Result, path: Path) -> None:
       result: what `build` returns.
       path: the file.
     """
-    write_whole(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_atomic(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
 
 
 def read(path: Path) -> Result:
@@ -167,7 +167,7 @@ def _entry(job: Job, measured: Measured) -> Entry:
         for name in names
     }
     entry: Entry = {
-        "implementation": job.contender,
+        "implementation": job.implementation,
         "quantity": job.quantity,
         "case": job.case.name,
         "threads": job.case.threads,
@@ -184,10 +184,10 @@ def _entry(job: Job, measured: Measured) -> Entry:
     return entry | ({trouble.kind: trouble.reason} if trouble else {})
 
 
-def _reference(contenders: Sequence[Contender], entries: Sequence[Entry]) -> str | None:
+def _reference(implementations: Sequence[Implementation], entries: Sequence[Entry]) -> str | None:
     """Whom ratios are to: this library's own choice, or else the first of it that was measured."""
     found = {entry["implementation"] for entry in entries if entry["min"]}
-    names = [c.name for c in contenders if c.ours]
+    names = [c.name for c in implementations if c.ours]
     names.sort(key=lambda name: (name not in found, name != REFERENCE))
     return names[0] if names else None
 
@@ -231,18 +231,18 @@ def _versions(measured: Measured) -> dict[str, str]:
     return found
 
 
-def _how(suite: Suite, contender: Contender) -> str:
-    return contender.step if suite.quantities == ("step",) else contender.sequence
+def _how(suite: Suite, implementation: Implementation) -> str:
+    return implementation.step if suite.quantities == ("step",) else implementation.sequence
 
 
 def _troubles(
-    suite: Suite, contenders: Sequence[Contender], measured: Measured
+    suite: Suite, implementations: Sequence[Implementation], measured: Measured
 ) -> list[dict[str, Any]]:
-    """Every contender's troubles, those of one reason together."""
-    everything = jobs_of(suite, contenders)
+    """Every implementation's troubles, those of one reason together."""
+    everything = jobs_of(suite, implementations)
     found: dict[tuple[str, str, str], list[Job]] = {}
     for job, trouble in measured.troubles.items():
-        found.setdefault((job.contender, trouble.kind, trouble.reason), []).append(job)
+        found.setdefault((job.implementation, trouble.kind, trouble.reason), []).append(job)
     return [
         {
             "implementation": name,
@@ -250,7 +250,7 @@ def _troubles(
             "reason": reason,
             # None for all there is.
             "where": None
-            if len(jobs) == sum(job.contender == name for job in everything)
+            if len(jobs) == sum(job.implementation == name for job in everything)
             else [f"{job.case.name} {job.quantity}" for job in jobs],
         }
         for (name, kind, reason), jobs in found.items()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from experiments.bench.cases import Case
-from experiments.bench.contenders import FLAX_LAYERS, REFERENCE, TUNED
+from experiments.bench.implementations import FLAX_LAYERS, REFERENCE, TUNED
 
 SEQUENCE_PEERS = ("flax", "torch", "haiku", "equinox", "keras")
 NAMES = ("cpu", "gpu", "layers", "stream", "memory", "compile", "scaling")
@@ -23,7 +23,7 @@ class Suite:
       device: ``"cpu"`` or ``"gpu"``.
       rounds: how often each is visited.
       budget: seconds of a visit.
-      ours: this library's contenders, where they are not its implementations.
+      ours: this library's implementations, where they are not its implementations.
       ceiling: sizes of the square products that give the ceiling; none where it says nothing.
       fresh: whether every visit needs a process of its own.
       keeps_pages: whether this library, and others in JAX, are also measured in a process whose
@@ -53,7 +53,7 @@ class Suite:
             for n in self.ceiling
         ]
 
-    def implementations(self, names: tuple[str, ...]) -> tuple[str, ...]:
+    def own_implementations(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Which of this library's implementations are measured when none is named.
 
         Args:

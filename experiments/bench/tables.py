@@ -205,7 +205,7 @@ def taken_by(result: Result, implementation: str) -> str:
 
     Args:
       result: what `results.build` returns.
-      implementation: the contender's name.
+      implementation: the implementation's name.
 
     >>> entries = [{"implementation": "default", "case": "small", "taken": "cpu (avx2)"}]
     >>> taken_by({"measurements": entries}, "default")

@@ -13,15 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from experiments.bench.cases import Case
-from experiments.bench.contender import Runner, Unavailable
-from experiments.bench.contenders import Contender, contender
+from experiments.bench.runner import Runner, Unavailable
+from experiments.bench.implementations import Implementation, find_implementation
 
 
 def main(name: str) -> int:
     """Answer until there are no more requests.
 
     Args:
-      name: the contender's name.
+      name: the implementation's name.
     """
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -36,7 +36,7 @@ def main(name: str) -> int:
     setup = json.loads(first)
     keep_to_cores(setup["threads"])
     try:
-        runner = load(contender(name), setup["device"], setup["threads"])
+        runner = load(find_implementation(name), setup["device"], setup["threads"])
     except Unavailable as reason:
         answer(unavailable=str(reason))
         return 0
@@ -64,11 +64,11 @@ def keep_to_cores(count: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def load(contender: Contender, device: str, threads: int) -> Runner:
+def load(implementation: Implementation, device: str, threads: int) -> Runner:
     """Import an implementation.
 
     Args:
-      contender: which.
+      implementation: which.
       device: ``"cpu"`` or ``"gpu"``.
       threads: threads to use.
 
@@ -76,16 +76,16 @@ def load(contender: Contender, device: str, threads: int) -> Runner:
       Unavailable: when it is not installed, or cannot be imported.
     """
     try:
-        importlib.import_module(contender.package)
+        importlib.import_module(implementation.package)
     except ModuleNotFoundError as error:
-        if error.name == contender.package:
+        if error.name == implementation.package:
             raise Unavailable("not installed") from error
         raise Unavailable(one_line(error)) from error
     except ImportError as error:
         raise Unavailable(one_line(error)) from error
-    module, _, maker = contender.maker.partition(":")
-    return getattr(importlib.import_module(f"{__package__}.{module}"), maker)(
-        contender.name, device, threads
+    module, _, runner = implementation.runner.partition(":")
+    return getattr(importlib.import_module(f"{__package__}.{module}"), runner)(
+        implementation.name, device, threads
     )
 
 

@@ -19,7 +19,7 @@ from experiments.__main__ import main
 from experiments.bench import folder, process, results
 from experiments.bench.cases import Case
 from experiments.bench.command import unmeasured
-from experiments.bench.contenders import TUNED, contender
+from experiments.bench.implementations import TUNED, find_implementation
 from experiments.bench.coordinator import Measured
 from experiments.bench.pages import page
 from experiments.bench.suites import NAMES, make_suite
@@ -49,11 +49,11 @@ os.abort()
 }
 
 
-def command_with_stand_ins(contender):
-    script = STAND_INS.get(contender.name.removesuffix(TUNED))
+def command_with_stand_ins(implementation):
+    script = STAND_INS.get(implementation.name.removesuffix(TUNED))
     if script is not None:
         return [sys.executable, "-c", script]
-    return [sys.executable, "-m", "experiments.bench.worker", contender.name]
+    return [sys.executable, "-m", "experiments.bench.worker", implementation.name]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.bench.command.make_suite", lambda name, cores: TINY)
         patch.setattr(
-            "experiments.bench.arguments.implementations", lambda: ("default", "scan", "absent")
+            "experiments.bench.arguments.backend_names", lambda: ("default", "scan", "absent")
         )
         patch.setattr(process, "command", command_with_stand_ins)
         patch.setattr("sys.stdout", printed := (out / "printed.txt").open("w"))
@@ -160,10 +160,10 @@ def test_what_a_kernel_was_taken_on_is_told_where_there_are_several():
 def test_workers_inherit_nothing_that_changes_what_is_measured(monkeypatch):
     for name in ("LSTM_JAX_ISA", "MALLOC_ARENA_MAX", "JAX_ENABLE_X64", "XLA_FLAGS", "HARMLESS"):
         monkeypatch.setenv(name, "1")
-    found = process.environment(contender("default"), "cpu")
+    found = process.environment(find_implementation("default"), "cpu")
     assert {name for name in found if name.startswith(process.SCRUBBED)} == {"JAX_PLATFORMS"}
     assert (found["XLA_FLAGS"], found["HARMLESS"]) == ("1", "1")
-    tuned = process.environment(contender(f"default{TUNED}"), "cpu")
+    tuned = process.environment(find_implementation(f"default{TUNED}"), "cpu")
     assert tuned["MALLOC_TRIM_THRESHOLD_"] == "1073741824"
     about = results.about_run(TINY, Measured(), "", 1)
     assert about["variables"]["XLA_FLAGS"] == "1"
@@ -303,7 +303,7 @@ def test_help(capsys):
 
 
 def test_nothing_measured_is_nothing_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(process, "command", lambda contender: [sys.executable, "-c", "boom"])
+    monkeypatch.setattr(process, "command", lambda implementation: [sys.executable, "-c", "boom"])
     assert main(["bench", "--against", "none", "--cases", "small", "--out", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert "lstm_jax, default: failed: NameError: name 'boom' is not defined" in captured.out

@@ -11,13 +11,13 @@ import pytest
 import lstm_jax as lj
 from experiments.bench import coordinator, results, timing, worker
 from experiments.bench.cases import Case
-from experiments.bench.contender import Unavailable
-from experiments.bench.contenders import Contender, contender, ours, peers
+from experiments.bench.runner import Unavailable
+from experiments.bench.implementations import Implementation, find_implementation, ours, peers
 from experiments.bench.coordinator import measure
 from experiments.bench.jax_peers import Equinox, Flax, FlaxNNX, Haiku, Keras, zeros
-from experiments.bench.layers import NNX, Linen
+from experiments.bench.flax_layers import NNX, Linen
 from experiments.bench.numpy_peer import NumPy
-from experiments.bench.process import WorkerEnded
+from experiments.bench.worker_process import WorkerEnded
 from experiments.bench.suites import make_suite
 from experiments.bench.tables import tables
 
@@ -31,8 +31,8 @@ class Scripted:
     diary: list
     answers: dict
 
-    def __init__(self, contender, device, threads):
-        self.name = contender.name
+    def __init__(self, implementation, device, threads):
+        self.name = implementation.name
         self.diary.append(("start", self.name, threads))
 
     def begin(self):
@@ -117,22 +117,22 @@ def test_memory_is_measured_in_fresh_processes_and_against_everything_kept(scrip
 
 
 def test_what_is_not_installed_is_unavailable():
-    missing = Contender("x", "x", "jax_peers:Flax", "", "", "no_such_library")
+    missing = Implementation("x", "x", "jax_peers:Flax", "", "", "no_such_library")
     with pytest.raises(Unavailable, match="not installed"):
         worker.load(missing, "cpu", 1)
 
 
 def test_no_implementation_is_measured_twice():
     names = ("default", "default, tuned malloc", "scan", "parallel")
-    assert make_suite("cpu").implementations(names) == names[:3]
-    assert make_suite("gpu").implementations(names) == ("default", "scan")
-    assert make_suite("stream").implementations(("default", "scan")) == ("default",)
-    assert make_suite("layers").implementations(names) == ("default", "linen", "nnx")
+    assert make_suite("cpu").own_implementations(names) == names[:3]
+    assert make_suite("gpu").own_implementations(names) == ("default", "scan")
+    assert make_suite("stream").own_implementations(("default", "scan")) == ("default",)
+    assert make_suite("layers").own_implementations(names) == ("default", "linen", "nnx")
 
 
 def test_another_librarys_name_is_not_ours():
-    assert not contender("torch, tuned malloc").ours
-    assert contender("scan") == ours("scan")
+    assert not find_implementation("torch, tuned malloc").ours
+    assert find_implementation("scan") == ours("scan")
 
 
 @pytest.mark.parametrize(

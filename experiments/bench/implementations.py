@@ -13,13 +13,13 @@ KEEPING_PAGES = {"MALLOC_MMAP_THRESHOLD_": KEPT_PAGES, "MALLOC_TRIM_THRESHOLD_":
 
 
 @dataclass(frozen=True)
-class Contender:
+class Implementation:
     """One implementation, and where its worker finds it.
 
     Attributes:
       name: its name on the command line and in files.
       label: what tables call it.
-      maker: ``module:class`` within this package.
+      runner: ``module:class`` within this package.
       sequence: what runs a sequence.
       step: what runs a single step.
       package: what must be installed, as it is imported.
@@ -29,7 +29,7 @@ class Contender:
 
     name: str
     label: str
-    maker: str
+    runner: str
     sequence: str
     step: str
     package: str
@@ -37,7 +37,7 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-FLAX = Contender(
+FLAX = Implementation(
     "flax",
     "flax",
     "jax_peers:Flax",
@@ -45,16 +45,16 @@ FLAX = Contender(
     "`nn.OptimizedLSTMCell(H)` of linen, jit",
     "flax",
 )
-FLAX_TUNED = Contender(
+FLAX_TUNED = Implementation(
     f"flax{TUNED}",
     f"flax{TUNED}",
-    FLAX.maker,
+    FLAX.runner,
     "the same with memory that is kept",
     "the same with memory that is kept",
     FLAX.package,
     environment=KEEPING_PAGES,
 )
-FLAX_NNX = Contender(
+FLAX_NNX = Implementation(
     "flax-nnx",
     "flax, nnx",
     "jax_peers:FlaxNNX",
@@ -62,7 +62,7 @@ FLAX_NNX = Contender(
     "",
     "flax",
 )
-TORCH = Contender(
+TORCH = Implementation(
     "torch",
     "torch",
     "torch_peer:Torch",
@@ -70,17 +70,17 @@ TORCH = Contender(
     "`nn.LSTMCell`, which is faster than `nn.LSTM` on one step",
     "torch",
 )
-TORCH_TUNED = Contender(
+TORCH_TUNED = Implementation(
     f"torch{TUNED}",
     f"torch{TUNED}",
-    TORCH.maker,
+    TORCH.runner,
     f"the same with `MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_` at {KEPT_PAGES}, so that"
     " memory once taken is kept and no page is mapped again",
     "the same with memory that is kept",
     TORCH.package,
     environment=KEEPING_PAGES,
 )
-HAIKU = Contender(
+HAIKU = Implementation(
     "haiku",
     "haiku",
     "jax_peers:Haiku",
@@ -88,7 +88,7 @@ HAIKU = Contender(
     "`hk.LSTM(H)`, jit",
     "haiku",
 )
-EQUINOX = Contender(
+EQUINOX = Implementation(
     "equinox",
     "equinox",
     "jax_peers:Equinox",
@@ -96,7 +96,7 @@ EQUINOX = Contender(
     "`eqx.nn.LSTMCell` under `vmap`, jit",
     "equinox",
 )
-KERAS = Contender(
+KERAS = Implementation(
     "keras",
     "keras",
     "jax_peers:Keras",
@@ -105,33 +105,33 @@ KERAS = Contender(
     "keras",
     environment={"KERAS_BACKEND": "jax"},
 )
-NUMPY = Contender(
+NUMPY = Implementation(
     "numpy", "numpy", "numpy_peer:NumPy", "", "two products and the gates, in NumPy", "numpy"
 )
-LINEN_LAYER = Contender(
+LINEN_LAYER = Implementation(
     "linen",
     "lstm_jax, linen",
-    "layers:Linen",
+    "flax_layers:Linen",
     "`lstm_jax.linen.LSTM(H)`, time first, jit",
     "",
     "lstm_jax",
     ours=True,
 )
-NNX_LAYER = Contender(
+NNX_LAYER = Implementation(
     "nnx",
     "lstm_jax, nnx",
-    "layers:NNX",
+    "flax_layers:NNX",
     "`lstm_jax.nnx.LSTM(I, H)`, time first, jit over `nnx.merge`",
     "",
     "lstm_jax",
     ours=True,
 )
 FLAX_LAYERS = (LINEN_LAYER, NNX_LAYER)
-CEILING = Contender(
+CEILING = Implementation(
     "ceiling", "matrix products", "ceiling:Ceiling", "`jnp.matmul` of square matrices", "", "jax"
 )
 
-VARIANTS: dict[str, tuple[Contender, ...]] = {
+VARIANTS: dict[str, tuple[Implementation, ...]] = {
     "flax": (FLAX, FLAX_TUNED),
     "flax-nnx": (FLAX_NNX,),
     "torch": (TORCH, TORCH_TUNED),
@@ -143,7 +143,7 @@ VARIANTS: dict[str, tuple[Contender, ...]] = {
 NAMED = {c.name: c for some in (*VARIANTS.values(), FLAX_LAYERS, (CEILING,)) for c in some}
 
 
-def ours(implementation: str) -> Contender:
+def ours(implementation: str) -> Implementation:
     """This library, by one of its implementations.
 
     Args:
@@ -153,10 +153,10 @@ def ours(implementation: str) -> Contender:
     name = implementation.removesuffix(TUNED)
     argument = None if name == REFERENCE else name
     kept = ", memory that is kept" if name != implementation else ""
-    return Contender(
+    return Implementation(
         name=implementation,
         label=f"lstm_jax, {implementation}",
-        maker="ours:Ours",
+        runner="unroll_runner:UnrollRunner",
         sequence=f"`lj.unroll(..., implementation={argument!r})`, time first, jit{kept}",
         step="`lj.lstm_step`, jit, its state donated",
         package="lstm_jax",
@@ -165,14 +165,14 @@ def ours(implementation: str) -> Contender:
     )
 
 
-def implementations() -> tuple[str, ...]:
+def backend_names() -> tuple[str, ...]:
     """Every name that `ours` takes."""
     from lstm_jax.backends import IMPLEMENTATIONS
 
     return (REFERENCE, REFERENCE + TUNED, *IMPLEMENTATIONS)
 
 
-def peers(names: Sequence[str], device: str, *, keeps_pages: bool = False) -> list[Contender]:
+def peers(names: Sequence[str], device: str, *, keeps_pages: bool = False) -> list[Implementation]:
     """Other libraries by name; one that depends on how memory is kept comes in both ways.
 
     Args:
@@ -183,16 +183,16 @@ def peers(names: Sequence[str], device: str, *, keeps_pages: bool = False) -> li
     >>> [peer.name for peer in peers(["torch", "flax"], "cpu")]
     ['torch', 'torch, tuned malloc', 'flax']
     """
-    found = [contender for name in names for contender in VARIANTS[name]]
+    found = [implementation for name in names for implementation in VARIANTS[name]]
     if device != "cpu":
         return [c for c in found if not c.name.endswith(TUNED)]
     return [c for c in found if keeps_pages or c is not FLAX_TUNED]
 
 
-def contender(name: str) -> Contender:
-    """The contender of a name; names that are nobody else's are this library's.
+def find_implementation(name: str) -> Implementation:
+    """The implementation of a name; names that are nobody else's are this library's.
 
     Args:
-      name: `Contender.name`.
+      name: `Implementation.name`.
     """
     return NAMED[name] if name in NAMED else ours(name)

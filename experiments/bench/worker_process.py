@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from experiments.bench.contenders import Contender
+from experiments.bench.implementations import Implementation
 
 ROOT = Path(__file__).parents[2]
 MOST_SECONDS = 600.0
@@ -26,25 +26,25 @@ class WorkerEnded(Exception):  # noqa: N818 - it reads as the event it is
 
 
 class WorkerProcess:
-    """One contender's process; nothing is waited for yet.
+    """One implementation's process; nothing is waited for yet.
 
     Args:
-      contender: what runs there.
+      implementation: what runs there.
       device: ``"cpu"`` or ``"gpu"``.
       threads: threads to use.
     """
 
-    def __init__(self, contender: Contender, device: str, threads: int) -> None:
+    def __init__(self, implementation: Implementation, device: str, threads: int) -> None:
         # A file, as a pipe that nobody reads would block the worker.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         # Its own session, so that Ctrl-C reaches only who started it, who ends it.
         self._process = subprocess.Popen(
-            command(contender),
+            command(implementation),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd=ROOT,
-            env=environment(contender, device),
+            env=environment(implementation, device),
             text=True,
             encoding="utf-8",
             start_new_session=True,
@@ -126,20 +126,20 @@ class WorkerProcess:
         return f"{said[-1]} ({how})" if said else how
 
 
-def command(contender: Contender) -> list[str]:
+def command(implementation: Implementation) -> list[str]:
     """The command that starts a worker.
 
     Args:
-      contender: what runs there.
+      implementation: what runs there.
     """
-    return [sys.executable, "-m", "experiments.bench.worker", contender.name]
+    return [sys.executable, "-m", "experiments.bench.worker", implementation.name]
 
 
-def environment(contender: Contender, device: str) -> dict[str, str]:
+def environment(implementation: Implementation, device: str) -> dict[str, str]:
     """The variables of a worker's process: none that changes what is measured but the suite's own.
 
     Args:
-      contender: what runs there.
+      implementation: what runs there.
       device: ``"cpu"`` or ``"gpu"``.
     """
     # Several processes share the GPU's memory, so none may take it all beforehand.
@@ -147,4 +147,4 @@ def environment(contender: Contender, device: str) -> dict[str, str]:
         {"JAX_PLATFORMS": "cpu"} if device == "cpu" else {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     )
     others = {name: os.environ[name] for name in os.environ if not name.startswith(SCRUBBED)}
-    return {**others, **jax, **contender.environment}
+    return {**others, **jax, **implementation.environment}

@@ -9,7 +9,7 @@ import pytest
 from experiments.config import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
 from experiments.model import make_model
 from experiments.tasks import Adding, Copy
-from experiments.train import make_optimizer, make_training
+from experiments.train_step import make_optimizer, make_train_functions
 
 SMALL = Config(
     task=Adding(length=6),
@@ -22,7 +22,7 @@ SMALL = Config(
 
 
 def trained(config, updates, active=None):
-    training = make_training(config)
+    training = make_train_functions(config)
     active = jnp.ones(config.seeds, bool) if active is None else jnp.asarray(active)
     return training.run((), training.init(), active, updates)
 
@@ -61,7 +61,7 @@ def test_an_update_is_gradient_then_clip_then_adam():
 
 @pytest.mark.slow
 def test_many_updates_in_one_dispatch_equal_many_dispatches():
-    training = make_training(SMALL)
+    training = make_train_functions(SMALL)
     states, active = training.init(), jnp.ones(1, bool)
     losses = []
     for _ in range(3):
@@ -73,7 +73,7 @@ def test_many_updates_in_one_dispatch_equal_many_dispatches():
 
 
 def test_the_states_are_donated():
-    training = make_training(SMALL)
+    training = make_train_functions(SMALL)
     states = training.init()
     training.run((), states, jnp.ones(1, bool), 2)
     assert states.params.cell.recurrent_kernel.is_deleted()
@@ -94,7 +94,7 @@ def test_seeds_train_as_if_alone():
 @pytest.mark.slow
 def test_a_seed_that_has_stopped_stays_as_it_is():
     config = dataclasses.replace(SMALL, seeds=2)
-    before = make_training(config).init()
+    before = make_train_functions(config).init()
     after, _ = trained(config, 4, active=[True, False])
     assert_equal(jax.tree.map(lambda a: a[1], after), jax.tree.map(lambda a: a[1], before))
     assert after.update.tolist() == [4, 0]
@@ -113,10 +113,10 @@ def test_the_same_seed_gives_the_same_numbers_and_another_gives_others():
 @pytest.mark.parametrize("task", [Adding(length=6), Copy(delay=2)])
 def test_evaluation_in_parts_is_the_mean_over_all_sequences(task):
     config = dataclasses.replace(SMALL, task=task)
-    training = make_training(config)
+    training = make_train_functions(config)
     states = training.init()
     in_parts = training.evaluate((), "test", states.params)
-    whole = make_training(
+    whole = make_train_functions(
         dataclasses.replace(config, eval=EvalConfig(sequences=40, batch_size=40))
     ).evaluate((), "test", states.params)
     assert_close(in_parts, whole, rtol=1e-5)

@@ -6,13 +6,13 @@ import jax
 
 from experiments.bench.cases import Case
 from experiments.bench.jax_runner import Network, inputs
-from experiments.bench.ours import Ours
+from experiments.bench.unroll_runner import UnrollRunner
 
 
-class Layer(Ours):
+class Layer(UnrollRunner):
     """A layer in place of `unroll`."""
 
-    packages = (*Ours.packages, "flax")
+    packages = (*UnrollRunner.packages, "flax")
 
     @property
     def implementation(self) -> None:

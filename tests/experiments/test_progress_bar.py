@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from experiments import progress
-from experiments.progress import Pace, bar, lines
+from experiments.progress_bar import Pace, bar, lines
 
 
 def test_a_bar_fits_80_columns_and_keeps_the_last_metrics_in_sight():

@@ -14,7 +14,7 @@ class Runner(ABC):
     """One implementation: it makes the calls that are timed, and keeps them for later rounds.
 
     Args:
-      name: the contender's name.
+      name: the implementation's name.
       device: ``"cpu"`` or ``"gpu"``.
       threads: threads to use.
 

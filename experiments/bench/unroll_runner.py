@@ -7,14 +7,14 @@ import jax.numpy as jnp
 
 import lstm_jax as lj
 from experiments.bench.cases import Case
-from experiments.bench.contender import Unavailable
-from experiments.bench.contenders import REFERENCE, TUNED
+from experiments.bench.runner import Unavailable
+from experiments.bench.implementations import REFERENCE, TUNED
 from experiments.bench.jax_runner import CellStep, JaxRunner, Network, inputs
 from experiments.bench.timing import Values
 
 
-class Ours(JaxRunner):
-    """``lstm_jax.unroll`` with ``implementation=`` the contender's name."""
+class UnrollRunner(JaxRunner):
+    """``lstm_jax.unroll`` with ``implementation=`` the implementation's name."""
 
     @property
     def implementation(self) -> Any:

@@ -19,10 +19,10 @@ from experiments.config import Config, EvalConfig, ModelConfig, OptimizerConfig,
 from experiments.config_file import dump_config, load_config
 from experiments.environment import environment
 from experiments.errors import Interrupted, TrainingFailed, UserError
-from experiments.signals import caught_signals
+from experiments.signals import catch_signals
 from experiments.summary import render
 from experiments.tasks import Adding, Copy
-from experiments.train import make_training
+from experiments.train_step import make_train_functions
 from experiments.workdir import Workdir
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +139,7 @@ def test_another_config_in_the_same_workdir_is_refused(finished):
 
 def arrays_at_the_end(path):
     workdir = Workdir.existing(path)
-    states, progress = workdir.checkpoints.restore(make_training(TINY).init())
+    states, progress = workdir.checkpoints.restore(make_train_functions(TINY).init())
     workdir.checkpoints.close()
     assert progress.update == 60
     return states
@@ -289,7 +289,7 @@ def test_an_end_that_diverged_is_not_a_result(tmp_path):
 
 
 def test_the_device_gets_no_data_from_the_host_while_it_trains():
-    training = make_training(TINY)
+    training = make_train_functions(TINY)
     states, active = training.init(), jnp.ones(2, bool)
     states, _ = training.run((), states, active, 10)
     with jax.transfer_guard("disallow"):
@@ -347,7 +347,7 @@ def test_python_takes_little_of_the_time(tmp_path):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_are_caught_once_and_handlers_come_back(signum, capfd):
     before = signal.getsignal(signum)
-    with caught_signals() as caught:
+    with catch_signals() as caught:
         assert not caught
         os.kill(os.getpid(), signum)
         assert caught.signum == signum
