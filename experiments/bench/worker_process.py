@@ -1,4 +1,4 @@
-"""A worker seen from outside: start it, ask it, end it."""
+"""The process of a worker: start it, send requests, end it."""
 
 import json
 import os
@@ -12,39 +12,40 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from experiments.bench.implementations import Implementation
+from experiments.bench.implementation import Implementation
 
 ROOT = Path(__file__).parents[2]
-MOST_SECONDS = 600.0
+MAX_SECONDS = 600.0
+"""Timeout of a request."""
 SCRUBBED = ("JAX_", "LSTM_JAX_", "MALLOC_")
-"""What the names of variables begin with that workers do not inherit."""
-_FAREWELL_SECONDS = 5.0
+"""Prefixes of environment variables that workers do not inherit."""
+_EXIT_SECONDS = 5.0
 
 
-class WorkerEnded(Exception):  # noqa: N818 - it reads as the event it is
-    """A worker is gone, with the last that it said."""
+class WorkerEnded(Exception):  # noqa: N818 - the name describes the event
+    """A worker ended or failed to answer; contains its last line of stderr."""
 
 
 class WorkerProcess:
-    """One implementation's process; nothing is waited for yet.
+    """The process of one implementation; the constructor does not wait for it.
 
     Args:
-      implementation: what runs there.
+      implementation: the implementation.
       device: ``"cpu"`` or ``"gpu"``.
-      threads: threads to use.
+      threads: number of threads.
     """
 
     def __init__(self, implementation: Implementation, device: str, threads: int) -> None:
-        # A file, as a pipe that nobody reads would block the worker.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        # Its own session, so that Ctrl-C reaches only who started it, who ends it.
+        # A pipe that nobody reads would block the worker, so stderr goes to a file.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
+        # In its own session Ctrl-C does not reach the worker; the coordinator ends it.
         self._process = subprocess.Popen(
-            command(implementation),
+            worker_command(implementation),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd=ROOT,
-            env=environment(implementation, device),
+            env=worker_environment(implementation, device),
             text=True,
             encoding="utf-8",
             start_new_session=True,
@@ -55,32 +56,35 @@ class WorkerProcess:
         self._setup = {"device": device, "threads": threads}
 
     def begin(self) -> dict[str, Any]:
-        """What the worker says of itself once everything is imported.
+        """Wait until the worker has imported its library.
+
+        Returns:
+          The report of the worker: versions and device.
 
         Raises:
-          WorkerEnded: when it does not come so far.
+          WorkerEnded: if the worker ends before.
         """
         return self.ask(self._setup)
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Its answer to a request.
+        """Send a request and wait for the answer.
 
         Args:
-          request: a line for it, as JSON.
+          request: the request, sent as a line of JSON.
 
         Raises:
-          WorkerEnded: when it ends, says something else, or takes too long.
+          WorkerEnded: if the worker ends, prints something else, or exceeds the timeout.
         """
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         try:
-            line = self._lines.get(timeout=MOST_SECONDS)
+            line = self._lines.get(timeout=MAX_SECONDS)
         except queue.Empty:
-            raise WorkerEnded(f"no answer within {MOST_SECONDS:.0f} s") from None
+            raise WorkerEnded(f"no answer within {MAX_SECONDS:.0f} s") from None
         if line is None:
-            raise WorkerEnded(self._last_words())
+            raise WorkerEnded(self._exit_reason())
         try:
             return json.loads(line)
         except ValueError:
@@ -90,7 +94,7 @@ class WorkerProcess:
         """End the worker.
 
         Args:
-          at_once: without waiting for it to finish.
+          at_once: kill the process without waiting.
         """
         process = self._process
         assert process.stdin is not None
@@ -99,7 +103,7 @@ class WorkerProcess:
             process.stdin.close()
         if not at_once:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_FAREWELL_SECONDS)
+                process.wait(_EXIT_SECONDS)
         process.kill()
         process.wait()
         self._reader.join()
@@ -112,39 +116,40 @@ class WorkerProcess:
             self._lines.put(line)
         self._lines.put(None)
 
-    def _last_words(self) -> str:
+    def _exit_reason(self) -> str:
+        """The last line of stderr, and the exit code or signal."""
         try:
-            code = self._process.wait(_FAREWELL_SECONDS)
+            code = self._process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
-            return "closed its answers and went on"
+            return "closed its output but did not end"
         self._errors.seek(0)
         text = self._errors.read().decode("utf-8", "replace")
-        said = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         how = f"ended with exit code {code}"
         if code < 0:
             how = f"ended by {signal.Signals(-code).name}"
-        return f"{said[-1]} ({how})" if said else how
+        return f"{lines[-1]} ({how})" if lines else how
 
 
-def command(implementation: Implementation) -> list[str]:
+def worker_command(implementation: Implementation) -> list[str]:
     """The command that starts a worker.
 
     Args:
-      implementation: what runs there.
+      implementation: the implementation.
     """
     return [sys.executable, "-m", "experiments.bench.worker", implementation.name]
 
 
-def environment(implementation: Implementation, device: str) -> dict[str, str]:
-    """The variables of a worker's process: none that changes what is measured but the suite's own.
+def worker_environment(implementation: Implementation, device: str) -> dict[str, str]:
+    """The environment of a worker, without inherited variables that change the measurements.
 
     Args:
-      implementation: what runs there.
+      implementation: the implementation.
       device: ``"cpu"`` or ``"gpu"``.
     """
-    # Several processes share the GPU's memory, so none may take it all beforehand.
+    # Several processes share the memory of the GPU, so none may preallocate it.
     jax = (
         {"JAX_PLATFORMS": "cpu"} if device == "cpu" else {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     )
-    others = {name: os.environ[name] for name in os.environ if not name.startswith(SCRUBBED)}
-    return {**others, **jax, **implementation.environment}
+    inherited = {name: os.environ[name] for name in os.environ if not name.startswith(SCRUBBED)}
+    return {**inherited, **jax, **implementation.environment}

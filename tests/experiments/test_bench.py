@@ -13,13 +13,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from experiments.bench.implementations import TUNED, find_implementation
 
 import lstm_jax as lj
 from experiments.__main__ import main
 from experiments.bench import folder, process, results
 from experiments.bench.cases import Case
 from experiments.bench.command import unmeasured
-from experiments.bench.implementations import TUNED, find_implementation
 from experiments.bench.coordinator import Measured
 from experiments.bench.pages import page
 from experiments.bench.suites import NAMES, make_suite

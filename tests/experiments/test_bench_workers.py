@@ -7,19 +7,19 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from experiments.bench.implementations import Implementation, find_implementation, ours, peers
 
 import lstm_jax as lj
 from experiments.bench import coordinator, results, timing, worker
 from experiments.bench.cases import Case
-from experiments.bench.runner import Unavailable
-from experiments.bench.implementations import Implementation, find_implementation, ours, peers
 from experiments.bench.coordinator import measure
-from experiments.bench.jax_peers import Equinox, Flax, FlaxNNX, Haiku, Keras, zeros
 from experiments.bench.flax_layers import NNX, Linen
+from experiments.bench.jax_peers import Equinox, Flax, FlaxNNX, Haiku, Keras, zeros
 from experiments.bench.numpy_peer import NumPy
-from experiments.bench.worker_process import WorkerEnded
+from experiments.bench.runner import Unavailable
 from experiments.bench.suites import make_suite
 from experiments.bench.tables import tables
+from experiments.bench.worker_process import WorkerEnded
 
 CASES = (Case("tiny", 2, 5, 3, 4), Case("wider", 3, 4, 2, 6))
 TWO = replace(make_suite("cpu"), cases=CASES, ceiling=())
