@@ -27,7 +27,7 @@ class Loader(yaml.SafeLoader):
         for i, key in enumerate(keys):
             if key in keys[:i]:
                 raise ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.value[i][0].start_mark
+                    None, None, f"the key {key!r} is repeated", node.value[i][0].start_mark
                 )
         return super().construct_mapping(node, deep)
 

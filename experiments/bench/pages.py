@@ -49,11 +49,11 @@ def page(result: Result, picture: str | None) -> str:
     parts.append(" ".join(filter(None, [what_ratios_are(result), spread_of(result)])))
     for table in tables(result):
         parts += [f"## {table.title}", _markdown(table)]
-    parts += ["## How", *_how(result)]
+    parts += ["## Method", *_method(result)]
     return "\n\n".join(parts) + "\n"
 
 
-def _how(result: Result) -> list[str]:
+def _method(result: Result) -> list[str]:
     machine, ceiling = result["machine"], ceiling_of(result)
     about = f"{machine['cores']} cores of {machine['cpu']}"
     sets = ", ".join(machine["instruction_sets"])

@@ -183,6 +183,7 @@ def _entry(job: Job, measured: Measured) -> Entry:
         "rounds": rounds,
     }
     if job in measured.backends:
+        # Result files store the backend as "taken".
         entry["taken"] = measured.backends[job]
     return entry | ({not_measured.kind: not_measured.reason} if not_measured else {})
 

@@ -118,7 +118,7 @@ def test_a_dumped_config_loads_as_the_same_config(config_file):
             "some.yaml: optimizer.warmup_updates: must be less than train.updates (10000);"),
         ("task: {name: adding}\nmodel: {cell: tanh_rnn, chrono_t_max: 9}",
             "some.yaml: model.chrono_t_max: must be none for the cell 'tanh_rnn'"),
-        ("seed: 1\nseed: 2", "some.yaml: line 2, column 1: the key 'seed' stands twice"),
+        ("seed: 1\nseed: 2", "some.yaml: line 2, column 1: the key 'seed' is repeated"),
     ],
 )  # fmt: skip
 def test_an_error_in_a_file_is_one_line(config_file, text, expected):

@@ -27,7 +27,7 @@ def test_one_signal_is_caught_and_handlers_are_restored(signum, capfd):
         assert caught.signum == signum
         assert signal.getsignal(signum) == signal.SIG_DFL
     assert signal.getsignal(signum) is before
-    assert "once more to end at once" in capfd.readouterr().err
+    assert "a second signal ends the run at once" in capfd.readouterr().err
 
 
 def test_ctrl_c_saves_and_exits_130_and_the_same_command_resumes(tmp_path):
