@@ -1,8 +1,8 @@
-"""The next character of Python's own standard library: a Flax NNX language model.
+"""The next character of Python's standard library: a Flax NNX language model.
 
-Every tenth file is for the test. Text is read in chunks, each from the carry of the one before it.
+Every tenth file is a test file. Text is read in chunks, each with the carry of the previous chunk.
 
-States:   1.95 bits a character, where the best n-gram model of the same text needs 2.14.
+States:   1.95 bits per character, where the best n-gram model of the same text has 2.14.
 Command:  python examples/characters.py      (three minutes on two cores)
 """
 
@@ -22,7 +22,7 @@ CHARACTERS, STREAMS, CHUNK, UPDATES = 128, 32, 64, 2000
 
 
 class LanguageModel(nnx.Module):
-    """Characters in, logits for the next ones out."""
+    """An LSTM over characters, with logits for the next character at every step."""
 
     def __init__(self, features: int, *, rngs: nnx.Rngs) -> None:
         self.embed = nnx.Embed(CHARACTERS, 64, rngs=rngs)
@@ -30,13 +30,13 @@ class LanguageModel(nnx.Module):
         self.readout = nnx.Linear(features, CHARACTERS, rngs=rngs)
 
     def __call__(self, text: jax.Array, carry=None):
-        """The carry, and logits ``[B, T, 128]`` after text ``[B, T]``."""
+        """The carry and logits ``[B, T, 128]`` for text ``[B, T]``."""
         carry, hs = self.lstm(self.embed(text), initial_carry=carry)
         return carry, self.readout(hs)
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """The text for training and that of the test, as ASCII codes."""
+    """Training text and test text, as ASCII codes."""
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     texts = [np.frombuffer(f.read_text("utf-8").encode("ascii", "replace"), "u1") for f in files]
     parts = [text for k, text in enumerate(texts) if k % 10], texts[::10]
@@ -51,21 +51,21 @@ def streams(text: np.ndarray, length: int) -> jax.Array:
 
 
 def loss(model: LanguageModel, chunk: jax.Array, carry):
-    """Nats a character, and the carry for the next chunk."""
+    """Nats per character, and the carry for the next chunk."""
     carry, logits = model(chunk[:, :-1], carry)
     return optax.softmax_cross_entropy_with_integer_labels(logits, chunk[:, 1:]).mean(), carry
 
 
 @nnx.jit
 def update(model: LanguageModel, optimizer: nnx.Optimizer, chunk: jax.Array, carry):
-    """One step of training."""
-    shown, grads = nnx.value_and_grad(loss, has_aux=True)(model, chunk, carry)
+    """One update; returns the loss and the carry."""
+    value_and_carry, grads = nnx.value_and_grad(loss, has_aux=True)(model, chunk, carry)
     optimizer.update(model, grads)
-    return shown
+    return value_and_carry
 
 
-def write(model: LanguageModel, start: str, length: int, key: jax.Array) -> str:
-    """Text that goes on from `start`, one character at a time."""
+def generate(model: LanguageModel, start: str, length: int, key: jax.Array) -> str:
+    """Continue the text `start`, one character per step."""
     step = nnx.jit(LanguageModel.__call__)
     carry, logits = step(model, jnp.array([[*start.encode()]]), None)
     for k in jax.random.split(key, length):
@@ -76,7 +76,7 @@ def write(model: LanguageModel, start: str, length: int, key: jax.Array) -> str:
 
 
 def main() -> dict[str, float]:
-    """Train, write, and give the bits a character of everyone."""
+    """Train, generate text, and return the bits per character of every model."""
     train, test = load()
     chunks, (whole,) = streams(train, CHUNK), streams(test, (len(test) - 1) // STREAMS)
     model = LanguageModel(256, rngs=nnx.Rngs(0))
@@ -90,8 +90,8 @@ def main() -> dict[str, float]:
             print(f"update {k + 1}  {float(value) / np.log(2):.2f} bits")
     bits = {f"{n}-gram": ngram_bits(train, test, n) for n in (4, 5, 6)}
     bits["LSTM"] = float(nnx.jit(loss)(model, whole, None)[0]) / np.log(2)
-    print("bits a character:", ", ".join(f"{name} {b:.2f}" for name, b in bits.items()))
-    print(write(model, "def ", 300, jax.random.key(1)))
+    print("bits per character:", ", ".join(f"{name} {b:.2f}" for name, b in bits.items()))
+    print(generate(model, "def ", 300, jax.random.key(1)))
     return bits
 
 

@@ -1,4 +1,4 @@
-"""The baseline of a language model: n-grams, smoothed after Witten & Bell (1991)."""
+"""The baseline of the language model: n-grams with Witten-Bell smoothing (1991)."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ ASCII = 128
 
 
 def ngram_bits(train: np.ndarray, test: np.ndarray, n: int) -> float:
-    """Bits a character of an n-gram model of `train` on `test`.
+    """Bits per character of an n-gram model, fitted to `train` and evaluated on `test`.
 
-    Longer contexts are mixed with shorter ones by Witten and Bell's rule: a context speaks for
-    itself as much as it has been seen, and hands on as much as different things have followed it.
+    Witten and Bell's rule interpolates with shorter contexts: the weight of a context is its count,
+    and the weight of the shorter context is the number of distinct characters that followed it.
 
     Args:
       train: ASCII codes.
       test: ASCII codes.
-      n: characters of an n-gram: one more than those of the longest context.
+      n: length of an n-gram, one more than the longest context.
 
     Returns:
       The cross-entropy in bits.
@@ -34,9 +34,9 @@ def ngram_bits(train: np.ndarray, test: np.ndarray, n: int) -> float:
         contexts, first = np.unique(pairs // ASCII, return_index=True)
         total, kinds = np.add.reduceat(count, first), np.diff(np.append(first, len(pairs)))
         at = np.searchsorted(contexts, codes[1]).clip(max=len(contexts) - 1)
-        seen = contexts[at] == codes[1]
+        known = contexts[at] == codes[1]
         pair = codes[1] * ASCII + following[1]
         where = np.searchsorted(pairs, pair).clip(max=len(pairs) - 1)
-        mine = np.where(pairs[where] == pair, count[where], 0)
-        p = np.where(seen, (mine + kinds[at] * p) / (total[at] + kinds[at]), p)
+        matches = np.where(pairs[where] == pair, count[where], 0)
+        p = np.where(known, (matches + kinds[at] * p) / (total[at] + kinds[at]), p)
     return float(-np.log2(p).mean())

@@ -1,12 +1,12 @@
-"""Next year's sunspots: sixteen LSTMs at once, in plain functions.
+"""Next year's sunspots: an ensemble of sixteen LSTMs, in plain functions.
 
-The yearly numbers since 1700, as statsmodels has them. Trained on the years to 1920, asked for each
-later year given those before it. The literature looks at 1921 to 1955 (Weigend, Huberman &
-Rumelhart 1990).
+The yearly numbers since 1700, from statsmodels. The ensemble is trained on the years to 1920, and
+predicts each later year from the years before it. The literature evaluates 1921 to 1955 (Weigend,
+Huberman & Rumelhart 1990).
 
 States:   a root mean square error of 12 for 1921 to 1955, where an autoregression on nine years has
-          13.4 and last year's number 25; for all years to 2008, with cycles higher than any before,
-          about 15, as the autoregression.
+          13.4 and last year's number 25; for all years to 2008, whose cycles are higher than all
+          before, about 15, like the autoregression.
 Command:  python examples/sunspots.py      (needs lstm_jax[examples]; half a minute on two cores)
 """
 
@@ -19,11 +19,11 @@ from statsmodels.datasets import sunspots
 import lstm_jax as lj
 
 FIRST_YEAR, MEMBERS, UPDATES, HIDDEN = 1921, 16, 800, 16
-cell = lj.recurrent_dropout(lj.LSTM(1, HIDDEN), 0.5)  # 221 numbers to learn from: drop a lot
+cell = lj.recurrent_dropout(lj.LSTM(1, HIDDEN), 0.5)  # high rate, because there are only 221 years
 
 
 def load() -> tuple[np.ndarray, int]:
-    """The numbers, and how many of them are for training."""
+    """The numbers, and the number of training years."""
     data = sunspots.load_pandas().data
     return data["SUNACTIVITY"].to_numpy(), int((data["YEAR"] < FIRST_YEAR).sum())
 
@@ -45,21 +45,21 @@ def init(key: jax.Array) -> dict:
 
 
 def predict(params: dict, z: jax.Array, key: jax.Array | None = None) -> jax.Array:
-    """The next number at every step ``[T]``: a change of the last one."""
+    """The next number at every step ``[T]``: a correction of the last number."""
     _, hs = lj.unroll(cell, params["cell"], z[:, None], key=key)
     return hs @ params["readout"] + params["skip"][0] * z + params["skip"][1]
 
 
 def train(z: jax.Array, key: jax.Array) -> dict:
-    """Train all members, each with its own start and its own dropout."""
+    """Train all members, each with its own initial parameters and dropout."""
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adamw(optax.cosine_decay_schedule(1e-2, UPDATES), weight_decay=1e-2),
     )
 
     def loss(params, key):
-        wrong = predict(params, z[:-1], key) - z[1:]
-        return jnp.mean(wrong[12:] ** 2)  # a first cycle to find out where in it we are
+        errors = predict(params, z[:-1], key) - z[1:]
+        return jnp.mean(errors[12:] ** 2)  # the first cycle only sets the state
 
     def update(carry, key):
         params, moments = carry
@@ -76,7 +76,7 @@ def train(z: jax.Array, key: jax.Array) -> dict:
 
 
 def main() -> dict[str, tuple[float, float]]:
-    """Train, and give everyone's errors to 1955 and to 2008."""
+    """Train, and return the errors of every model to 1955 and to 2008."""
     numbers, trained = load()
     z = jnp.asarray(np.sqrt(numbers) / 5 - 1, jnp.float32)
     params = train(z[:trained], jax.random.key(0))

@@ -1,1 +1,1 @@
-"""Training from a config file: ``python -m experiments {train,evaluate,report,list}``."""
+"""Experiments from config files: ``python -m experiments {train,evaluate,report,bench,list}``."""

@@ -1,39 +1,46 @@
-"""The command line: ``python -m experiments {train,evaluate,report,bench,list}``."""
+"""Entry point: ``python -m experiments {train,evaluate,report,bench,list}``."""
 
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.errors import Interrupted, TrainingFailed, UserError, did_you_mean
+from experiments.errors import Interrupted, TrainingFailed, UserError
 
 USAGE = """\
 usage: python -m experiments COMMAND ...
 
 commands:
   train CONFIG [--workdir DIR] [--any.field value ...]
-      train what a config file describes, or go on where it stopped
+      train a config, or resume its run in the workdir
   evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
-      test a trained model, also on another length or more sequences
+      evaluate a trained model, also on other lengths or more sequences
   report WORKDIR ...
-      finished runs as a Markdown table
+      print a Markdown table of finished runs
   bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
         [--against flax,torch,haiku,equinox,keras|none] [--implementations NAME,...]
         [--out FOLDER] [--render]
-      time this library beside others, and write the suite's page in docs/benchmarks, or in
-      FOLDER; with --render only make pages and pictures again from what was measured
+      measure this library beside other libraries, and write the suite's page to docs/benchmarks
+      or to FOLDER; --render only writes pages and pictures again from measured results
   list [FOLDER]
-      the configs, and what to expect of each
+      list the configs with their expected results
 
-python -m experiments train CONFIG --help shows every field with the file's values."""
+python -m experiments train CONFIG --help prints every field with the values of the file."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 failed, 2 bad usage, 128 + N signal N."""
+    """Run a command and return its exit code.
+
+    Args:
+      arguments: the words of the command line; None for those of this process.
+
+    Returns:
+      0: done; 1: failed; 2: bad usage; 128 + N: stopped by signal N.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = run_command(arguments)
-        # Here, and not when Python exits, so that a reader who has left is no error.
+        code = dispatch(arguments)
+        # Flush here, not when Python exits, so that a closed pipe is handled below.
         sys.stdout.flush()
         return code
     except UserError as error:
@@ -48,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read the output has closed it; nothing is left to say, not even at exit.
+        # The reader closed the pipe: discard the rest, also when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -57,9 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def run_command(arguments: list[str]) -> int:
-    """Run one command."""
-    # The commands are imported on use, so that usage and typing errors answer at once.
+def dispatch(arguments: list[str]) -> int:
+    """Call the function of a command.
+
+    Args:
+      arguments: the words of the command line.
+
+    Returns:
+      The exit code.
+    """
+    # Imports are inside the cases, so that usage errors do not wait for JAX.
     match arguments:
         case [] | ["-h" | "--help", *_]:
             print(USAGE)
@@ -71,13 +85,13 @@ def run_command(arguments: list[str]) -> int:
             print(USAGE)
             return 0
         case ["train", *rest]:
-            from experiments import commands
+            from experiments.command_line import train_command
 
-            return commands.train(rest)
+            return train_command(rest)
         case ["evaluate", *rest]:
-            from experiments import commands
+            from experiments.command_line import evaluate_command
 
-            return commands.evaluate(rest)
+            return evaluate_command(rest)
         case ["report", *rest]:
             from experiments.report import report
 
@@ -86,14 +100,16 @@ def run_command(arguments: list[str]) -> int:
             print(report([Path(folder) for folder in rest]))
             return 0
         case ["bench", *rest]:
-            from experiments.bench.command import bench
+            from experiments.bench.command import bench_command
 
-            return bench(rest)
+            return bench_command(rest)
         case ["list", *rest]:
             from experiments.listing import list_configs
 
             return list_configs([Path(folder) for folder in rest])
         case [command, *_]:
+            from lstm_jax.did_you_mean import did_you_mean
+
             hint = did_you_mean(command, ["train", "evaluate", "report", "bench", "list"])
             raise UserError(f"unknown command {command!r}{hint}\n{USAGE}")
     raise AssertionError(arguments)

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the arrays, and what the host knows beside them."""
+"""Saving a run and resuming it: the arrays, and the host's record of the progress."""
 
 import functools
 import logging
@@ -12,22 +12,22 @@ import jax
 import orbax.checkpoint as ocp
 
 from experiments.errors import UserError
-from experiments.train import TrainState
+from experiments.train_step import TrainState
 
 
 @dataclass
-class Progress:
-    """What a run knows beside its `TrainState`; kept with every checkpoint.
+class TrainingProgress:
+    """The progress of a run on the host, saved with every checkpoint.
 
     Attributes:
       update: updates done by the seeds that still train.
-      seconds: time spent training, over all the times that the run was started.
-      compile_seconds: the part of it that went into the first dispatch of each kind, which
+      seconds: training time, summed over all processes that trained the run.
+      compile_seconds: the part of `seconds` spent in the first dispatch of each kind, which
         compiles.
-      device_seconds: the part of the rest in which Python waited for the device.
-      solved_at: for each seed the update at which it was first solved, or None.
-      mastered_at: likewise for mastered.
-      stopped_at: for each seed the update at which it stopped early, or None.
+      device_seconds: the part of the remaining time in which Python waited for the device.
+      solved_at: for each seed, the update at which it was first solved, or None.
+      mastered_at: the same for mastered.
+      stopped_at: for each seed, the update at which it stopped early, or None.
     """
 
     update: int = 0
@@ -38,12 +38,21 @@ class Progress:
     mastered_at: list[int | None] = field(default_factory=list)
     stopped_at: list[int | None] = field(default_factory=list)
 
+    @classmethod
+    def at_start(cls, seeds: int) -> "TrainingProgress":
+        """The progress before the first update.
+
+        >>> TrainingProgress.at_start(seeds=2).stopped_at
+        [None, None]
+        """
+        return cls(solved_at=[None] * seeds, mastered_at=[None] * seeds, stopped_at=[None] * seeds)
+
 
 class Checkpoints:
-    """Checkpoints of the `TrainState` and the `Progress`; the last two are kept."""
+    """Checkpoints of the `TrainState` and the `TrainingProgress`; keeps the last two."""
 
     def __init__(self, path: Path) -> None:
-        # Orbax tells every save at length; its warnings and errors still pass.
+        # Orbax logs every save; its warnings and errors still pass.
         logging.getLogger("absl").setLevel(logging.WARNING)
         self._path = path
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
@@ -52,8 +61,8 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: not a folder of checkpoints ({error!s:.100})") from error
 
-    def save(self, states: TrainState, progress: Progress) -> None:
-        """Save, unless this update is saved already."""
+    def save(self, states: TrainState, progress: TrainingProgress) -> None:
+        """Save a checkpoint, unless there is one of this update."""
         if self._manager.latest_step() == progress.update:
             return
         self._manager.save(
@@ -64,11 +73,17 @@ class Checkpoints:
             ),
         )
 
-    def restore(self, like: TrainState) -> tuple[TrainState, Progress] | None:
-        """The latest checkpoint, in the structure of `like`; None where there is none.
+    def restore(self, like: TrainState) -> tuple[TrainState, TrainingProgress] | None:
+        """Read the latest checkpoint.
+
+        Args:
+          like: states with the structure, shapes and dtypes of the saved ones.
+
+        Returns:
+          The states and the progress, or None if there is no checkpoint.
 
         Raises:
-          UserError: when it cannot be read.
+          UserError: if the checkpoint cannot be read.
         """
         latest = self._manager.latest_step()
         if latest is None:
@@ -77,33 +92,33 @@ class Checkpoints:
             states=ocp.args.StandardRestore(jax.tree.map(_abstract, like)),
             progress=ocp.args.JsonRestore(),
         )
-        # The hook stays when the restore fails, since its reads end later.
-        shown = sys.unraisablehook
-        sys.unraisablehook = functools.partial(_without_dropped_reads, shown)
+        # If the restore fails, the hook stays: the reads of the other arrays end later.
+        original_hook = sys.unraisablehook
+        sys.unraisablehook = functools.partial(_ignore_cancelled_reads, original_hook)
         try:
             restored = self._manager.restore(latest, args=args)
-            sys.unraisablehook = shown
-            return restored["states"], Progress(**restored["progress"])
-        # What a damaged file raises depends on which file it is and what is missing.
+            sys.unraisablehook = original_hook
+            return restored["states"], TrainingProgress(**restored["progress"])
+        # The type of the exception depends on which file is damaged and how.
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
                 f"{self._path / str(latest)}: this checkpoint cannot be read ({reason:.100});"
-                " without its folder the run goes on from the one before"
+                " delete its folder to resume from the previous checkpoint"
             ) from error
 
     def close(self) -> None:
-        """Release the folder."""
+        """Close Orbax's checkpoint manager."""
         self._manager.close()
 
 
-def _without_dropped_reads(shown: Callable[[Any], None], unraisable: Any) -> None:
-    """When one array cannot be read, Orbax drops the reads of the others, which complain later."""
+def _ignore_cancelled_reads(original_hook: Callable[[Any], None], unraisable: Any) -> None:
+    """Suppress the errors of reads that Orbax cancels after one array could not be read."""
     if str(unraisable.exc_value) != "Event loop is closed":
-        shown(unraisable)
+        original_hook(unraisable)
 
 
 def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
-    # Where it was saved from does not matter: a run may be looked at on another machine.
+    # The device may differ from the one that saved: a run can be evaluated on another machine.
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=here)

@@ -1,4 +1,4 @@
-"""The typed schema of a config file. Every part is frozen, and unknown fields are errors."""
+"""The typed schema of a config file. All parts are frozen, and unknown fields are errors."""
 
 from typing import Annotated, Literal
 
@@ -22,13 +22,13 @@ class ModelConfig:
     hidden_size: Count = 128
     """hidden units H"""
     forget_bias: Annotated[float, Field(allow_inf_nan=False)] = 1.0
-    """initial bias of the LSTM's forget gate, where there is no chrono_t_max"""
+    """initial bias of the LSTM's forget gate, if chrono_t_max is none"""
     chrono_t_max: Annotated[float, Field(ge=2, allow_inf_nan=False)] | None = None
-    """longest dependency to expect, in steps: the LSTM's chrono initialisation"""
+    """longest expected dependency in steps, for the LSTM's chrono initialisation"""
     implementation: Literal["scan", "cpu", "cudnn"] | None = None
-    """how the layer is run over time; none for the best that applies"""
+    """backend of the layer; none to select the fastest that supports it"""
     remat: Count | None = None
-    """steps between states that a gradient keeps, to save memory; none to keep everything"""
+    """steps between the states kept for the gradient, to save memory; none to keep every step"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,29 +38,29 @@ class OptimizerConfig:
     name: Literal["adam", "rmsprop"] = "adam"
     """update rule"""
     learning_rate: Positive = 1e-3
-    """learning rate, the highest of the schedule"""
+    """peak learning rate of the schedule"""
     b1: Decay = 0.9
-    """decay of the mean of the gradients, in Adam"""
+    """decay of the mean of the gradients in Adam"""
     b2: Decay = 0.999
-    """decay of the mean of the squared gradients, in Adam and in RMSprop"""
+    """decay of the mean of the squared gradients in Adam and RMSprop"""
     schedule: Literal["constant", "cosine"] = "constant"
-    """course of the learning rate over the updates; cosine ends at zero"""
+    """learning-rate schedule over the updates; cosine ends at zero"""
     warmup_updates: Annotated[int, Field(ge=0)] = 0
-    """updates over which the learning rate rises linearly from zero"""
+    """updates of the linear warmup from zero"""
     clip_norm: Positive | None = 1.0
-    """largest global norm of the gradient; none for no clipping"""
+    """maximum global norm of the gradient; none for no clipping"""
 
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
-    """How long to train, and how often to look."""
+    """The length of the training, and the intervals of logs, evaluations and checkpoints."""
 
     batch_size: Count = 32
     """sequences per update"""
     updates: Count = 10_000
-    """updates at most"""
+    """maximum number of updates"""
     stop_when: Literal["solved", "mastered", "never"] = "solved"
-    """goal on held-out sequences at which a seed stops early"""
+    """goal on held-out sequences at which a seed stops"""
     log_every: Count = 50
     """updates per line of metrics.jsonl, and per dispatch to the device"""
     eval_every: Count = 100
@@ -71,12 +71,12 @@ class TrainConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class EvalConfig:
-    """The held-out sequences."""
+    """Evaluation on held-out sequences."""
 
     sequences: Count = 2000
-    """how many held-out sequences to evaluate on"""
+    """number of held-out sequences"""
     batch_size: Count = 500
-    """how many of them at a time"""
+    """held-out sequences per batch"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -89,9 +89,9 @@ class Config:
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """first seed"""
+    """the first seed"""
     seeds: Count = 1
-    """how many models to train at once, with seeds seed, seed + 1, ..."""
+    """number of models to train at once, with the seeds seed, seed + 1, ..."""
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "Config":

@@ -1,7 +1,6 @@
-"""From a YAML file and command-line overrides to a `Config`, with errors a person can act on."""
+"""Config files: from a YAML file and overrides to a `Config`, with one error per field."""
 
 import dataclasses
-import difflib
 import json
 import re
 from collections.abc import Sequence
@@ -12,15 +11,16 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from experiments.config import Config
-from experiments.errors import UserError, did_you_mean
+from experiments.errors import UserError
 from experiments.tasks import AnyTask
-from experiments.yaml_file import parse_value, read_yaml
+from experiments.yaml_file import read_yaml
+from lstm_jax.did_you_mean import did_you_mean, nearest
 
 TASKS = {task.name: task for task in get_args(AnyTask)}
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
-    """Read a config file and apply overrides by dotted name.
+    """Read a config file and apply overrides.
 
     Args:
       path: the YAML file.
@@ -30,15 +30,15 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
       The validated config.
 
     Raises:
-      UserError: when the file cannot be read or parsed, or a field is unknown or invalid.
+      UserError: if the file cannot be read or parsed, or a field is unknown or invalid.
     """
     tree = read_yaml(path)
     overrides = overrides or {}
-    ours, theirs = overrides.get("task.name"), _task_name(tree)
-    if ours is not None and theirs is not None and ours != theirs:
-        # Another task than the file's: the file's settings of its own task do not apply.
+    override, in_file = overrides.get("task.name"), _task_name(tree)
+    if override is not None and in_file is not None and override != in_file:
+        # The task settings of the file are for another task: drop them.
         tree["task"] = {}
-    unknown = _unknown(list(overrides), ours if ours is not None else theirs)
+    unknown = _unknown(list(overrides), override if override is not None else in_file)
     if unknown:
         raise UserError("\n".join(f"--{name}: {message}" for name, message in unknown.items()))
     for name, value in overrides.items():
@@ -47,45 +47,13 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """The config as YAML, every field written out."""
+    """The config as YAML, with every field."""
     return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
 
 
-def parse_overrides(arguments: Sequence[str], as_text: Sequence[str] = ()) -> dict[str, Any]:
-    """Read ``--any.field value`` and ``--any.field=value``; values are written as in YAML.
-
-    Args:
-      arguments: the words of the command line.
-      as_text: names whose values are taken as they are, such as paths.
-
-    Returns:
-      Values by dotted name.
-
-    Raises:
-      UserError: when a flag has no value, a value no flag, or a value is not YAML.
-
-    >>> parse_overrides(["--model.hidden_size", "64", "--optimizer.learning_rate=3e-4"])
-    {'model.hidden_size': 64, 'optimizer.learning_rate': 0.0003}
-    """
-    overrides: dict[str, Any] = {}
-    rest = list(arguments)
-    while rest:
-        flag = rest.pop(0)
-        if not flag.startswith("--") or flag == "--":
-            raise UserError(f"unexpected argument {flag!r}; fields are set by --any.field value")
-        name, equals, text = flag[2:].partition("=")
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise UserError(f"--{name} needs a value")
-            text = rest.pop(0)
-        name = name.replace("-", "_")
-        overrides[name] = text if name in as_text else parse_value(name, text)
-    return overrides
-
-
-def differences(ours: Config, theirs: Config) -> list[str]:
-    """Fields in which two configs differ, as ``name: ours, not theirs``."""
-    a, b = _leaves(dataclasses.asdict(ours)), _leaves(dataclasses.asdict(theirs))
+def differences(old: Config, new: Config) -> list[str]:
+    """The fields that differ between two configs, as ``name: old, not new``."""
+    a, b = _leaves(dataclasses.asdict(old)), _leaves(dataclasses.asdict(new))
     missing = "(none)"
     return [
         f"{name}: {a.get(name, missing)}, not {b.get(name, missing)}"
@@ -95,7 +63,7 @@ def differences(ours: Config, theirs: Config) -> list[str]:
 
 
 def field_names(task: Any = None) -> list[str]:
-    """Every dotted field name, with those of one task, or of all where it names none."""
+    """All dotted field names, with those of the named task, or of all tasks without a name."""
     tasks = [TASKS[task]] if isinstance(task, str) and task in TASKS else list(TASKS.values())
     names = dict.fromkeys(
         f"task.{field.name}" for cls in tasks for field in dataclasses.fields(cls)
@@ -112,23 +80,21 @@ def field_names(task: Any = None) -> list[str]:
     return list(names)
 
 
-def nearest(name: str, names: Sequence[str]) -> str | None:
-    """The valid dotted name that was most likely meant, if any is near.
+def nearest_field(name: str, names: Sequence[str]) -> str | None:
+    """The field whose dotted name is nearest to a name, or None if none is near.
 
-    >>> nearest("model.hiden_size", ["model.hidden_size", "train.updates"])
+    The section of a field may be missing or wrong.
+
+    >>> nearest_field("model.hiden_size", ["model.hidden_size", "train.updates"])
     'model.hidden_size'
-    >>> nearest("hidden_size", ["model.hidden_size", "train.updates"])
+    >>> nearest_field("hidden_size", ["model.hidden_size", "train.updates"])
     'model.hidden_size'
     """
     tail = name.rsplit(".", 1)[-1]
-    tails = {candidate.rsplit(".", 1)[-1]: candidate for candidate in names}
+    tails = {field.rsplit(".", 1)[-1]: field for field in names}
     if tail in tails:
         return tails[tail]
-    for word, words in ((name, {n: n for n in names}), (tail, tails)):
-        close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-        if close:
-            return words[close[0]]
-    return None
+    return nearest(name, names) or tails.get(nearest(tail, tails) or "")
 
 
 def _set(tree: dict[str, Any], name: str, value: Any) -> None:
@@ -148,7 +114,7 @@ def _validate(tree: dict[str, Any], path: Path, overrides: dict[str, Any]) -> Co
     unknown = _unknown(list(_leaves(tree)), _task_name(tree))
     messages = [f"{source(name)}: {message}" for name, message in unknown.items()]
     try:
-        # As JSON, since strict validation takes mappings for dataclasses only from there.
+        # Strict validation converts mappings to dataclasses only from JSON.
         config = TypeAdapter(Config).validate_json(json.dumps(tree))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
@@ -166,20 +132,20 @@ def _task_name(tree: dict[str, Any]) -> Any:
 
 
 def _unknown(given: Sequence[str], task: Any) -> dict[str, str]:
-    """What to say of each name that no field has."""
+    """A message for every name that is not a field."""
     names = field_names(task)
     sections = {name.partition(".")[0] for name in names if "." in name}
     messages = {}
     for name in given:
         if name not in names and name not in sections:
-            hint = nearest(name, names)
+            hint = nearest_field(name, names)
             messages[name] = "unknown field" + (f"; did you mean {hint}?" if hint else "")
     return messages
 
 
 def _message(detail: Any, source: Any) -> str:
-    """One pydantic error as one line."""
-    # The discriminated union puts the task's own name into the path.
+    """A pydantic error as one line."""
+    # Pydantic adds the name of the task to the path, for the discriminated union.
     path = [str(p) for i, p in enumerate(detail["loc"]) if not (i == 1 and p in TASKS)]
     name, given = ".".join(path), detail["input"]
     match detail["type"]:
@@ -199,12 +165,12 @@ def _message(detail: Any, source: Any) -> str:
             return f"{source(name)}: must be {expected}; got {given!r}{hint}"
         case "dataclass_type" | "model_attributes_type" | "dict_type":
             return f"{source(name)}: must be a mapping of fields; got {given!r}"
-    wanted = detail["msg"].removeprefix("Input should be ")
-    return f"{source(name)}: must be {wanted}; got {given!r}"
+    expected = detail["msg"].removeprefix("Input should be ")
+    return f"{source(name)}: must be {expected}; got {given!r}"
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping by dotted names."""
+    """The values of a nested mapping by dotted name."""
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"

@@ -1,4 +1,4 @@
-"""Where a run takes place: versions, device, machine, commit."""
+"""The environment of a run: versions, device, machine and commit."""
 
 import os
 import platform
@@ -13,8 +13,8 @@ import jax
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def environment() -> dict[str, Any]:
-    """What environment.json holds; the commit is None where there is no repository."""
+def current_environment() -> dict[str, Any]:
+    """The content of environment.json; without a git repository the commit is None."""
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),
@@ -28,7 +28,7 @@ def environment() -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """The platform, the processor, and the cores that this process may run on."""
+    """The platform, the processor, and the number of cores available to this process."""
     return {
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_field("model name") or platform.processor() or platform.machine(),
@@ -37,7 +37,7 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> dict[str, Any]:
-    """The commit that the code is of, and whether it has changed since."""
+    """The commit of the code, and whether files have changed since."""
     changes = _git("status", "--porcelain")
     return {
         "git_commit": _git("rev-parse", "HEAD"),
@@ -46,13 +46,13 @@ def commit() -> dict[str, Any]:
 
 
 def cpu_field(name: str) -> str | None:
-    """What Linux says of the first processor.
+    """A field of the first processor, on Linux.
 
     Args:
-      name: a field of /proc/cpuinfo.
+      name: the name of a field in /proc/cpuinfo.
 
     Returns:
-      Its value, or None where there is no such file or field.
+      The value, or None if there is no such file or field.
     """
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -64,7 +64,7 @@ def cpu_field(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the folder the code lies in; None where there is no git or no repository."""
+    """The output of a git command in the folder of the code; None without git or a repository."""
     try:
         result = subprocess.run(
             ["git", *arguments],

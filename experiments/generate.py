@@ -1,4 +1,4 @@
-"""Text from a character model, one character at a time."""
+"""Generation of text with a character model, one character per step."""
 
 from typing import Any
 
@@ -28,22 +28,22 @@ def generate(
       model: the model.
       params: its parameters.
       key: typed random key.
-      characters: how many to draw.
-      prompt: how the text starts, one character at least.
-      temperature: below 1 prefers likely characters.
+      characters: number of characters to sample.
+      prompt: the start of the text, at least one character.
+      temperature: values below 1 prefer likely characters.
 
     Returns:
-      The prompt and what follows it.
+      The prompt and its continuation.
     """
-    cell, shown = model.cell, jnp.asarray(encode(prompt), jnp.int32)
-    state, _ = lj.unroll(cell, params.cell, model.encode(shown[:-1]))
+    cell, prompt_ids = model.cell, jnp.asarray(encode(prompt), jnp.int32)
+    state, _ = lj.unroll(cell, params.cell, model.encode(prompt_ids[:-1]))
 
-    def write(carry: tuple[Any, Array], key: PRNGKey) -> tuple[tuple[Any, Array], Array]:
+    def sample_next(carry: tuple[Any, Array], key: PRNGKey) -> tuple[tuple[Any, Array], Array]:
         state, x = carry
         state = cell.step(params.cell, state, model.encode(x))
         x = jax.random.categorical(key, model.readout(params, state[0]) / temperature)
         return (state, x.astype(jnp.int32)), x
 
     keys = jax.random.split(key, characters)
-    _, drawn = lax.scan(write, (state, shown[-1]), keys)
-    return prompt + decode(np.asarray(drawn))
+    _, sampled = lax.scan(sample_next, (state, prompt_ids[-1]), keys)
+    return prompt + decode(np.asarray(sampled))

@@ -1,7 +1,7 @@
-"""Where randomness comes from: one stream of keys for each purpose.
+"""Random keys: one stream of keys per purpose.
 
-A purpose is folded into the root before anything else, so a key for training data and a key for
-held-out data never meet, whatever the seed and however long the training.
+The purpose is folded into the root key first, so that training data and held-out data never use
+the same key, for any seed and any number of updates.
 """
 
 import jax
@@ -14,11 +14,11 @@ HELD_OUT_SEED = 0
 
 
 def init_key(seed: int) -> PRNGKey:
-    """The key that draws a model's parameters."""
+    """The key of a model's initial parameters."""
     return jax.random.fold_in(jax.random.key(seed), PURPOSES["init"])
 
 
 def data_key(split: Split, seed: int) -> PRNGKey:
-    """The key that sequences are drawn from; held-out sequences are the same for every seed."""
+    """The key of the sequences of a split; held-out sequences are the same for every seed."""
     root = jax.random.key(seed if split == "train" else HELD_OUT_SEED)
     return jax.random.fold_in(root, PURPOSES[split])

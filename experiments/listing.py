@@ -1,4 +1,4 @@
-"""The configs at hand, each with what its header says."""
+"""The list of the configs, with their headers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 def list_configs(folders: Sequence[Path]) -> int:
-    """Print every config file of the folders with its header."""
+    """Print the name and header of every config file in the folders."""
     folders = folders or [CONFIGS]
     for folder in folders:
         if not folder.is_dir():
@@ -26,7 +26,7 @@ def list_configs(folders: Sequence[Path]) -> int:
 
 
 def header(path: Path) -> list[str]:
-    """The comment that a config file starts with."""
+    """The comment at the start of a config file, as lines."""
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
@@ -36,6 +36,6 @@ def header(path: Path) -> list[str]:
 
 
 def relative(path: Path) -> Path:
-    """The path from here, where it lies below."""
+    """The path relative to the current folder, if it is below it."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,4 +1,4 @@
-"""From a config to a model: a cell unrolled over time, with a linear readout at every step."""
+"""The model of a config: a cell unrolled over time, with a linear readout at every step."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ class Model:
     remat: int | None = None
 
     def init(self, key: PRNGKey) -> ModelParams:
-        """Draw the parameters."""
+        """Initial parameters, drawn from a key."""
         k_cell, k_readout = jax.random.split(key)
         hidden_size = self.cell.initial_state()[0].shape[-1]
         shape = (hidden_size, self.output_size)
@@ -50,13 +50,13 @@ class Model:
         )
 
     def encode(self, inputs: Float[Array, "... I"] | Int[Array, "..."]) -> Float[Array, "... I"]:
-        """Features as they are; class indices as one-hot vectors."""
+        """Encode class indices as one-hot vectors; return features unchanged."""
         if jnp.issubdtype(inputs.dtype, jnp.floating):
             return inputs
         return jax.nn.one_hot(inputs, self.input_size)
 
     def apply(self, params: ModelParams, inputs: Array) -> Float[Array, "T B O"]:
-        """Outputs at every step for inputs ``[T, B, I]``, or class indices ``[T, B]``."""
+        """Outputs of every step, for inputs ``[T, B, I]`` or class indices ``[T, B]``."""
         _, hs = lj.unroll(
             self.cell,
             params.cell,
@@ -67,12 +67,12 @@ class Model:
         return self.readout(params, hs)
 
     def readout(self, params: ModelParams, h: Float[Array, "... H"]) -> Float[Array, "... O"]:
-        """The linear readout of hidden states."""
+        """The linear readout of hidden states ``h``."""
         return h @ params.readout.kernel + params.readout.bias
 
 
 def make_model(config: ModelConfig, task: Task) -> Model:
-    """The model that a config describes, with the sizes of its task."""
+    """The model of a config, with the input and output sizes of the task."""
     match config.cell:
         case "lstm":
             t_max = config.chrono_t_max

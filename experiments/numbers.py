@@ -1,4 +1,4 @@
-"""How numbers are written for a person."""
+"""Formatting of numbers for people."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """Format a time.
 
     >>> duration(12.34), duration(75), duration(3700)
     ('12.3 s', '1:15 min', '1:01:40 h')
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def span(counts: Sequence[int]) -> str:
-    """The least and the most of some counts.
+    """Format the range of counts.
 
     >>> span([1000, 1500, 1200]), span([7, 7])
     ('1,000 to 1,500', '7')
@@ -30,7 +30,7 @@ def span(counts: Sequence[int]) -> str:
 
 
 def mean_and_std(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """The mean, and the sample's standard deviation, zero for a single value.
+    """The mean and the sample standard deviation, which is zero for a single value.
 
     >>> mean_and_std([1.0, 3.0]), mean_and_std([2.0])
     ((2.0, 1.4142135623730951), (2.0, 0.0))
@@ -40,7 +40,7 @@ def mean_and_std(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
 
 
 def mean_and_spread(values: Sequence[float] | np.ndarray) -> str:
-    """The mean, and the standard deviation where there is more than one value.
+    """Format the mean and, for more than one value, the standard deviation.
 
     >>> mean_and_spread([0.11, 0.13]), mean_and_spread([0.123456])
     ('0.12 ± 0.014', '0.1235')
@@ -50,7 +50,7 @@ def mean_and_spread(values: Sequence[float] | np.ndarray) -> str:
 
 
 def three_digits(value: float) -> str:
-    """A number to three digits, never with an exponent.
+    """Format a number with three digits, without an exponent.
 
     >>> three_digits(0.01234), three_digits(9.876), three_digits(99.96), three_digits(12345.6)
     ('0.0123', '9.88', '100', '12,346')

@@ -1,4 +1,4 @@
-"""Finished runs as a table that a paper or a README can hold."""
+"""Finished runs as a Markdown table."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +11,16 @@ COLUMNS = ("task", "test result", "solved", "updates", "sequences", "time", "mac
 
 
 def report(paths: Sequence[Path]) -> str:
-    """A Markdown table with a row for every run.
+    """A Markdown table with one row per run.
 
     Args:
       paths: workdirs of finished runs.
 
     Returns:
-      The table; counts and times are ranges over the seeds.
+      The table; counts are ranges over the seeds.
 
     Raises:
-      UserError: when a path is not the workdir of a finished run.
+      UserError: if a path is not the workdir of a finished run.
     """
     rows = [COLUMNS, ("---",) * len(COLUMNS), *map(_row, paths)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

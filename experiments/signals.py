@@ -1,4 +1,4 @@
-"""Signals that let a run save its state before it ends."""
+"""Signal handling: a run saves its state before it stops."""
 
 import os
 import signal
@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 
-class Caught:
-    """The signal that asked the run to stop, if one did."""
+class CaughtSignal:
+    """The number of the signal that arrived, or None."""
 
     signum: int | None = None
 
@@ -18,24 +18,24 @@ class Caught:
 
 
 @contextmanager
-def caught_signals() -> Iterator[Caught]:
-    """Note the first SIGINT, SIGTERM or SIGHUP instead of dying of it; a second one ends all."""
-    caught = Caught()
+def catch_signals() -> Iterator[CaughtSignal]:
+    """Record the first SIGINT, SIGTERM or SIGHUP; a second signal ends the process."""
+    caught = CaughtSignal()
     names = ("SIGINT", "SIGTERM", "SIGHUP")
-    watched = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {signum: signal.getsignal(signum) for signum in watched}
+    signums = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {signum: signal.getsignal(signum) for signum in signums}
 
-    def note(signum: int, frame: FrameType | None) -> None:
+    def record(signum: int, frame: FrameType | None) -> None:
         del frame
         caught.signum = signum
-        # Written past any buffer that the signal may have interrupted.
+        # os.write does not use the buffer that the signal may have interrupted.
         with suppress(OSError):
-            os.write(2, b"\nstopping after this dispatch; once more to end at once\n")
-        for each in watched:
+            os.write(2, b"\nstopping after this dispatch; a second signal ends the run at once\n")
+        for each in signums:
             signal.signal(each, signal.SIG_DFL)
 
-    for signum in watched:
-        signal.signal(signum, note)
+    for signum in signums:
+        signal.signal(signum, record)
     try:
         yield caught
     finally:

@@ -1,4 +1,4 @@
-"""What a run came to: as data for summary.json, and as text for a person."""
+"""The summary of a run: data for summary.json, and text for the terminal."""
 
 import dataclasses
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.checkpoints import Progress
+from experiments.checkpoints import TrainingProgress
 from experiments.config import Config
 from experiments.numbers import duration, mean_and_spread, mean_and_std, span
 from experiments.tasks import Task, goals
@@ -14,28 +14,28 @@ from experiments.tasks import Task, goals
 
 def summarize(
     config: Config,
-    progress: Progress,
+    progress: TrainingProgress,
     test: dict[str, np.ndarray],
     baselines: dict[str, float],
     command: str,
 ) -> dict[str, Any]:
-    """Put together what summary.json holds.
+    """The content of summary.json.
 
     Args:
-      config: the config that ran.
-      progress: how it went.
-      test: every metric of every seed ``[N]`` on test sequences.
-      baselines: values of the task's metric that need no memory.
+      config: the config of the run.
+      progress: updates, times and goals of the training.
+      test: metrics of every seed ``[N]`` on test sequences.
+      baselines: the task's metric for solutions without memory.
       command: the command line.
 
     Returns:
-      A dict of plain values; a list has one entry a seed.
+      A dict of plain values; lists have one entry per seed.
     """
     task = config.task
     updates = [at or progress.update for at in progress.stopped_at]
     return {
         "command": command,
-        "task": describe(task),
+        "task": describe_task(task),
         "seeds": list(range(config.seed, config.seed + config.seeds)),
         "updates": updates,
         "sequences": [n * config.train.batch_size for n in updates],
@@ -58,11 +58,11 @@ def summarize(
     }
 
 
-def describe(task: Task) -> str:
-    """A task by its name and settings.
+def describe_task(task: Task) -> str:
+    """The name and the settings of a task.
 
     >>> from experiments.tasks import Adding
-    >>> describe(Adding(length=100))
+    >>> describe_task(Adding(length=100))
     'adding, length 100'
     """
     settings = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}  # type: ignore[arg-type]
@@ -71,10 +71,10 @@ def describe(task: Task) -> str:
 
 
 def render(summary: dict[str, Any], workdir: Path) -> str:
-    """A summary as a few lines that can be understood at a glance."""
+    """A summary as text, in a few lines."""
     metric, seeds = summary["metric"], summary["seeds"]
     rows = [(f"{metric}, {name}", f"{value:.4g}") for name, value in summary["baselines"].items()]
-    # The metric that the baselines are of comes first, beside them.
+    # The metric of the baselines comes first, next to them.
     for name, value in sorted(summary["test"].items(), key=lambda item: item[0] != metric):
         label = f"{name}, reached" if name == metric else name
         rows.append((label, mean_and_spread(value["seeds"])))
@@ -124,7 +124,7 @@ def _counts(updates: list[int], batch_size: int) -> str:
     return f"{span(updates)} updates, {span([n * batch_size for n in updates])} sequences"
 
 
-def _python_share(progress: Progress) -> float:
-    """The share of the time after compilation in which the device waited for Python."""
-    running = progress.seconds - progress.compile_seconds
-    return 1 - progress.device_seconds / running if running > 0 else 0.0
+def _python_share(progress: TrainingProgress) -> float:
+    """The share of the time after compilation in which Python did not wait for the device."""
+    seconds = progress.seconds - progress.compile_seconds
+    return 1 - progress.device_seconds / seconds if seconds > 0 else 0.0

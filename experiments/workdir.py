@@ -1,4 +1,4 @@
-"""A run's folder: its config, environment, metrics, summary and checkpoints."""
+"""The workdir of a run: its config, environment, metrics, summary, checkpoints and figures."""
 
 import json
 import os
@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments.atomic_write import write_atomic
 from experiments.checkpoints import Checkpoints
 from experiments.config import Config
 from experiments.config_file import differences, dump_config, load_config
-from experiments.environment import environment
+from experiments.environment import current_environment
 from experiments.errors import UserError
-from experiments.files import write_whole
+from experiments.metrics_file import MetricsFile
 
 try:
     import fcntl
@@ -25,21 +26,21 @@ class Workdir:
     """The folder of one run.
 
     Args:
-      path: the folder; `of` and `existing` make one that is checked.
+      path: the folder; `of` and `existing` also check it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.metrics_path = path / "metrics.jsonl"
+        self.metrics = MetricsFile(path / "metrics.jsonl")
         self.figures_path = path / "figures"
         self.checkpoints_path = path / "checkpoints"
 
     @classmethod
     def of(cls, path: Path, config: Config) -> "Workdir":
-        """The folder for a run of this config, new or begun; nothing is written yet.
+        """The workdir for a new or started run of this config; writes nothing.
 
         Raises:
-          UserError: when another config ran there.
+          UserError: if it belongs to a run of another config.
         """
         workdir = cls(path)
         differing = differences(workdir.config(), config) if workdir._started() else []
@@ -52,25 +53,25 @@ class Workdir:
         return workdir
 
     def begin(self, config: Config) -> "Workdir":
-        """Make the folder, and write the config that runs there.
+        """Create the folder and write the config.
 
         Raises:
-          UserError: when the folder cannot be written.
+          UserError: if the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._started():
-                write_whole(self._config_path, dump_config(config))
+                write_atomic(self._config_path, dump_config(config))
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
         return self
 
     @classmethod
     def existing(cls, path: Path) -> "Workdir":
-        """The folder of a run that has been started.
+        """The workdir of a run that has been started.
 
         Raises:
-          UserError: when there is none.
+          UserError: if there is no such run.
         """
         workdir = cls(path)
         if not workdir._config_path.exists():
@@ -78,23 +79,23 @@ class Workdir:
         return workdir
 
     def config(self) -> Config:
-        """The config that runs here."""
+        """The config of the run."""
         return load_config(self._config_path)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
-        """The run's checkpoints."""
+        """The checkpoints of the run."""
         return Checkpoints(self.checkpoints_path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep the folder to this process, and close what it opened there.
+        """Lock the folder for this process; at the end, close its checkpoints.
 
         Raises:
-          UserError: when another process trains there.
+          UserError: if another process trains in it.
         """
         with ExitStack() as stack:
-            # Windows has no such lock; there two processes are not kept apart.
+            # Windows has no such lock, so there two processes are not kept apart.
             if fcntl is not None:
                 handle = os.open(self.path, os.O_RDONLY)
                 stack.callback(os.close, handle)
@@ -106,39 +107,17 @@ class Workdir:
             stack.callback(lambda: "checkpoints" in self.__dict__ and self.checkpoints.close())
             yield
 
-    def append_metrics(self, record: dict[str, Any]) -> None:
-        """Add a line to metrics.jsonl."""
-        with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a line that a crash cut short is left out."""
-        if not self.metrics_path.exists():
-            return []
-        records = []
-        for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return records
-
-    def rewind_metrics(self, update: int) -> None:
-        """Drop what was logged after `update`, which a resumed run logs again."""
-        kept = [json.dumps(r) + "\n" for r in self.metrics() if r["update"] <= update]
-        write_whole(self.metrics_path, "".join(kept))
-
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
         self._write_json("summary.json", summary)
 
     def summary(self) -> dict[str, Any] | None:
-        """summary.json, which only a finished run has."""
+        """The content of summary.json, or None if the run is not finished."""
         return self._read_json("summary.json")
 
     def write_environment(self) -> None:
-        """Write environment.json; where a run goes on elsewhere, add that to it."""
-        here, first = environment(), self.environment()
+        """Write environment.json; if the run resumes in another environment, add that one."""
+        here, first = current_environment(), self.environment()
         if first is None:
             self._write_json("environment.json", here)
             return
@@ -148,13 +127,13 @@ class Workdir:
             self._write_json("environment.json", first)
 
     def environment(self) -> dict[str, Any] | None:
-        """environment.json: where the run took place."""
+        """The content of environment.json, or None if there is no such file."""
         return self._read_json("environment.json")
 
     def _started(self) -> bool:
-        """Whether there is anything of a run here but its intention."""
-        begun = self.metrics_path.exists() or self.checkpoints_path.exists()
-        return begun and self._config_path.exists()
+        """Whether a run has written more than its config here."""
+        started = self.metrics.path.exists() or self.checkpoints_path.exists()
+        return started and self._config_path.exists()
 
     @property
     def _config_path(self) -> Path:
@@ -169,8 +148,8 @@ class Workdir:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise UserError(f"{path}: cannot be read: not what a run has written")
+            raise UserError(f"{path}: cannot be read: not written by a run")
         return value
 
     def _write_json(self, name: str, value: Any) -> None:
-        write_whole(self.path / name, json.dumps(value, indent=2) + "\n")
+        write_atomic(self.path / name, json.dumps(value, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""YAML as people write it, and what to say when it cannot be read."""
+"""Parsing of YAML files and values, with short error messages."""
 
 import re
 from pathlib import Path
@@ -8,42 +8,43 @@ import yaml
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from experiments.errors import UserError, did_you_mean
+from experiments.errors import UserError
+from lstm_jax.did_you_mean import did_you_mean
 
-# What the loader raises for a text that is no YAML, or nested too deep, or with a list for a key.
+# Exceptions of the loader: invalid YAML, too deep nesting, or a list as a key.
 NOT_YAML = (yaml.YAMLError, RecursionError, TypeError)
 
 
 class Loader(yaml.SafeLoader):
-    """YAML as people read it: ``3e-4`` is a number, ``no`` and ``12:30`` are words.
+    """A YAML loader for which ``3e-4`` is a number, and ``no`` and ``12:30`` are text.
 
-    Nothing is silently lost or shared: a key that stands twice and an alias are errors.
+    Repeated keys and aliases are errors.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the parent, but a repeated key is an error, not the silent loss of the first."""
+        """Construct a mapping; a repeated key is an error."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for i, key in enumerate(keys):
             if key in keys[:i]:
                 raise ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.value[i][0].start_mark
+                    None, None, f"the key {key!r} is repeated", node.value[i][0].start_mark
                 )
         return super().construct_mapping(node, deep)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """As the parent, but without aliases."""
+        """Compose a node; an alias is an error."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
             raise ComposerError(None, None, "aliases are not supported", mark)
         return super().compose_node(parent, index)
 
 
-def _read_words_as(kind: str, pattern: str, first: str) -> None:
+def _resolve_as(kind: str, pattern: str, first: str) -> None:
     tag = f"tag:yaml.org,2002:{kind}"
     Loader.add_implicit_resolver(tag, re.compile(f"^(?:{pattern})$"), list(first))
 
 
-# YAML 1.1 has 010 for eight, 1:30 for ninety and yes for true; only what all read alike is kept.
+# In YAML 1.1, 010 is eight, 1:30 is ninety and yes is true: remove these rules.
 Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -54,9 +55,9 @@ Loader.yaml_constructors = {
     if tag is None
     or tag.rpartition(":")[2] in ("null", "bool", "int", "float", "str", "seq", "map")
 }
-_read_words_as("bool", "true|True|false|False", "tTfF")
-_read_words_as("int", "[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789")
-_read_words_as(
+_resolve_as("bool", "true|True|false|False", "tTfF")
+_resolve_as("int", "[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789")
+_resolve_as(
     "float",
     r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
@@ -65,10 +66,10 @@ _read_words_as(
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a file that holds a mapping.
+    """Read a YAML file that contains a mapping.
 
     Raises:
-      UserError: when there is no such file, or it is not a mapping in YAML.
+      UserError: if there is no such file, or it is not a YAML mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -94,10 +95,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_value(name: str, text: str) -> Any:
-    """Read the value of a flag, written as in a file; ``none`` and ``null`` are None.
+    """Parse the value of a flag as YAML; ``none`` and ``null`` are None.
 
     Raises:
-      UserError: when the text is empty or not YAML.
+      UserError: if the text is empty or not YAML.
 
     >>> parse_value("seed", "3"), parse_value("optimizer.clip_norm", "none")
     (3, None)

@@ -1,1 +1,1 @@
-"""How fast and how small: this library's LSTM beside those of other libraries."""
+"""Benchmarks of time and memory: this library beside other LSTM libraries."""

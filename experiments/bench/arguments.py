@@ -1,19 +1,21 @@
-"""What the command line asks for, and the nearest valid word where there is no such thing."""
+"""The command line of ``bench``: its flags, and what they select of a suite."""
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
-from experiments.bench.contenders import Contender, contender, implementations, peers
+from experiments.bench.implementation import Implementation, backend_names, own_implementation
+from experiments.bench.peers import peer_implementations
 from experiments.bench.suites import NAMES, Suite
-from experiments.errors import UserError, did_you_mean
+from experiments.errors import UserError
+from lstm_jax.did_you_mean import did_you_mean
 
-NOBODY = "none"
+NO_PEERS = "none"
 
 
 class Arguments(argparse.Namespace):
-    """The flags of ``bench``; those that were not given are None."""
+    """The flags of ``bench``; None for flags that were not passed."""
 
     suite: str | None
     against: str | None
@@ -25,16 +27,16 @@ class Arguments(argparse.Namespace):
 
 
 class Plan(NamedTuple):
-    """What is going to be measured.
+    """What to measure.
 
     Attributes:
-      suite: with the cases that were asked for.
-      contenders: in the order of tables, this library's first.
-      rounds: how many.
+      suite: the suite with the selected cases.
+      implementations: in the order of the tables, those of this library first.
+      rounds: number of rounds.
     """
 
     suite: Suite
-    contenders: list[Contender]
+    implementations: list[Implementation]
     rounds: int
 
 
@@ -44,13 +46,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(words: Sequence[str]) -> Arguments:
-    """Read the flags of ``bench``.
+    """Parse the flags of ``bench``.
 
     Args:
       words: the command line after ``bench``.
 
     Raises:
-      UserError: when a flag is unknown, misses its value, or has one that it cannot have.
+      UserError: if a flag is unknown, or its value is missing or invalid.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     flags = [
@@ -62,70 +64,72 @@ def parse(words: Sequence[str]) -> Arguments:
         parser.add_argument("--out"),
         parser.add_argument("--render", action="store_true"),
     ]
-    given, unknown = parser.parse_known_args(list(words), Arguments())
+    arguments, unknown = parser.parse_known_args(list(words), Arguments())
     if unknown:
         hint = did_you_mean(
             unknown[0].partition("=")[0], [flag.option_strings[0] for flag in flags]
         )
         raise UserError(f"bench: unexpected argument {unknown[0]!r}{hint}")
-    if given.suite is not None:
-        _chosen("--suite", given.suite, NAMES)
-    if given.rounds is not None and given.rounds < 1:
-        raise UserError(f"bench: --rounds: must be at least 1; got {given.rounds}")
-    if given.out == "":
+    if arguments.suite is not None:
+        _names("--suite", arguments.suite, NAMES)
+    if arguments.rounds is not None and arguments.rounds < 1:
+        raise UserError(f"bench: --rounds: must be at least 1; got {arguments.rounds}")
+    if arguments.out == "":
         raise UserError("bench: --out needs a value")
     measuring = ("against", "rounds", "cases", "implementations")
-    needless = [name for name in measuring if getattr(given, name) is not None]
-    if given.render and needless:
-        raise UserError(f"bench: --{needless[0]} does not go with --render, which measures nothing")
-    return given
+    unused = [name for name in measuring if getattr(arguments, name) is not None]
+    if arguments.render and unused:
+        raise UserError(f"bench: --{unused[0]} does not go with --render, which measures nothing")
+    return arguments
 
 
-def plan(given: Arguments, suite: Suite) -> Plan:
-    """What the flags choose of a suite; everything where they say nothing.
+def plan(arguments: Arguments, suite: Suite) -> Plan:
+    """Select cases, implementations and peers of a suite; by default all.
 
     Args:
-      given: the flags.
-      suite: what there is to choose from.
+      arguments: the flags.
+      suite: the whole suite.
 
     Raises:
-      UserError: when they name what is not there.
+      UserError: if the suite has no case, implementation or peer of a name.
     """
-    known = implementations()
-    mine = suite.implementations(known)
-    if given.implementations is not None:
-        mine = _chosen("--implementations", given.implementations, mine if suite.ours else known)
-    theirs = suite.peers
-    if given.against is not None:
-        theirs = () if given.against == NOBODY else _chosen("--against", given.against, theirs)
+    backends = backend_names()
+    own = suite.own_implementations(backends)
+    if arguments.implementations is not None:
+        valid = own if suite.ours else backends
+        own = _names("--implementations", arguments.implementations, valid)
+    peers = suite.peers
+    if arguments.against is not None:
+        no_peers = arguments.against == NO_PEERS
+        peers = () if no_peers else _names("--against", arguments.against, peers)
     cases = suite.cases
-    if given.cases is not None:
-        names = _chosen("--cases", given.cases, [case.name for case in cases])
+    if arguments.cases is not None:
+        names = _names("--cases", arguments.cases, [case.name for case in cases])
         cases = tuple(case for case in cases if case.name in names)
     return Plan(
         replace(suite, cases=cases),
-        [contender(name) for name in mine]
-        + peers(theirs, suite.device, keeps_pages=suite.keeps_pages),
-        given.rounds or suite.rounds,
+        [own_implementation(name) for name in own]
+        + peer_implementations(peers, suite.device, tuned_jax=suite.tuned_jax),
+        arguments.rounds or suite.rounds,
     )
 
 
-def spelled(given: Arguments) -> list[str]:
-    """The flags that change what is measured, as words.
+def measuring_flags(arguments: Arguments) -> list[str]:
+    """The flags that change what is measured, as words of a command line.
 
     Args:
-      given: the flags.
+      arguments: the flags.
 
-    >>> spelled(parse(["--rounds=2", "--out", "here", "--cases", "small"]))
+    >>> measuring_flags(parse(["--rounds=2", "--out", "here", "--cases", "small"]))
     ['--rounds', '2', '--cases', 'small']
     """
     names = ("suite", "against", "rounds", "cases", "implementations")
-    values = [(f"--{name}", getattr(given, name)) for name in names]
+    values = [(f"--{name}", getattr(arguments, name)) for name in names]
     return [word for name, value in values if value is not None for word in (name, str(value))]
 
 
-def _chosen(flag: str, text: str, valid: Sequence[str]) -> tuple[str, ...]:
-    """The names in a list with commas, each once."""
+def _names(flag: str, text: str, valid: Sequence[str]) -> tuple[str, ...]:
+    """The names in a comma-separated list, without repetitions."""
     words = [word.strip() for word in text.split(",")]
     for word in words:
         if word not in valid:

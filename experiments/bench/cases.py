@@ -1,4 +1,4 @@
-"""The problems that implementations are measured on, and the work in each."""
+"""The cases of the benchmarks: sizes of an LSTM layer, and its floating-point operations."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,14 +11,14 @@ class Case:
     """One LSTM layer over one batch.
 
     Attributes:
-      name: what tables call it.
+      name: its name in tables.
       B: sequences in the batch.
       T: time steps.
       I: input features.
       H: hidden units.
-      remat: what a gradient keeps, as `lstm_jax.unroll` takes it; None keeps everything.
-      group: cases of one group share a table.
-      threads: threads to use, or None for all.
+      remat: the argument of `lstm_jax.unroll`; None keeps everything for the gradient.
+      group: cases of the same group are in the same table.
+      threads: number of threads, or None for all.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Case:
     threads: int | None = None
 
     def flops(self, quantity: str) -> int | None:
-        """Operations in the matrix products of a quantity, or None where that says little.
+        """Operations of the matrix products of a quantity, or None if that is not meaningful.
 
         Args:
-          quantity: what is measured.
+          quantity: the quantity to measure.
 
         >>> case = Case("tiny", B=2, T=3, I=4, H=5)
         >>> case.flops("forward"), case.flops("training"), case.flops("step")
@@ -45,7 +45,7 @@ class Case:
             case "forward":
                 return self.T * gates * (self.H + self.I)
             case "training":
-                # Forward, the gradients of both kernels, and that of h: none of the input's.
+                # Forward, the gradients of both kernels and of h; the input needs no gradient.
                 return self.T * gates * (2 * (self.H + self.I) + self.H)
             case "step":
                 return gates * (self.H + self.I)
@@ -54,7 +54,7 @@ class Case:
         return None
 
     def sizes(self) -> str:
-        """The sizes as a person reads them.
+        """Format the sizes.
 
         >>> Case("tiny", B=2, T=3, I=4, H=5).sizes()
         'B 2, T 3, I 4, H 5'
@@ -62,5 +62,5 @@ class Case:
         return f"B {self.B}, T {self.T:,}, I {self.I}, H {self.H}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields, as ``Case(**fields)`` takes them."""
+        """The fields as a dict, such that ``Case(**fields)`` equals the case."""
         return asdict(self)

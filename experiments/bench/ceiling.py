@@ -1,4 +1,4 @@
-"""The most that matrix products reach here: no LSTM made of them goes faster."""
+"""The ceiling: the rate of matrix products in JAX, which limits every LSTM."""
 
 import jax
 
@@ -8,14 +8,14 @@ from experiments.bench.timing import Call
 
 
 class Ceiling(JaxDevice):
-    """A square product in JAX, as large as `Case.H` says."""
+    """A product of two matrices ``[B, H]``, with B = H."""
 
     def prepare(self, quantity: str, case: Case) -> Call:
         """Compile the product.
 
         Args:
-          quantity: there is only one.
-          case: its size.
+          quantity: ignored; the product is the only quantity.
+          case: the sizes.
         """
         del quantity
         a = inputs(case.B, case.H)

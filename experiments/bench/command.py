@@ -1,4 +1,4 @@
-"""``python -m experiments bench``: from its arguments to a result, a page and a picture."""
+"""``python -m experiments bench``: measure a suite, then write its result, page and picture."""
 
 import shlex
 import sys
@@ -9,30 +9,30 @@ from pathlib import Path
 
 from experiments import environment
 from experiments.bench import results
-from experiments.bench.arguments import parse, plan, spelled
-from experiments.bench.contenders import implementations, ours, peers
-from experiments.bench.coordinator import Measured, Turn, measure
+from experiments.bench.arguments import measuring_flags, parse, plan
+from experiments.bench.coordinator import Turn, measure
 from experiments.bench.folder import Folder
 from experiments.bench.pages import for_terminal
 from experiments.bench.suites import make_suite
+from experiments.errors import UserError
 from experiments.listing import relative
 from experiments.numbers import duration
 
 
-def bench(words: list[str]) -> int:
+def bench_command(words: list[str]) -> int:
     """``bench [--suite S] [--against A,B] [--rounds N] [--cases C,D] [--out FOLDER] ...``."""
-    given = parse(words)
-    folder = Folder(None if given.out is None else Path(given.out))
-    if given.render:
-        return render(folder, given.suite)
+    arguments = parse(words)
+    folder = Folder(None if arguments.out is None else Path(arguments.out))
+    if arguments.render:
+        return render_pages(folder, arguments.suite)
     cores = environment.machine()["cores"]
-    suite, contenders, rounds = plan(given, make_suite(given.suite or "cpu", cores))
+    suite, implementations, rounds = plan(arguments, make_suite(arguments.suite or "cpu", cores))
     folder.make()
-    with progress(suite.name) as show:
-        measured = measure(suite, contenders, rounds, cores, show)
-    command = shlex.join(["python", "-m", "experiments", "bench", *spelled(given)])
-    run = results.about_run(suite, measured, command, rounds)
-    result = results.build(suite, contenders, measured, run)
+    with show_turns(suite.name) as show:
+        measured = measure(suite, implementations, rounds, cores, show)
+    command = shlex.join(["python", "-m", "experiments", "bench", *measuring_flags(arguments)])
+    conditions = results.conditions(suite, measured, command, rounds)
+    result = results.build(suite, implementations, measured, conditions)
     print(for_terminal(result))
     if not results.anything_measured(result):
         print("failed: nothing could be measured, so nothing was written", file=sys.stderr)
@@ -42,50 +42,48 @@ def bench(words: list[str]) -> int:
     return 0
 
 
-def render(folder: Folder, suite: str | None) -> int:
-    """Make pages and pictures again from the results at hand.
+def render_pages(folder: Folder, suite: str | None) -> int:
+    """Write pages and pictures again from the results in a folder.
 
     Args:
-      folder: where they are.
-      suite: which; without it, all that the folder is for.
+      folder: the folder.
+      suite: the name of a suite, or None for all suites with a result.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      UserError: if there is no result.
     """
     for name in [suite] if suite else folder.suites():
         path = folder.result(name)
-        result = results.read(path) if path.exists() else unmeasured(name)
-        folder.make()
-        print("\n".join(folder.render(result)))
+        if not path.exists():
+            command = f"python -m experiments bench --suite {name}"
+            raise UserError(f"{relative(path)}: no such result; measure it with {command}")
+        print("\n".join(folder.render(results.read(path))))
     return 0
 
 
-def unmeasured(name: str) -> results.Result:
-    """The result of a suite that nobody has run.
+@contextmanager
+def show_turns(name: str) -> Iterator[Callable[[Turn], None]]:
+    """A line on the terminal with the current measurement and the estimated time left.
 
     Args:
-      name: the suite.
+      name: the name of the suite.
     """
-    suite = make_suite(name)
-    contenders = [ours(each) for each in suite.implementations(implementations())]
-    contenders += peers(suite.peers, suite.device, keeps_pages=suite.keeps_pages)
-    command = f"python -m experiments bench --suite {name}"
-    return results.build(suite, contenders, Measured(), {"command": command, "machine": None})
-
-
-@contextmanager
-def progress(name: str) -> Iterator[Callable[[Turn], None]]:
-    """One line on a terminal that says who is at work, and how long it may still take."""
     start = time.monotonic()
 
     def show(turn: Turn) -> None:
         if not sys.stderr.isatty():
             return
         left = ""
-        # The first round also imports and compiles, so it tells little of the others.
+        # The first round also imports and compiles, so it gives no estimate.
         if turn.round > 1:
             seconds = (time.monotonic() - start) * (turn.total - turn.done) / turn.done
             left = f", {duration(seconds)} left"
         line = (
             f"{name}: round {turn.round} of {turn.rounds}, {turn.job.case.name}"
-            f" {turn.job.quantity}, {turn.job.contender}{left}"
+            f" {turn.job.quantity}, {turn.job.implementation}{left}"
         )
         print(f"\r\x1b[K{line[:99]}", end="", file=sys.stderr, flush=True)
 

@@ -1,26 +1,26 @@
-"""Workers taken in turn, round after round, one at work at a time."""
+"""The coordinator: starts the workers, and measures with one worker at a time, in rounds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from experiments.bench.cases import Case
-from experiments.bench.contenders import CEILING, Contender
-from experiments.bench.process import WorkerEnded, WorkerProcess
+from experiments.bench.implementation import CEILING, Implementation
 from experiments.bench.suites import Suite
 from experiments.bench.timing import Values
+from experiments.bench.worker_process import WorkerEnded, WorkerProcess
 
 
 class Job(NamedTuple):
-    """One thing to measure, once in every round."""
+    """A quantity of an implementation and a case; measured once per round."""
 
-    contender: str
+    implementation: str
     quantity: str
     case: Case
 
 
 class Turn(NamedTuple):
-    """What comes next, for who watches."""
+    """The job that is measured next, for the display of the progress."""
 
     round: int
     rounds: int
@@ -29,8 +29,8 @@ class Turn(NamedTuple):
     job: Job
 
 
-class Trouble(NamedTuple):
-    """Why a job was not measured, or not again."""
+class NotMeasured(NamedTuple):
+    """Why a job was not measured, or not in all rounds."""
 
     kind: Literal["skipped", "failed"]
     reason: str
@@ -38,101 +38,106 @@ class Trouble(NamedTuple):
 
 @dataclass
 class Measured:
-    """What all rounds came to.
+    """The measurements of all rounds.
 
     Attributes:
-      visits: what every visit of a job measured.
-      troubles: the jobs that were not measured, or not to the end.
-      reports: what every worker said of itself, by contender.
-      taken: what a job was computed by, where its contender says so.
+      values: the values of every job, one entry per round.
+      not_measured: the jobs that were not measured, or not in all rounds.
+      reports: versions and device, as reported by the worker of each implementation.
+      backends: the backend that computed a job, for implementations that select one.
     """
 
-    visits: dict[Job, list[Values]] = field(default_factory=dict)
-    troubles: dict[Job, Trouble] = field(default_factory=dict)
+    values: dict[Job, list[Values]] = field(default_factory=dict)
+    not_measured: dict[Job, NotMeasured] = field(default_factory=dict)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
-    taken: dict[Job, str] = field(default_factory=dict)
+    backends: dict[Job, str] = field(default_factory=dict)
 
 
-def jobs_of(suite: Suite, contenders: Sequence[Contender]) -> list[Job]:
-    """What a round measures, in its order: all contenders on a problem, then on the next.
+def jobs_of(suite: Suite, implementations: Sequence[Implementation]) -> list[Job]:
+    """The jobs of a round in their order: all implementations for a case, then the next case.
 
     Args:
-      suite: the problems.
-      contenders: who is measured.
+      suite: the suite.
+      implementations: the implementations to measure.
     """
     products = [Job(CEILING.name, "product", case) for case in suite.products()]
     return products + [
-        Job(contender.name, quantity, case)
+        Job(implementation.name, quantity, case)
         for case in suite.cases
         for quantity in suite.quantities
-        for contender in contenders
-        # What a gradient keeps is for other libraries' users to arrange by hand.
-        if contender.ours or case.remat is None
+        for implementation in implementations
+        # Peers have no rematerialisation argument.
+        if implementation.ours or case.remat is None
     ]
 
 
 def measure(
     suite: Suite,
-    contenders: Sequence[Contender],
+    implementations: Sequence[Implementation],
     rounds: int,
     threads: int,
     show: Callable[[Turn], None],
 ) -> Measured:
-    """Visit every contender for every problem, in every round.
+    """Measure every job once per round.
 
     Args:
-      suite: the problems.
-      contenders: who is measured.
-      rounds: how many rounds.
-      threads: threads that each may use, where a problem does not say.
-      show: called before every visit.
+      suite: the suite.
+      implementations: the implementations to measure.
+      rounds: number of rounds.
+      threads: number of threads, for cases that do not set it.
+      show: called before every measurement.
 
     Returns:
-      All that was measured; contenders that are not there or break are named, and no error.
+      The measurements. Implementations that are missing or fail are in `Measured.not_measured`;
+      they raise no error.
     """
-    jobs, measured = jobs_of(suite, contenders), Measured()
-    workers = Workers(suite, {c.name: c for c in (*contenders, CEILING)}, threads, measured)
+    jobs, measured = jobs_of(suite, implementations), Measured()
+    workers = Workers(suite, {i.name: i for i in (*implementations, CEILING)}, threads, measured)
     try:
         for round_ in range(rounds):
             for done, job in enumerate(jobs):
-                if job not in measured.troubles:
+                if job not in measured.not_measured:
                     position = round_ * len(jobs) + done
                     show(Turn(round_ + 1, rounds, position, rounds * len(jobs), job))
-                    workers.visit(job)
+                    workers.measure(job)
         workers.end()
     finally:
-        # Nobody is left where all went well.
+        # Without an exception, all workers have ended already.
         workers.end(at_once=True)
     return measured
 
 
 class Workers:
-    """The processes of a run, each started at its first visit.
+    """The worker processes, each started for its first job.
 
     Args:
-      suite: what is measured.
-      contenders: who may be visited, by name.
-      threads: threads that each may use, where a problem does not say.
-      measured: takes what comes out.
+      suite: the suite.
+      implementations: the implementations by name.
+      threads: number of threads, for cases that do not set it.
+      measured: the measurements are added to it.
     """
 
     def __init__(
-        self, suite: Suite, contenders: dict[str, Contender], threads: int, measured: Measured
+        self,
+        suite: Suite,
+        implementations: dict[str, Implementation],
+        threads: int,
+        measured: Measured,
     ) -> None:
-        self._suite, self._contenders, self._threads = suite, contenders, threads
+        self._suite, self._implementations, self._threads = suite, implementations, threads
         self._measured = measured
         self._running: dict[tuple[str, int], WorkerProcess] = {}
-        self._absent: dict[str, Trouble] = {}
+        self._absent: dict[str, NotMeasured] = {}
 
-    def visit(self, job: Job) -> None:
-        """Have a job measured once more.
+    def measure(self, job: Job) -> None:
+        """Measure a job once more.
 
         Args:
-          job: which.
+          job: the job.
         """
         worker = self._worker(job)
         if worker is None:
-            self._measured.troubles[job] = self._absent[job.contender]
+            self._measured.not_measured[job] = self._absent[job.implementation]
             return
         request = {
             "quantity": job.quantity,
@@ -142,16 +147,16 @@ class Workers:
         try:
             answer = worker.ask(request)
         except WorkerEnded as reason:
-            # The next job of this contender gets a new process; this one would break it again.
+            # The next job of this implementation starts a new process; this job is not repeated.
             self._end(job)
             answer: dict[str, Any] = {"error": str(reason)}
-        trouble = _trouble(answer)
-        if trouble:
-            self._measured.troubles[job] = trouble
+        not_measured = _not_measured(answer)
+        if not_measured:
+            self._measured.not_measured[job] = not_measured
         else:
-            self._measured.visits.setdefault(job, []).append(answer["values"])
-            if answer.get("taken"):
-                self._measured.taken[job] = answer["taken"]
+            self._measured.values.setdefault(job, []).append(answer["values"])
+            if answer.get("backend"):
+                self._measured.backends[job] = answer["backend"]
         if self._suite.fresh:
             self._end(job)
 
@@ -159,31 +164,31 @@ class Workers:
         """End every process.
 
         Args:
-          at_once: without waiting for them to finish.
+          at_once: kill the processes without waiting.
         """
         while self._running:
-            # Ended before it is forgotten, so that an interruption here loses none.
+            # Remove the process after it has ended, so that an interrupt here leaves none behind.
             key = next(iter(self._running))
             self._running[key].end(at_once=at_once)
             del self._running[key]
 
     def _worker(self, job: Job) -> WorkerProcess | None:
-        """The process for a job, or None where its contender is absent."""
+        """The process for a job, or None if its implementation is missing."""
         key = self._key(job)
-        if job.contender in self._absent or key in self._running:
+        if job.implementation in self._absent or key in self._running:
             return self._running.get(key)
-        contender = self._contenders[job.contender]
-        worker = self._running[key] = WorkerProcess(contender, self._suite.device, key[1])
+        implementation = self._implementations[job.implementation]
+        worker = self._running[key] = WorkerProcess(implementation, self._suite.device, key[1])
         try:
             report = worker.begin()
         except WorkerEnded as reason:
             report = {"error": str(reason)}
-        trouble = _trouble(report)
-        if trouble:
-            self._absent[job.contender] = trouble
+        not_measured = _not_measured(report)
+        if not_measured:
+            self._absent[job.implementation] = not_measured
             self._end(job)
             return None
-        self._measured.reports[job.contender] = report
+        self._measured.reports[job.implementation] = report
         return worker
 
     def _end(self, job: Job) -> None:
@@ -193,10 +198,10 @@ class Workers:
             del self._running[self._key(job)]
 
     def _key(self, job: Job) -> tuple[str, int]:
-        return job.contender, job.case.threads or self._threads
+        return job.implementation, job.case.threads or self._threads
 
 
-def _trouble(answer: dict[str, Any]) -> Trouble | None:
+def _not_measured(answer: dict[str, Any]) -> NotMeasured | None:
     if "unavailable" in answer:
-        return Trouble("skipped", answer["unavailable"])
-    return Trouble("failed", answer["error"]) if "error" in answer else None
+        return NotMeasured("skipped", answer["unavailable"])
+    return NotMeasured("failed", answer["error"]) if "error" in answer else None

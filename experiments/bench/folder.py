@@ -1,14 +1,14 @@
-"""Where results, pages and pictures lie."""
+"""The folders of results, pages and pictures."""
 
 import os
 from pathlib import Path
 
+from experiments.atomic_write import write_atomic
 from experiments.bench.pages import page
-from experiments.bench.process import ROOT
 from experiments.bench.results import Result
 from experiments.bench.suites import NAMES
+from experiments.bench.worker_process import ROOT
 from experiments.errors import UserError
-from experiments.files import write_whole
 from experiments.listing import relative
 
 PAGES = ROOT / "docs" / "benchmarks"
@@ -16,20 +16,20 @@ PICTURES = ROOT / "docs" / "images"
 
 
 class Folder:
-    """A folder for everything, or the two of the documentation.
+    """One folder for all files, or the two folders of the documentation.
 
     Args:
-      path: the folder, or None for the documentation's.
+      path: the folder, or None for the folders of the documentation.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._pages, self._pictures = (PAGES, PICTURES) if path is None else (path, path)
 
     def make(self) -> None:
-        """Make it, before anything has cost time.
+        """Create the folders; called before the measurements, which take long.
 
         Raises:
-          UserError: when it cannot be written.
+          UserError: if a folder cannot be written.
         """
         for path in (self._pages, self._pictures):
             try:
@@ -40,13 +40,11 @@ class Folder:
                 raise UserError(f"{path}: cannot be written")
 
     def suites(self) -> list[str]:
-        """The suites that have a page: in the documentation all, elsewhere those with a result.
+        """The names of the suites with a result.
 
         Raises:
-          UserError: when there is none.
+          UserError: if there is no result.
         """
-        if self._pages == PAGES:
-            return list(NAMES)
         found = [name for name in NAMES if self.result(name).exists()]
         if not found:
             raise UserError(f"{self._pages}: holds no results of benchmarks")
@@ -65,30 +63,33 @@ class Folder:
         return self._pictures / f"benchmark_{suite}.png"
 
     def text(self, result: Result) -> str:
-        """The page of a result, with its picture where that exists.
+        """The page of a result as Markdown; it includes the picture if there is one.
 
         Args:
-          result: what `results.build` returns.
+          result: the result, from `results.build` or `results.read`.
         """
         picture = self.picture(result["suite"])
         link = Path(os.path.relpath(picture, self._pages)).as_posix()
         return page(result, link if picture.exists() else None)
 
     def render(self, result: Result) -> list[str]:
-        """Write the page and the picture of a result, and say what was written.
+        """Write the page and the picture of a result.
 
         Args:
-          result: what `results.build` returns.
+          result: the result, from `results.build` or `results.read`.
+
+        Returns:
+          Lines that name the written files.
         """
+        self.make()
         name = result["suite"]
-        said = []
-        if result["machine"]:
-            try:
-                from experiments.bench.pictures import draw
-            except ImportError as error:
-                said.append(f"without a picture, as there is no {error.name}")
-            else:
-                write_whole(self.picture(name), draw(result))
-                said.append(str(relative(self.picture(name))))
-        write_whole(self.page(name), self.text(result))
-        return [str(relative(self.page(name))), *said]
+        lines = []
+        try:
+            from experiments.bench.pictures import draw
+        except ImportError as error:
+            lines.append(f"no picture: {error.name} is not installed")
+        else:
+            write_atomic(self.picture(name), draw(result))
+            lines.append(str(relative(self.picture(name))))
+        write_atomic(self.page(name), self.text(result))
+        return [str(relative(self.page(name))), *lines]

@@ -1,4 +1,4 @@
-"""Other libraries in JAX, each imported when its worker makes it."""
+"""The runners of the peers in JAX; each imports its library when it is used."""
 
 from typing import Any, cast
 
@@ -8,15 +8,15 @@ import jax.numpy as jnp
 from experiments.bench.cases import Case
 from experiments.bench.jax_runner import CellStep, JaxRunner, Network, inputs
 
-# Not every machine has every library, so a type checker may find none of them.
+# A type checker may not find the libraries: they are optional.
 # pyright: reportMissingImports=false
 
 
 def zeros(case: Case) -> jax.Array:
-    """Half a state.
+    """An initial ``h`` or ``c``.
 
     Args:
-      case: its sizes.
+      case: the sizes.
     """
     return jnp.zeros((case.B, case.H), jnp.float32)
 
@@ -33,14 +33,14 @@ class Flax(JaxRunner):
         rnn = nn.RNN(nn.OptimizedLSTMCell(case.H), time_major=True, return_carry=True)
         xs = inputs(case.T, case.B, case.I)
 
-        def run(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def apply(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
             (_, h), outputs = cast(Any, rnn.apply(params, xs))
             return h, outputs
 
-        return rnn.init(jax.random.key(0), xs), xs, run
+        return rnn.init(jax.random.key(0), xs), xs, apply
 
     def cell(self, case: Case) -> CellStep:
-        """The cell, applied."""
+        """The cell's `apply`."""
         from flax import linen as nn
 
         cell, state, x = (
@@ -65,13 +65,13 @@ class FlaxNNX(JaxRunner):
         rnn = nnx.RNN(cell, time_major=True, return_carry=True)
         graph, params, rest = nnx.split(rnn, nnx.Param, ...)
 
-        def run(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
-            # Without a carry it draws one from its own stream, which plain JAX forbids.
+        def apply(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+            # Without a carry, the RNN draws one from its own stream, which fails under jax.jit.
             carry = (zeros(case), zeros(case))
             (_, h), outputs = cast(Any, nnx.merge(graph, params, rest)(xs, initial_carry=carry))
             return h, outputs
 
-        return params, inputs(case.T, case.B, case.I), run
+        return params, inputs(case.T, case.B, case.I), apply
 
 
 class Haiku(JaxRunner):
@@ -80,7 +80,7 @@ class Haiku(JaxRunner):
     packages = (*JaxRunner.packages, "dm-haiku")
 
     def network(self, case: Case) -> Network:
-        """The core, dynamically unrolled, time first."""
+        """The core under `hk.dynamic_unroll`, time first."""
         import haiku as hk
 
         def layer(xs: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -93,7 +93,7 @@ class Haiku(JaxRunner):
         return network.init(jax.random.key(0), xs), xs, network.apply
 
     def cell(self, case: Case) -> CellStep:
-        """The core, called."""
+        """The core for one step."""
         import haiku as hk
 
         core = hk.without_apply_rng(hk.transform(lambda state, x: hk.LSTM(case.H)(x, state)[1]))
@@ -107,10 +107,10 @@ class Equinox(JaxRunner):
     packages = (*JaxRunner.packages, "equinox")
 
     def network(self, case: Case) -> Network:
-        """The cell in a scan, as its documentation has it, with a batch."""
+        """The cell in a scan, as in Equinox's documentation, with a batch."""
         cell, _, _, step = self.cell(case)
 
-        def run(cell: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def apply(cell: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
             def body(state: Any, x: jax.Array) -> tuple[Any, jax.Array]:
                 state = step(cell, state, x)
                 return state, state[0]
@@ -118,10 +118,10 @@ class Equinox(JaxRunner):
             (h, _), outputs = jax.lax.scan(body, (zeros(case), zeros(case)), xs)
             return h, outputs
 
-        return cell, inputs(case.T, case.B, case.I), run
+        return cell, inputs(case.T, case.B, case.I), apply
 
     def cell(self, case: Case) -> CellStep:
-        """The cell over a batch."""
+        """The cell under `vmap`, for a batch."""
         import equinox as eqx
 
         cell = eqx.nn.LSTMCell(case.I, case.H, key=jax.random.key(0))
@@ -138,19 +138,19 @@ class Keras(JaxRunner):
     packages = (*JaxRunner.packages, "keras")
 
     def network(self, case: Case) -> Network:
-        """The layer, batch first, which is all it has."""
+        """The layer, batch first: Keras has no other order."""
         import keras
 
         layer = keras.layers.LSTM(case.H, return_sequences=True, return_state=True)
         layer.build((case.B, case.T, case.I))
 
-        def run(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
-            (outputs, h, _), _ = layer.stateless_call(params, untrained, xs)
+        def apply(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+            (outputs, h, _), _ = layer.stateless_call(params, non_trainable, xs)
             return h, outputs
 
         params = [variable.value for variable in layer.trainable_variables]
-        untrained = [variable.value for variable in layer.non_trainable_variables]
-        return params, inputs(case.B, case.T, case.I), run
+        non_trainable = [variable.value for variable in layer.non_trainable_variables]
+        return params, inputs(case.B, case.T, case.I), apply
 
     def cell(self, case: Case) -> CellStep:
         """The layer's cell."""
@@ -160,8 +160,8 @@ class Keras(JaxRunner):
         cell.build((case.B, case.I))
 
         def step(params: Any, state: Any, x: jax.Array) -> Any:
-            return cell.stateless_call(params, untrained, x, state)[0][1]
+            return cell.stateless_call(params, non_trainable, x, state)[0][1]
 
         params = [variable.value for variable in cell.trainable_variables]
-        untrained = [variable.value for variable in cell.non_trainable_variables]
+        non_trainable = [variable.value for variable in cell.non_trainable_variables]
         return params, [zeros(case), zeros(case)], inputs(case.B, case.I), step

@@ -1,4 +1,4 @@
-"""What implementations in JAX share: how their calls are compiled, and what that takes."""
+"""The base classes of runners in JAX: how calls are compiled, and how compilation is timed."""
 
 import time
 from abc import abstractmethod
@@ -9,26 +9,26 @@ import jax
 import numpy as np
 
 from experiments.bench.cases import Case
-from experiments.bench.contender import Runner, Unavailable, single
+from experiments.bench.runner import Runner, Unavailable, single
 from experiments.bench.timing import Call, Values
 
 Network = tuple[Any, Any, Callable[[Any, Any], tuple[Any, Any]]]
-"""``params, xs, run`` with ``run(params, xs) -> (h_T, outputs)``."""
+"""``params, xs, apply`` with ``apply(params, xs) -> (h_T, outputs)``."""
 
 CellStep = tuple[Any, Any, Any, Callable[[Any, Any, Any], Any]]
 """``params, state, x, step`` with ``step(params, state, x) -> state``."""
 
 
 class JaxDevice(Runner):
-    """Whatever runs in JAX.
+    """A runner in JAX.
 
     Args:
-      name: the contender's name.
+      name: the name of the implementation.
       device: ``"cpu"`` or ``"gpu"``.
-      threads: threads to use; JAX takes the cores that the process may run on.
+      threads: number of threads; JAX uses all cores of the process.
 
     Raises:
-      Unavailable: when JAX has no such device.
+      Unavailable: if JAX has no such device.
     """
 
     packages = ("jax", "jaxlib", "numpy")
@@ -40,12 +40,12 @@ class JaxDevice(Runner):
             raise Unavailable(f"JAX finds no {device.upper()} here")
 
     def device_name(self) -> str:
-        """The kind of JAX's first device."""
+        """The kind of the first device."""
         return jax.devices()[0].device_kind
 
 
 class JaxRunner(JaxDevice):
-    """An LSTM in JAX: subclasses say what network and what cell it is.
+    """An LSTM in JAX: subclasses define the network and the cell.
 
     Args:
       name, device, threads: as for `JaxDevice`.
@@ -57,29 +57,29 @@ class JaxRunner(JaxDevice):
 
     @abstractmethod
     def network(self, case: Case) -> Network:
-        """The layer over a sequence.
+        """The layer for a whole sequence.
 
         Args:
-          case: its sizes.
+          case: the sizes.
         """
 
     def cell(self, case: Case) -> CellStep:
-        """The cell, for a step at a time.
+        """The cell for a single step.
 
         Args:
-          case: its sizes.
+          case: the sizes.
 
         Raises:
-          Unavailable: when a subclass has none.
+          Unavailable: if a subclass defines no cell.
         """
         raise Unavailable("it is measured on sequences alone")
 
     def prepare(self, quantity: str, case: Case) -> Call:
-        """Compile a quantity.
+        """Compile the call of a quantity.
 
         Args:
-          quantity: what is measured.
-          case: on which problem.
+          quantity: the quantity to measure.
+          case: the case.
         """
         if quantity == "step":
             return self._prepare_step(case)
@@ -92,12 +92,12 @@ class JaxRunner(JaxDevice):
         return lambda: jax.block_until_ready(compiled(*arguments))
 
     def measure(self, quantity: str, case: Case, budget: float) -> Values:
-        """Measure a quantity; compilation has its own, and memory XLA's own account besides.
+        """Measure a quantity: also compilation, and for memory the temporaries that XLA reports.
 
         Args:
-          quantity: what to measure.
-          case: on which problem.
-          budget: seconds to repeat a call for.
+          quantity: the quantity to measure.
+          case: the case.
+          budget: seconds for which the call is repeated.
         """
         if quantity.startswith("compile_"):
             return self._compilation(quantity.removeprefix("compile_"), case)
@@ -111,17 +111,17 @@ class JaxRunner(JaxDevice):
 
         Args:
           quantity: ``"forward"``; ``"training"``, the gradients of all weights for the sum of the
-            outputs; or ``"memory"``, those for the squares of the final ``h``.
-          case: on which problem.
+            outputs; or ``"memory"``, the gradients for the sum of squares of the final ``h``.
+          case: the case.
         """
-        params, xs, run = self.network(case)
+        params, xs, apply = self.network(case)
 
         def loss(params: Any, xs: Any) -> Any:
-            final, outputs = run(params, xs)
+            final, outputs = apply(params, xs)
             return outputs.sum() if quantity == "training" else (final**2).sum()
 
         if quantity == "forward":
-            return lambda params, xs: run(params, xs)[1], (params, xs)
+            return lambda params, xs: apply(params, xs)[1], (params, xs)
         return jax.value_and_grad(loss), (params, xs)
 
     def _prepare_step(self, case: Case) -> Call:
@@ -135,7 +135,7 @@ class JaxRunner(JaxDevice):
         return call
 
     def _compilation(self, quantity: str, case: Case) -> Values:
-        """Seconds from a function to a program, nothing of it known before."""
+        """Seconds from a function to an executable, with empty caches."""
         function, arguments = self.function(quantity, case)
         jax.clear_caches()
         times = [time.perf_counter()]
@@ -155,9 +155,9 @@ class JaxRunner(JaxDevice):
 
 
 def inputs(*shape: int) -> jax.Array:
-    """Standard normal inputs, the same for all.
+    """Standard normal inputs, equal for all implementations.
 
     Args:
-      shape: their shape.
+      shape: the shape.
     """
     return jax.numpy.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))

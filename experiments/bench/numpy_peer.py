@@ -1,27 +1,30 @@
-"""The step as anyone would write it in NumPy."""
+"""The runner of a plain NumPy step, as a peer without a library."""
 
 import numpy as np
 
 from experiments.bench.cases import Case
-from experiments.bench.contender import Runner, Unavailable
+from experiments.bench.runner import Runner, Unavailable
 from experiments.bench.timing import Call
 
 
 class NumPy(Runner):
-    """Two products and the gates, one step after the other."""
+    """The LSTM step in NumPy: two products and the gates."""
 
     packages = ("numpy",)
 
     def device_name(self) -> str:
-        """NumPy knows no other."""
+        """The CPU: NumPy has no other device."""
         return "cpu"
 
     def prepare(self, quantity: str, case: Case) -> Call:
-        """The step on drawn weights.
+        """Make the step, with random weights.
 
         Args:
-          quantity: a step; NumPy has no gradients.
-          case: its sizes.
+          quantity: ``"step"``; NumPy has no gradients.
+          case: the sizes.
+
+        Raises:
+          Unavailable: for other quantities.
         """
         if quantity != "step":
             raise Unavailable(f"no {quantity} in NumPy")

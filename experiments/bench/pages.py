@@ -1,4 +1,4 @@
-"""A result as text: for the terminal, and as a page of Markdown."""
+"""A result as text for the terminal, and as a Markdown page."""
 
 import textwrap
 from typing import Any
@@ -6,14 +6,13 @@ from typing import Any
 from experiments.bench.cases import Case
 from experiments.bench.results import Result
 from experiments.bench.tables import (
-    NOT_MEASURED,
     NOT_PLANNED,
     Table,
+    backends_of,
     ceiling_of,
+    not_measured,
     spread_of,
     tables,
-    taken_by,
-    troubles_of,
     what_ratios_are,
 )
 
@@ -21,10 +20,10 @@ WIDTH = 100
 
 
 def for_terminal(result: Result) -> str:
-    """A result in a hundred columns; what was not measured is named at the end.
+    """A result as text in 100 columns, with the reasons for missing measurements at the end.
 
     Args:
-      result: what `results.build` returns.
+      result: the result, from `results.build` or `results.read`.
     """
     lines = [f"{result['title']}. {what_ratios_are(result)}"]
     for table in tables(result, missing=NOT_PLANNED):
@@ -32,17 +31,17 @@ def for_terminal(result: Result) -> str:
         if rows:
             lines += ["", *_aligned(Table(table.title, table.headings, rows))]
     lines.append("")
-    for sentence in (ceiling_of(result), spread_of(result), *troubles_of(result)):
+    for sentence in (ceiling_of(result), spread_of(result), *not_measured(result)):
         lines += textwrap.wrap(sentence, WIDTH, subsequent_indent="    ") if sentence else []
     return "\n".join(lines)
 
 
 def page(result: Result, picture: str | None) -> str:
-    """The page of a result.
+    """The Markdown page of a result.
 
     Args:
-      result: what `results.build` returns.
-      picture: where its picture lies from there, if there is one.
+      result: the result, from `results.build` or `results.read`.
+      picture: the link to its picture, or None.
     """
     parts = [f"# {result['title']}", result["about"]]
     if picture:
@@ -50,57 +49,53 @@ def page(result: Result, picture: str | None) -> str:
     parts.append(" ".join(filter(None, [what_ratios_are(result), spread_of(result)])))
     for table in tables(result):
         parts += [f"## {table.title}", _markdown(table)]
-    parts += ["## How", *_how(result)]
+    parts += ["## Method", *_method(result)]
     return "\n\n".join(parts) + "\n"
 
 
-def _how(result: Result) -> list[str]:
-    machine, parts = result["machine"], []
-    ceiling = ceiling_of(result)
-    if machine:
-        about = f"{machine['cores']} cores of {machine['cpu']}"
-        sets = ", ".join(machine["instruction_sets"])
-        facts = [
-            f"- Machine: {machine['gpu']}, {about}" if machine.get("gpu") else f"- Machine: {about}"
-        ]
-        facts[0] += f" ({sets}), {machine['platform']}." if sets else f", {machine['platform']}."
-        facts.append(
-            f"- Versions: lstm_jax {result['lstm_jax']}, "
-            + ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-            + "."
-        )
-        facts.append(f"- Date: {result['date'][:10]}. Command: `{result['command']}`.")
-        if result["git_commit"]:
-            changed = ", with changes" if result["git_dirty"] else ""
-            facts.append(f"- Commit: `{result['git_commit'][:12]}`{changed}.")
-        for name, value in result["variables"].items():
-            facts.append(f"- `{name}={value}`.")
-        facts += [f"- {ceiling}"] if ceiling else []
-        parts.append("\n".join(facts))
-    else:
-        parts.append(f"Machine: {NOT_MEASURED}. The command is `{result['command']}`.")
+def _method(result: Result) -> list[str]:
+    machine, ceiling = result["machine"], ceiling_of(result)
+    about = f"{machine['cores']} cores of {machine['cpu']}"
+    sets = ", ".join(machine["instruction_sets"])
+    facts = [
+        f"- Machine: {machine['gpu']}, {about}" if machine.get("gpu") else f"- Machine: {about}"
+    ]
+    facts[0] += f" ({sets}), {machine['platform']}." if sets else f", {machine['platform']}."
+    facts.append(
+        f"- Versions: lstm_jax {result['lstm_jax']}, "
+        + ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        + "."
+    )
+    facts.append(f"- Date: {result['date'][:10]}. Command: `{result['command']}`.")
+    if result["git_commit"]:
+        changed = ", with changes" if result["git_dirty"] else ""
+        facts.append(f"- Commit: `{result['git_commit'][:12]}`{changed}.")
+    for name, value in result["variables"].items():
+        facts.append(f"- `{name}={value}`.")
+    facts += [f"- {ceiling}"] if ceiling else []
+    parts = ["\n".join(facts)]
     parts.append(
-        "Every implementation runs in a process of its own. They are taken in turn, round after"
-        " round, and only one works at a time. "
+        "Every implementation runs in its own process. The processes take turns in every round, and"
+        " only one measures at a time. "
         + (
-            "What is compiled is compiled anew in every round."
+            "Every round compiles again."
             if all(quantity.startswith("compile_") for quantity in result["quantities"])
-            else "What is timed is repeated for half a second, and at least three times."
+            else "A call is repeated for half a second, and at least three times."
         )
-        + " Problems, with batch B, time steps T, inputs I and units H:"
+        + " Cases, with batch B, time steps T, inputs I and units H:"
     )
     cases = [Case(**fields) for fields in result["cases"]]
     parts.append("\n".join(f"- {case.name}: {case.sizes()}" for case in cases))
-    parts.append("Who is measured:")
+    parts.append("Implementations:")
     parts.append(
         "\n".join(
-            f"- {c['label']}: {c['how']}{taken_by(result, c['name'])}"
+            f"- {c['label']}: {c['how']}{backends_of(result, c['name'])}"
             for c in result["implementations"]
         )
     )
-    troubles = troubles_of(result)
-    if troubles:
-        parts += ["Not measured:", "\n".join(f"- {line}" for line in troubles)]
+    missing = not_measured(result)
+    if missing:
+        parts += ["Not measured:", "\n".join(f"- {line}" for line in missing)]
     return parts
 
 

@@ -1,4 +1,4 @@
-"""A result as a picture; the one place that needs matplotlib."""
+"""The picture of a result; the only module of the benchmarks that imports matplotlib."""
 
 import io
 import math
@@ -19,11 +19,11 @@ THEIRS = ("#d9661f", "#8c2d04", "#fdae6b", "#74a057", "#9467bd", "#8a8a8a", "#c9
 def draw(result: Result) -> bytes:
     """The picture of a result, as PNG.
 
-    Lines where a size changes, bars elsewhere: of ratios where cases lie far apart, of the values
-    themselves where they do not.
+    Suites along a size have lines, other suites bars: of ratios for times of different cases, of
+    the values otherwise.
 
     Args:
-      result: what `results.build` returns.
+      result: the result, from `results.build` or `results.read`.
     """
     every, lines = blocks(result), any(case["group"] for case in result["cases"])
     columns = 2 if lines else 1
@@ -33,7 +33,7 @@ def draw(result: Result) -> bytes:
     handles: dict[str, Artist] = {}
     for axes, block in zip(panels, every, strict=False):
         (_lines if lines else _bars)(axes, block, result)
-        axes.set_title(block.shown.title, fontsize=10)
+        axes.set_title(block.format.title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         found = axes.get_legend_handles_labels()
         handles |= dict(zip(found[1], found[0], strict=True))
@@ -50,10 +50,10 @@ def draw(result: Result) -> bytes:
 
 
 def colours(result: Result) -> dict[str, str]:
-    """A colour for every contender: blues for this library's.
+    """A colour for every implementation; this library's are blue.
 
     Args:
-      result: what `results.build` returns.
+      result: the result, from `results.build` or `results.read`.
     """
     found = {}
     for mine, palette in ((True, OURS), (False, THEIRS)):
@@ -75,7 +75,7 @@ def _bars(axes: Axes, block: Block, result: Result) -> None:
     most = max(sum(height[name, at] is not None for name in labels) for at in places)
     width = 0.86 / max(most, 1)
     for at in places:
-        # Who was not measured on a case leaves no gap in it.
+        # An implementation without a measurement of a case leaves no gap.
         present = [name for name in labels if height[name, at] is not None]
         for i, name in enumerate(present):
             value = height[name, at] or 0.0
@@ -90,11 +90,11 @@ def _bars(axes: Axes, block: Block, result: Result) -> None:
     axes.margins(y=0.2)
     if ratios:
         axes.axhline(1, color="black", linewidth=0.7)
-    axes.set_ylabel("time, lstm_jax = 1" if ratios else block.shown.unit)
+    axes.set_ylabel("time, lstm_jax = 1" if ratios else block.format.unit)
 
 
 def _lines(axes: Axes, block: Block, result: Result) -> None:
-    """Values against the number in the case's name, with the roofline beside them."""
+    """Values against the number in the name of the case, and the roofline."""
     palette = colours(result)
     sizes = [float(column.heading.partition("=")[2]) for column in block.columns]
     for c in result["implementations"]:
@@ -109,13 +109,13 @@ def _lines(axes: Axes, block: Block, result: Result) -> None:
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.minorticks_off()
     axes.set_xlabel(block.columns[0].heading.partition("=")[0])
-    axes.set_ylabel(block.shown.unit)
+    axes.set_ylabel(block.format.unit)
 
 
 def _value(name: str, column: Column, block: Block, result: Result) -> float | None:
     entry = find(result, name, column.quantity, column.case)
     value = entry["min"].get(column.value) if entry else None
-    return None if value is None else value * block.shown.scale
+    return None if value is None else value * block.format.scale
 
 
 def _ratio(name: str, column: Column, result: Result) -> float | None:
@@ -125,11 +125,11 @@ def _ratio(name: str, column: Column, result: Result) -> float | None:
 
 def _roofline(column: Column, block: Block, result: Result) -> float | None:
     found = [e.get("roofline_seconds") for e in result["measurements"] if e["case"] == column.case]
-    return next((seconds * block.shown.scale for seconds in found if seconds), None)
+    return next((seconds * block.format.scale for seconds in found if seconds), None)
 
 
 def _or_nan(values: list[float | None]) -> list[float]:
-    # What is missing, or nothing at all, has no place on a logarithmic axis.
+    # A logarithmic axis cannot have missing values or zeros.
     return [value or math.nan for value in values]
 
 

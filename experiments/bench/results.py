@@ -1,4 +1,4 @@
-"""From what was measured to the file that pages and pictures are made from, and back."""
+"""Result files: from the measurements to JSON, from which pages and pictures are made."""
 
 import json
 import os
@@ -11,44 +11,47 @@ from typing import Any
 
 import lstm_jax
 from experiments import environment
+from experiments.atomic_write import write_atomic
 from experiments.bench.cases import Case
-from experiments.bench.contenders import CEILING, REFERENCE, Contender
 from experiments.bench.coordinator import Job, Measured, jobs_of
+from experiments.bench.implementation import CEILING, REFERENCE, Implementation
 from experiments.bench.suites import Suite
 from experiments.errors import UserError
-from experiments.files import write_whole
 
 Result = dict[str, Any]
-"""What a result file holds."""
+"""The content of a result file."""
 
 Entry = dict[str, Any]
-"""One of its measurements."""
+"""One measurement of a result."""
 
 INSTRUCTION_SETS = (
     "sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile",
     "amx_bf16", "asimd", "bf16", "sve", "sve2",
 )  # fmt: skip
-# Of what workers inherit, all that may change what is measured.
 VARIABLES = ("GLIBC_TUNABLES", "KMP_", "LD_PRELOAD", "MKL_", "OMP_", "OPENBLAS_", "TORCH_", "XLA_")
+"""Prefixes of inherited environment variables that may change the measurements."""
 
 
 def build(
-    suite: Suite, contenders: Sequence[Contender], measured: Measured, run: dict[str, Any]
+    suite: Suite,
+    implementations: Sequence[Implementation],
+    measured: Measured,
+    conditions: dict[str, Any],
 ) -> Result:
-    """Put together what a result file holds.
+    """The content of a result file.
 
     Args:
-      suite: what was asked for.
-      contenders: who was asked for.
-      measured: what came of it; what is missing there is an entry without values.
-      run: how it ran: its command, rounds, threads, and where and when.
+      suite: the suite.
+      implementations: the implementations.
+      measured: the measurements; jobs without a measurement give entries without values.
+      conditions: from `conditions`.
 
     Returns:
-      Plain values. Ratios are to the entry of the `"reference"`: above 1, the reference needs less.
+      Plain values. Ratios are to the `"reference"`: above 1, the reference needs less.
     """
-    entries = [_entry(job, measured) for job in jobs_of(suite, contenders)]
-    reference = _reference(contenders, entries)
-    ceilings = _ceilings(suite, entries, run.get("threads"))
+    entries = [_entry(job, measured) for job in jobs_of(suite, implementations)]
+    reference = _reference(implementations, entries)
+    ceilings = _ceilings(suite, entries, conditions.get("threads"))
     by_key = {_key(entry): entry for entry in entries}
     bases = bases_of(suite.cases)
     for entry in entries:
@@ -59,35 +62,35 @@ def build(
             for name, value in entry["min"].items()
             if other.get("min", {}).get(name)
         }
-        _add_rates(entry, suite, ceilings, run.get("threads"))
+        _add_rates(entry, suite, ceilings, conditions.get("threads"))
     return {
         "suite": suite.name,
         "title": suite.title,
         "about": suite.about,
         "device": suite.device,
-        **run,
+        **conditions,
         "versions": _versions(measured),
         "cases": [case.as_dict() for case in suite.cases],
         "quantities": list(suite.quantities),
         "implementations": [
             {"name": c.name, "label": c.label, "ours": c.ours, "how": _how(suite, c)}
-            for c in contenders
+            for c in implementations
         ],
         "reference": reference,
         "ceiling_gflops": ceilings,
-        "troubles": _troubles(suite, contenders, measured),
+        "troubles": _not_measured(suite, implementations, measured),
         "measurements": entries,
     }
 
 
-def about_run(suite: Suite, measured: Measured, command: str, rounds: int) -> dict[str, Any]:
-    """How a run ran, where and when.
+def conditions(suite: Suite, measured: Measured, command: str, rounds: int) -> dict[str, Any]:
+    """The conditions of the measurements: command, date, versions, machine and commit.
 
     Args:
-      suite: what was measured.
-      measured: what came of it.
+      suite: the suite.
+      measured: the measurements.
       command: the command line.
-      rounds: rounds made.
+      rounds: number of rounds.
     """
     machine = environment.machine()
     flags = (environment.cpu_field("flags") or environment.cpu_field("Features") or "").split()
@@ -108,35 +111,35 @@ def about_run(suite: Suite, measured: Measured, command: str, rounds: int) -> di
 
 
 def anything_measured(result: Result) -> bool:
-    """Whether there is a value of any contender.
+    """Whether a result contains a measurement of an implementation.
 
     Args:
-      result: what `build` returns.
+      result: the result.
     """
     return any(e["min"] for e in result["measurements"] if e["implementation"] != CEILING.name)
 
 
 def find(result: Result, implementation: str, quantity: str, case: str) -> Entry | None:
-    """The measurement of a contender, if it was planned.
+    """Find a measurement, or None if it was not planned.
 
     Args:
-      result: what `build` returns.
-      implementation: the contender's name.
-      quantity: what was measured.
-      case: the problem's name.
+      result: the result.
+      implementation: the name of the implementation.
+      quantity: the quantity.
+      case: the name of the case.
     """
-    wanted = (implementation, quantity, case)
-    return next((e for e in result["measurements"] if _key(e) == wanted), None)
+    key = (implementation, quantity, case)
+    return next((e for e in result["measurements"] if _key(e) == key), None)
 
 
 def write(result: Result, path: Path) -> None:
     """Write a result file.
 
     Args:
-      result: what `build` returns.
+      result: the result.
       path: the file.
     """
-    write_whole(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_atomic(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
 
 
 def read(path: Path) -> Result:
@@ -146,7 +149,7 @@ def read(path: Path) -> Result:
       path: the file.
 
     Raises:
-      UserError: when it cannot be read, or is no such file.
+      UserError: if the file cannot be read, or is not a result.
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -155,19 +158,19 @@ def read(path: Path) -> Result:
     except ValueError:
         result = None
     if not isinstance(result, dict) or not {"suite", "measurements", "machine"} <= set(result):
-        raise UserError(f"{path}: cannot be read: not what a benchmark has written")
+        raise UserError(f"{path}: cannot be read: not written by a benchmark")
     return result
 
 
 def _entry(job: Job, measured: Measured) -> Entry:
-    visits, trouble = measured.visits.get(job, []), measured.troubles.get(job)
-    names = list(visits[0]) if visits else []
+    values, not_measured = measured.values.get(job, []), measured.not_measured.get(job)
+    names = list(values[0]) if values else []
     rounds = {
-        name: [[_digits(v[name]["min"]), _digits(v[name]["median"])] for v in visits]
+        name: [[_digits(v[name]["min"]), _digits(v[name]["median"])] for v in values]
         for name in names
     }
     entry: Entry = {
-        "implementation": job.contender,
+        "implementation": job.implementation,
         "quantity": job.quantity,
         "case": job.case.name,
         "threads": job.case.threads,
@@ -179,32 +182,33 @@ def _entry(job: Job, measured: Measured) -> Entry:
         },
         "rounds": rounds,
     }
-    if job in measured.taken:
-        entry["taken"] = measured.taken[job]
-    return entry | ({trouble.kind: trouble.reason} if trouble else {})
+    if job in measured.backends:
+        # Result files store the backend as "taken".
+        entry["taken"] = measured.backends[job]
+    return entry | ({not_measured.kind: not_measured.reason} if not_measured else {})
 
 
-def _reference(contenders: Sequence[Contender], entries: Sequence[Entry]) -> str | None:
-    """Whom ratios are to: this library's own choice, or else the first of it that was measured."""
+def _reference(implementations: Sequence[Implementation], entries: Sequence[Entry]) -> str | None:
+    """The reference of the ratios: `REFERENCE`, or this library's first with a measurement."""
     found = {entry["implementation"] for entry in entries if entry["min"]}
-    names = [c.name for c in contenders if c.ours]
+    names = [c.name for c in implementations if c.ours]
     names.sort(key=lambda name: (name not in found, name != REFERENCE))
     return names[0] if names else None
 
 
 def bases_of(cases: Sequence[Case]) -> dict[str, str]:
-    """The case that each is compared with, by name: the same problem, everything kept.
+    """For each case, the name of the case with equal sizes that keeps everything.
 
     Args:
-      cases: all of a suite.
+      cases: the cases of a suite.
     """
     kept = {replace(c, name=""): c.name for c in cases if c.remat is None}
-    problems = {c.name: replace(c, name="", remat=None) for c in cases}
-    return {name: kept.get(problem, name) for name, problem in problems.items()}
+    same = {c.name: replace(c, name="", remat=None) for c in cases}
+    return {name: kept.get(case, name) for name, case in same.items()}
 
 
 def _ceilings(suite: Suite, entries: Sequence[Entry], threads: int | None) -> dict[str, float]:
-    """The best rate of square products in GF/s, by number of threads."""
+    """The highest rate of the square products in GF/s, by number of threads."""
     best: dict[str, float] = {}
     for entry in entries:
         if entry["quantity"] == "product" and entry["min"]:
@@ -231,26 +235,26 @@ def _versions(measured: Measured) -> dict[str, str]:
     return found
 
 
-def _how(suite: Suite, contender: Contender) -> str:
-    return contender.step if suite.quantities == ("step",) else contender.sequence
+def _how(suite: Suite, implementation: Implementation) -> str:
+    return implementation.step if suite.quantities == ("step",) else implementation.sequence
 
 
-def _troubles(
-    suite: Suite, contenders: Sequence[Contender], measured: Measured
+def _not_measured(
+    suite: Suite, implementations: Sequence[Implementation], measured: Measured
 ) -> list[dict[str, Any]]:
-    """Every contender's troubles, those of one reason together."""
-    everything = jobs_of(suite, contenders)
+    """The jobs that were not measured, grouped by implementation and reason."""
+    all_jobs = jobs_of(suite, implementations)
     found: dict[tuple[str, str, str], list[Job]] = {}
-    for job, trouble in measured.troubles.items():
-        found.setdefault((job.contender, trouble.kind, trouble.reason), []).append(job)
+    for job, (kind, reason) in measured.not_measured.items():
+        found.setdefault((job.implementation, kind, reason), []).append(job)
     return [
         {
             "implementation": name,
             "kind": kind,
             "reason": reason,
-            # None for all there is.
+            # None means all jobs of the implementation.
             "where": None
-            if len(jobs) == sum(job.contender == name for job in everything)
+            if len(jobs) == sum(job.implementation == name for job in all_jobs)
             else [f"{job.case.name} {job.quantity}" for job in jobs],
         }
         for (name, kind, reason), jobs in found.items()
@@ -262,5 +266,5 @@ def _key(entry: Entry) -> tuple[str, str, str]:
 
 
 def _digits(value: float) -> float:
-    """Five digits, which is more than any of this repeats to."""
+    """Round to five digits, which is more than the precision of the measurements."""
     return float(f"{value:.5g}")

@@ -1,9 +1,9 @@
-"""The suites: which problems, what is measured on them, and beside whom."""
+"""The suites: their cases, the quantities to measure, and the peers."""
 
 from dataclasses import dataclass
 
 from experiments.bench.cases import Case
-from experiments.bench.contenders import FLAX_LAYERS, REFERENCE, TUNED
+from experiments.bench.implementation import FLAX_LAYERS, REFERENCE, TUNED
 
 SEQUENCE_PEERS = ("flax", "torch", "haiku", "equinox", "keras")
 NAMES = ("cpu", "gpu", "layers", "stream", "memory", "compile", "scaling")
@@ -11,23 +11,22 @@ NAMES = ("cpu", "gpu", "layers", "stream", "memory", "compile", "scaling")
 
 @dataclass(frozen=True)
 class Suite:
-    """What one run of the command measures.
+    """One benchmark suite.
 
     Attributes:
-      name: its name on the command line and of its files.
-      title: its name on its page.
-      about: what is measured, in a sentence or two, as Markdown.
-      cases: the problems.
-      quantities: what is measured on each.
-      peers: other libraries that can be measured.
+      name: its name on the command line and in file names.
+      title: the title of its page.
+      about: what it measures, as Markdown.
+      cases: the cases to measure.
+      quantities: the quantities to measure for each case.
+      peers: other libraries to measure.
       device: ``"cpu"`` or ``"gpu"``.
-      rounds: how often each is visited.
-      budget: seconds of a visit.
-      ours: this library's contenders, where they are not its implementations.
-      ceiling: sizes of the square products that give the ceiling; none where it says nothing.
-      fresh: whether every visit needs a process of its own.
-      keeps_pages: whether this library, and others in JAX, are also measured in a process whose
-        memory is kept.
+      rounds: number of rounds; every round measures everything once.
+      budget: seconds for which a call is repeated in a round.
+      ours: names of this library's implementations, if not its backends.
+      ceiling: sizes of the square matrix products that give the ceiling; empty for no ceiling.
+      fresh: whether every measurement needs a new process.
+      tuned_jax: whether to measure this library and peers in JAX with tuned malloc as well.
     """
 
     name: str
@@ -42,10 +41,10 @@ class Suite:
     ours: tuple[str, ...] = ()
     ceiling: tuple[int, ...] = ()
     fresh: bool = False
-    keeps_pages: bool = False
+    tuned_jax: bool = False
 
     def products(self) -> list[Case]:
-        """The square products, for every number of threads that cases use."""
+        """The cases of the square products, for every number of threads."""
         threads = dict.fromkeys(case.threads for case in self.cases)
         return [
             Case(f"{n}" + (f", {t} threads" if t else ""), B=n, T=1, I=0, H=n, threads=t)
@@ -53,25 +52,25 @@ class Suite:
             for n in self.ceiling
         ]
 
-    def implementations(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Which of this library's implementations are measured when none is named.
+    def own_implementations(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of this library's implementations that the suite measures by default.
 
         Args:
-          names: all of them.
+          names: names of all backends, from `backend_names`.
         """
         if self.ours:
             return self.ours
-        # "parallel" is for cells that are linear in their state: for an LSTM it is the scan.
+        # "parallel" is for cells that are linear in their state; an LSTM would run by "scan".
         found = [name for name in names if name != "parallel"]
-        return tuple(name for name in found if self.keeps_pages or not name.endswith(TUNED))
+        return tuple(name for name in found if self.tuned_jax or not name.endswith(TUNED))
 
 
 def make_suite(name: str, cores: int = 1) -> Suite:
-    """A suite by name.
+    """The suite with a name.
 
     Args:
       name: one of `NAMES`.
-      cores: processor cores to scale over.
+      cores: the largest number of threads in the suite `scaling`.
     """
     match name:
         case "cpu":
@@ -92,10 +91,10 @@ def make_suite(name: str, cores: int = 1) -> Suite:
 
 
 def scaling(cores: int) -> Suite:
-    """Along each axis from one problem in the middle.
+    """Training steps along each axis around one case.
 
     Args:
-      cores: processor cores, all of which are the last point of their axis.
+      cores: the largest number of threads.
     """
     powers = [2**k for k in range(cores.bit_length()) if 2**k < cores]
     cases = [
@@ -111,8 +110,8 @@ def scaling(cores: int) -> Suite:
         "scaling",
         "Scaling on a CPU",
         "Time of a training step against the number of time steps T, the batch B, the hidden units"
-        " H, and the threads it may use. The roofline is the time in which the matrix products of"
-        " the step alone would run at the ceiling.",
+        " H, and the number of threads. The roofline is the time of the matrix products of the step"
+        " at the ceiling.",
         tuple(cases),
         ("training",),
         rounds=3,
@@ -137,14 +136,14 @@ CPU = Suite(
     ),
     ("forward", "training"),
     ceiling=(512, 1024, 2048),
-    keeps_pages=True,
+    tuned_jax=True,
 )
 
 GPU = Suite(
     "gpu",
     "Speed on a GPU",
-    "One layer in float32, matrix products as each library does them when it is not told otherwise"
-    " (TF32 where the GPU has it): the forward pass alone, and a training step, which is the"
+    "One layer in float32, with the default precision of matrix products in each library"
+    " (TF32 if the GPU has it): the forward pass alone, and a training step, which is the"
     " forward pass and the gradients of all weights (not of the input) for the sum of the outputs.",
     (
         Case("small", 64, 100, 64, 256),
@@ -162,20 +161,19 @@ GPU = Suite(
 LAYERS = Suite(
     "layers",
     "Layers for Flax on a CPU",
-    "What a model gains whose recurrent layer is exchanged: this library's layers for linen and"
-    " NNX, and `unroll` itself, beside Flax's own. One layer in float32: the forward pass alone,"
-    " and a training step, as for the speed on a CPU.",
+    "This library's layers for linen and NNX, and `unroll`, beside Flax's own layers. One layer in"
+    " float32: the forward pass alone, and a training step, as for the speed on a CPU.",
     CPU.cases,
     ("forward", "training"),
     peers=("flax", "flax-nnx"),
-    ours=(REFERENCE, *(layer.name for layer in FLAX_LAYERS)),
+    ours=(REFERENCE, *FLAX_LAYERS),
 )
 
 STREAM = Suite(
     "stream",
     "One step at a time on a CPU",
-    "A stream of single steps, batch 1, I = H, float32: the time from an input to its new state,"
-    " which the next step starts from.",
+    "A stream of single steps, batch 1, I = H, float32: the time from an input to the new state,"
+    " from which the next step starts.",
     tuple(Case(f"H={H}", 1, 1, H, H) for H in (64, 128, 512)),
     ("step",),
     peers=("numpy", *SEQUENCE_PEERS),
@@ -186,9 +184,9 @@ MEMORY = Suite(
     "memory",
     "Memory of a gradient",
     "The gradients of all weights for the sum of squares of the final `h`, float32, on a CPU. The"
-    " columns are what `remat` keeps: everything (None), the state of every step, or that of every"
-    " k-th step. Growth is by how much training steps raise the peak of a fresh process's resident"
-    " memory; temporaries are what XLA's memory analysis says of the compiled gradient.",
+    " columns are what `remat` keeps: everything (None), the state of every step, or the state of"
+    " every k-th step. Growth is the increase of a fresh process's peak resident memory during"
+    " training steps; temporaries are from XLA's memory analysis of the compiled gradient.",
     tuple(
         Case("none" if remat is None else f"{remat}", 32, 1024, 256, 256, remat=remat)
         for remat in (None, "step", 64, 32, 16)
@@ -201,8 +199,8 @@ MEMORY = Suite(
 COMPILE = Suite(
     "compile",
     "Time to compile on a CPU",
-    "From a Python function to a program: tracing, lowering, and XLA's compilation, with JAX's"
-    " caches empty. PyTorch runs without compiling.",
+    "From a Python function to an executable: tracing, lowering, and XLA's compilation, with JAX's"
+    " caches empty. PyTorch runs without compilation.",
     (Case("medium", 32, 128, 256, 256),),
     ("compile_forward", "compile_training"),
     peers=("flax", "haiku", "equinox", "keras"),

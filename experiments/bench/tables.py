@@ -1,4 +1,4 @@
-"""A result as tables: ratios first, then what they are ratios of."""
+"""A result as tables: ratios first, then values and rates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ NOT_MEASURED = "not measured"
 NOT_PLANNED = "–"
 
 
-class Shown(NamedTuple):
-    """How values are shown; several of them stand side by side, one alone stands for every case."""
+class Format(NamedTuple):
+    """Title, unit and scale of values; several values are columns, a single one has all cases."""
 
     title: str
     unit: str
@@ -22,7 +22,7 @@ class Shown(NamedTuple):
 
 
 class Column(NamedTuple):
-    """Where a column of a table comes from."""
+    """A column of a table, and the measurement that it contains."""
 
     heading: str
     quantity: str
@@ -31,19 +31,19 @@ class Column(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What stands together in one table."""
+    """The columns of one table, with a common format."""
 
-    shown: Shown
+    format: Format
     columns: list[Column]
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table, made of text.
+    """One table of text.
 
     Attributes:
-      title: what it shows.
-      headings: of its columns, that of the labels left out.
+      title: the title.
+      headings: the headings of the columns, without that of the labels.
       rows: labels and cells.
     """
 
@@ -52,7 +52,7 @@ class Table:
     rows: list[tuple[str, list[str]]]
 
     def halves(self, at: int) -> "tuple[Table, Table]":
-        """Two tables of the columns before `at`, and from there on."""
+        """Split the columns at an index into two tables."""
         left, right = (
             Table(self.title, self.headings[part], [(a, b[part]) for a, b in self.rows])
             for part in (slice(at), slice(at, None))
@@ -61,39 +61,39 @@ class Table:
 
 
 PARTS = ("trace", "lower", "compile", "total")
-QUANTITIES: dict[str, tuple[Shown, ...]] = {
-    "forward": (Shown("Forward", "ms", 1e3),),
-    "training": (Shown("Training step", "ms", 1e3),),
-    "step": (Shown("One step", "µs", 1e6),),
+QUANTITIES: dict[str, tuple[Format, ...]] = {
+    "forward": (Format("Forward", "ms", 1e3),),
+    "training": (Format("Training step", "ms", 1e3),),
+    "step": (Format("One step", "µs", 1e6),),
     "memory": (
-        Shown("Growth of resident memory", "MiB", 1, ("growth",)),
-        Shown("Time of the gradient", "ms", 1e3),
-        Shown("Temporaries", "MiB", 1, ("temporaries",)),
+        Format("Growth of resident memory", "MiB", 1, ("growth",)),
+        Format("Time of the gradient", "ms", 1e3),
+        Format("Temporaries", "MiB", 1, ("temporaries",)),
     ),
-    "compile_forward": (Shown("Forward", "s", 1, PARTS),),
-    "compile_training": (Shown("Training step", "s", 1, PARTS),),
+    "compile_forward": (Format("Forward", "s", 1, PARTS),),
+    "compile_training": (Format("Training step", "s", 1, PARTS),),
 }
 
 
 def blocks(result: Result) -> list[Block]:
-    """What is shown of a result, in the order of its quantities.
+    """The blocks of a result, in the order of its quantities.
 
     Args:
-      result: what `results.build` returns.
+      result: the result, from `results.build` or `results.read`.
     """
     found = []
     for quantity in result["quantities"]:
-        for shown in QUANTITIES[quantity]:
+        for format_ in QUANTITIES[quantity]:
             for group in dict.fromkeys(case["group"] for case in result["cases"]):
                 cases = [case["name"] for case in result["cases"] if case["group"] == group]
-                one = len(shown.values) == 1
+                one = len(format_.values) == 1
                 columns = [
                     Column(case if one else value, quantity, case, value)
                     for case in cases
-                    for value in shown.values
+                    for value in format_.values
                 ]
-                title = f"{shown.title} against {group}" if group else shown.title
-                found.append(Block(shown._replace(title=title), columns))
+                title = f"{format_.title} against {group}" if group else format_.title
+                found.append(Block(format_._replace(title=title), columns))
     return found
 
 
@@ -101,12 +101,12 @@ def tables(result: Result, missing: str = NOT_MEASURED) -> list[Table]:
     """All tables of a result.
 
     Args:
-      result: what `results.build` returns.
-      missing: what stands where something was planned and not measured.
+      result: the result, from `results.build` or `results.read`.
+      missing: the text of a cell that was planned but not measured.
 
     Returns:
-      Ratios to the reference, of minima and of medians, then values, then rates where there is a
-      ceiling to compare with.
+      Ratios to the reference, of minima and of medians, then values, then rates if the result has
+      a ceiling.
     """
     every = blocks(result)
     unit, scale = ("TF/s", 1e-3) if result["device"] == "gpu" else ("GF/s", 1.0)
@@ -129,10 +129,10 @@ def tables(result: Result, missing: str = NOT_MEASURED) -> list[Table]:
         found, share = entry.get("gflops"), entry.get("share_of_ceiling")
         return None if not found or not share else f"{three_digits(found * scale)} {share:.0%}"
 
-    def value(shown: Shown) -> Callable[[Entry, Column], str | None]:
+    def value(format_: Format) -> Callable[[Entry, Column], str | None]:
         def text(entry: Entry, column: Column) -> str | None:
             found = entry["min"].get(column.value)
-            return None if found is None else three_digits(found * shown.scale)
+            return None if found is None else three_digits(found * format_.scale)
 
         return text
 
@@ -150,10 +150,10 @@ def tables(result: Result, missing: str = NOT_MEASURED) -> list[Table]:
 
 
 def what_ratios_are(result: Result) -> str:
-    """A sentence on how to read them.
+    """A sentence that explains the ratios.
 
     Args:
-      result: what `results.build` returns.
+      result: the result, from `results.build` or `results.read`.
     """
     label = next(
         (c["label"] for c in result["implementations"] if c["name"] == result["reference"]), "none"
@@ -165,10 +165,10 @@ def what_ratios_are(result: Result) -> str:
 
 
 def ceiling_of(result: Result) -> str | None:
-    """A sentence on the ceiling, where there is one.
+    """A sentence with the ceiling, or None if there is none.
 
     Args:
-      result: what `results.build` returns.
+      result: the result, from `results.build` or `results.read`.
     """
     rates = [
         f"{three_digits(rate)} GF/s on {threads} thread{'s' if threads != '1' else ''}"
@@ -180,10 +180,10 @@ def ceiling_of(result: Result) -> str | None:
 
 
 def spread_of(result: Result) -> str | None:
-    """A sentence on how far apart minima and medians are, where anything was timed.
+    """A sentence on the difference of minima and medians, or None if nothing was timed.
 
     Args:
-      result: what `results.build` returns.
+      result: the result, from `results.build` or `results.read`.
     """
     above = [
         entry["median"]["seconds"] / entry["min"]["seconds"] - 1
@@ -200,32 +200,34 @@ def spread_of(result: Result) -> str | None:
     )
 
 
-def taken_by(result: Result, implementation: str) -> str:
-    """What an implementation that chooses has taken, as the end of a sentence, or nothing.
+def backends_of(result: Result, implementation: str) -> str:
+    """The backends that an implementation selected, as the end of a sentence, or nothing.
 
     Args:
-      result: what `results.build` returns.
-      implementation: the contender's name.
+      result: the result, from `results.build` or `results.read`.
+      implementation: the name of the implementation.
 
     >>> entries = [{"implementation": "default", "case": "small", "taken": "cpu (avx2)"}]
-    >>> taken_by({"measurements": entries}, "default")
-    '; took cpu (avx2)'
+    >>> backends_of({"measurements": entries}, "default")
+    '; backend: cpu (avx2)'
     """
     found: dict[str, dict[str, None]] = {}
     for entry in result["measurements"]:
-        # Files from before this was noted have none.
+        # Older result files have no backend.
         if entry["implementation"] == implementation and entry.get("taken"):
             found.setdefault(entry["taken"], {})[entry["case"]] = None
     if len(found) < 2:
-        return "".join(f"; took {taken}" for taken in found)
-    return "; took " + ", ".join(f"{taken} on {' and '.join(on)}" for taken, on in found.items())
+        return "".join(f"; backend: {backend}" for backend in found)
+    return "; backends: " + ", ".join(
+        f"{backend} for {' and '.join(cases)}" for backend, cases in found.items()
+    )
 
 
-def troubles_of(result: Result) -> list[str]:
-    """A line for everything that was not measured, or not to the end.
+def not_measured(result: Result) -> list[str]:
+    """A line for every measurement that is missing or incomplete, with the reason.
 
     Args:
-      result: what `results.build` returns.
+      result: the result, from `results.build` or `results.read`.
     """
     labels = {c["name"]: c["label"] for c in result["implementations"]}
     return [
@@ -247,13 +249,13 @@ def _table(
         entry = find(result, name, column.quantity, column.case)
         if entry is None:
             return NOT_PLANNED
-        # What was measured without this value has no such value.
+        # A measurement without this value does not have it by design.
         return text(entry, column) or (NOT_PLANNED if entry["min"] else missing)
 
     rows = [
         (c["label"], [cell(c["name"], column) for column in columns])
         for c in result["implementations"]
     ]
-    # A row in which nothing was ever to be measured says nothing.
+    # Leave out rows in which nothing was planned.
     rows = [row for row in rows if set(row[1]) != {NOT_PLANNED}]
     return Table(title, [column.heading for column in columns], rows)

@@ -1,4 +1,4 @@
-"""Time and memory of a call, inside the process that makes it."""
+"""Time and memory of a call, measured in its own process."""
 
 import ctypes
 import gc
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 Call = Callable[[], object]
-"""Does the work once, and returns when its result is there."""
+"""Computes a result once, and returns when it is ready."""
 
 Values = dict[str, dict[str, float]]
-"""What one visit measured: the least and the median, by the name of the value."""
+"""Minimum and median of the values measured in one round, by name."""
 
 LEAST_CALLS = 3
 LEAST_SAMPLE_SECONDS = 1e-3
@@ -21,21 +21,21 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def seconds(call: Call, budget: float) -> dict[str, float]:
-    """Time a call, over and over.
+    """Time a call repeatedly.
 
     Args:
-      call: what to time.
-      budget: seconds to go on for; three calls are made in any case.
+      call: the call.
+      budget: seconds for which the call is repeated, at least three times.
 
     Returns:
       ``min`` and ``median`` seconds of a call, and the number of ``calls``. Short calls are timed
-      several at once, and those several count by their mean.
+      in groups, and a group counts by its mean.
     """
-    # The first call after others have run finds cold caches, and perhaps nothing compiled.
+    # The first call has cold caches and may compile: it is not timed.
     call()
     start = time.perf_counter()
     call()
-    several = max(1, math.ceil(LEAST_SAMPLE_SECONDS / (time.perf_counter() - start)))
+    group = max(1, math.ceil(LEAST_SAMPLE_SECONDS / (time.perf_counter() - start)))
     samples: list[float] = []
     collecting = gc.isenabled()
     gc.disable()
@@ -43,41 +43,41 @@ def seconds(call: Call, budget: float) -> dict[str, float]:
         end = time.perf_counter() + budget
         while len(samples) < LEAST_CALLS or time.perf_counter() < end:
             start = time.perf_counter()
-            for _ in range(several):
+            for _ in range(group):
                 call()
-            samples.append((time.perf_counter() - start) / several)
+            samples.append((time.perf_counter() - start) / group)
     finally:
         if collecting:
             gc.enable()
     return {
         "min": min(samples),
         "median": statistics.median(samples),
-        "calls": len(samples) * several,
+        "calls": len(samples) * group,
     }
 
 
 def memory_growth(call: Call, calls: int = LEAST_CALLS) -> float:
-    """By how much some calls raise the peak of the process's resident memory.
+    """The increase of the process's peak resident memory during calls.
 
     Args:
-      call: what needs the memory.
-      calls: how often it is made.
+      call: the call.
+      calls: number of calls.
 
     Returns:
-      MiB beyond what was resident before.
+      MiB above the resident memory before the calls.
     """
-    _forget_peak()
+    _reset_peak()
     before = _peak_mib()
     for _ in range(calls):
         call()
     return _peak_mib() - before
 
 
-def _forget_peak() -> None:
-    """Let the peak begin anew at what is resident, where the system can."""
+def _reset_peak() -> None:
+    """Reset the peak to the resident memory, if the system supports it."""
     gc.collect()
     try:
-        # What compilation has freed must not serve the calls unseen.
+        # Return the memory that compilation freed, or the calls would reuse it.
         ctypes.CDLL(None).malloc_trim(0)
         _CLEAR.write_text("5", encoding="ascii")
     except (OSError, AttributeError, TypeError):

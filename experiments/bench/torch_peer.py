@@ -1,12 +1,12 @@
-"""PyTorch, imported when its worker makes it."""
+"""The runner of PyTorch, which is imported when it is used."""
 
 import numpy as np
 
 from experiments.bench.cases import Case
-from experiments.bench.contender import Runner, Unavailable
+from experiments.bench.runner import Runner, Unavailable
 from experiments.bench.timing import Call, Values
 
-# Not every machine has it, so a type checker may not find it.
+# A type checker may not find PyTorch: it is optional.
 # pyright: reportMissingImports=false
 
 
@@ -23,23 +23,23 @@ class Torch(Runner):
             raise Unavailable("PyTorch finds no GPU here")
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        self.torch, self.place = torch, "cuda" if device == "gpu" else "cpu"
+        self.torch, self.device_type = torch, "cuda" if device == "gpu" else "cpu"
 
     def device_name(self) -> str:
-        """The GPU's name."""
-        return self.torch.cuda.get_device_name() if self.place == "cuda" else "cpu"
+        """The name of the GPU, or ``"cpu"``."""
+        return self.torch.cuda.get_device_name() if self.device_type == "cuda" else "cpu"
 
     def prepare(self, quantity: str, case: Case) -> Call:
-        """Make the module, and the call of a quantity.
+        """Make the module and the call of a quantity.
 
         Args:
-          quantity: what is measured.
-          case: on which problem.
+          quantity: the quantity to measure.
+          case: the case.
         """
         if quantity == "step":
             return self._prepare_step(case)
         torch = self.torch
-        lstm = torch.nn.LSTM(case.I, case.H, device=self.place)
+        lstm = torch.nn.LSTM(case.I, case.H, device=self.device_type)
         xs, weights = self._inputs(case.T, case.B, case.I), list(lstm.parameters())
 
         def forward() -> None:
@@ -56,19 +56,22 @@ class Torch(Runner):
         return forward if quantity == "forward" else gradient
 
     def measure(self, quantity: str, case: Case, budget: float) -> Values:
-        """Measure a quantity; steps of a stream are all in one inference mode, as a user's are.
+        """Measure a quantity; all steps of a stream are in one inference mode.
 
         Args:
-          quantity: what to measure.
-          case: on which problem.
-          budget: seconds to repeat a call for.
+          quantity: the quantity to measure.
+          case: the case.
+          budget: seconds for which the call is repeated.
         """
         with self.torch.inference_mode(quantity == "step"):
             return super().measure(quantity, case, budget)
 
     def _prepare_step(self, case: Case) -> Call:
         torch = self.torch
-        cell, x = torch.nn.LSTMCell(case.I, case.H, device=self.place), self._inputs(case.B, case.I)
+        cell, x = (
+            torch.nn.LSTMCell(case.I, case.H, device=self.device_type),
+            self._inputs(case.B, case.I),
+        )
         state = (self._inputs(case.B, case.H), self._inputs(case.B, case.H))
 
         def call() -> None:
@@ -80,8 +83,8 @@ class Torch(Runner):
 
     def _inputs(self, *shape: int):
         array = np.random.default_rng(0).standard_normal(shape, np.float32)
-        return self.torch.from_numpy(array).to(self.place)
+        return self.torch.from_numpy(array).to(self.device_type)
 
     def _wait(self) -> None:
-        if self.place == "cuda":
+        if self.device_type == "cuda":
             self.torch.cuda.synchronize()

@@ -1,6 +1,6 @@
-"""A worker: one implementation in a process of its own, which answers lines of JSON.
+"""A worker: measures one implementation in its own process, and answers in lines of JSON.
 
-``python -m experiments.bench.worker NAME`` reads first ``{"device": ..., "threads": ...}``, then
+``python -m experiments.bench.worker NAME`` first reads ``{"device": ..., "threads": ...}``, then
 requests ``{"quantity": ..., "case": {...}, "budget": ...}``, and answers each with one line.
 """
 
@@ -13,17 +13,21 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from experiments.bench.cases import Case
-from experiments.bench.contender import Runner, Unavailable
-from experiments.bench.contenders import Contender, contender
+from experiments.bench.implementation import Implementation
+from experiments.bench.peers import find_implementation
+from experiments.bench.runner import Runner, Unavailable
 
 
 def main(name: str) -> int:
-    """Answer until there are no more requests.
+    """Answer requests until stdin is closed.
 
     Args:
-      name: the contender's name.
+      name: the name of the implementation.
+
+    Returns:
+      The exit code.
     """
-    # What libraries print must not come between the answers.
+    # Redirect stdout to stderr, so that output of libraries does not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -34,9 +38,9 @@ def main(name: str) -> int:
     if not first:
         return 0
     setup = json.loads(first)
-    keep_to_cores(setup["threads"])
+    limit_cores(setup["threads"])
     try:
-        runner = load(contender(name), setup["device"], setup["threads"])
+        runner = load_runner(find_implementation(name), setup["device"], setup["threads"])
     except Unavailable as reason:
         answer(unavailable=str(reason))
         return 0
@@ -46,54 +50,54 @@ def main(name: str) -> int:
         try:
             case = Case(**request["case"])
             values = runner.measure(request["quantity"], case, request["budget"])
-            answer(values=values, taken=runner.taken(request["quantity"], case))
+            answer(values=values, backend=runner.backend(request["quantity"], case))
         except Unavailable as reason:
-            answer(unavailable=one_line(reason))
+            answer(unavailable=first_line(reason))
         except Exception as error:
-            answer(error=f"{type(error).__name__}: {one_line(error)}".removesuffix(": "))
+            answer(error=f"{type(error).__name__}: {first_line(error)}".removesuffix(": "))
     return 0
 
 
-def keep_to_cores(count: int) -> None:
-    """Stay on that many cores; libraries take as many threads as there are.
+def limit_cores(count: int) -> None:
+    """Limit this process to some cores: most libraries start a thread per core.
 
     Args:
-      count: how many, at most as many as there are.
+      count: number of cores.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def load(contender: Contender, device: str, threads: int) -> Runner:
-    """Import an implementation.
+def load_runner(implementation: Implementation, device: str, threads: int) -> Runner:
+    """Import the library of an implementation and make its runner.
 
     Args:
-      contender: which.
+      implementation: the implementation.
       device: ``"cpu"`` or ``"gpu"``.
-      threads: threads to use.
+      threads: number of threads.
 
     Raises:
-      Unavailable: when it is not installed, or cannot be imported.
+      Unavailable: if the library is not installed, or cannot be imported.
     """
     try:
-        importlib.import_module(contender.package)
+        importlib.import_module(implementation.package)
     except ModuleNotFoundError as error:
-        if error.name == contender.package:
+        if error.name == implementation.package:
             raise Unavailable("not installed") from error
-        raise Unavailable(one_line(error)) from error
+        raise Unavailable(first_line(error)) from error
     except ImportError as error:
-        raise Unavailable(one_line(error)) from error
-    module, _, maker = contender.maker.partition(":")
-    return getattr(importlib.import_module(f"{__package__}.{module}"), maker)(
-        contender.name, device, threads
+        raise Unavailable(first_line(error)) from error
+    module, _, runner = implementation.runner.partition(":")
+    return getattr(importlib.import_module(f"{__package__}.{module}"), runner)(
+        implementation.name, device, threads
     )
 
 
 def versions(runner: Runner) -> dict[str, str]:
-    """The versions that matter to an implementation.
+    """The versions of Python and of the runner's packages.
 
     Args:
-      runner: the implementation.
+      runner: the runner.
     """
     found = {"python": platform.python_version()}
     for package in runner.packages:
@@ -104,11 +108,11 @@ def versions(runner: Runner) -> dict[str, str]:
     return found
 
 
-def one_line(error: BaseException) -> str:
-    """The first line of a message that says anything.
+def first_line(error: BaseException) -> str:
+    """The first line of an error message that is not empty.
 
     Args:
-      error: what was raised.
+      error: the error.
     """
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
 

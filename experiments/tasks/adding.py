@@ -1,15 +1,15 @@
 """The adding task: remember two marked numbers in a long sequence, and add them.
 
-Each step shows a value from U[0, 1] and a marker. The marker is 1 at one position of the first
-half and at one of the second half, else 0. The target, read at the last step, is the sum of the
-two marked values. Always answering 1 gives a mean squared error of 1/6, the variance of the sum;
-knowing one of the two operands gives 1/12.
+Each input is a value drawn from U[0, 1] and a marker. The marker is 1 at one position of the first
+half and at one position of the second half, and 0 elsewhere. The target, at the last step, is the
+sum of the two marked values. Always answering 1 gives a mean squared error of 1/6, the variance of
+the sum; a solution that has one of the two values gives 1/12.
 
 Reference: Hochreiter & Schmidhuber (1997), experiment 4, in the form of Le, Jaitly & Hinton (2015)
 and Arjovsky, Shah & Bengio (2016).
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,17 @@ from jaxtyping import Array, Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from experiments.tasks.task import STRICT, Batch, Goal, Split
+from experiments.tasks.goal import Goal
+from experiments.tasks.task import STRICT, Batch, Split
 from lstm_jax.types import PRNGKey
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from experiments.model import Model, ModelParams
+
 TOLERANCE = 0.04
-"""A sequence is right when its answer is this close (Hochreiter & Schmidhuber 1997)."""
+"""Largest absolute error of a correct answer (Hochreiter & Schmidhuber 1997)."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -29,6 +35,7 @@ class Adding:
     """The adding task."""
 
     metric: ClassVar[str] = "mse"
+    metric_scale: ClassVar[Literal["linear", "log"]] = "log"
     solved: ClassVar[Goal] = Goal("mse", "<", 1e-3)
     mastered: ClassVar[Goal | None] = Goal("within_0.04", ">=", 0.99)
     input_size: ClassVar[int] = 2
@@ -39,7 +46,7 @@ class Adding:
     """time steps T of a sequence"""
 
     def load(self) -> tuple[()]:
-        """Nothing to load: sequences are made from the key."""
+        """Load nothing: sequences are drawn from the key."""
         return ()
 
     def sample(self, data: tuple[()], split: Split, key: PRNGKey, batch_size: int) -> Batch:
@@ -62,7 +69,7 @@ class Adding:
         return jnp.mean(jnp.square(self.answers(outputs) - batch.targets))
 
     def metrics(self, outputs: Float[Array, "T B 1"], batch: Batch) -> dict[str, Float[Array, ""]]:
-        """Mean squared error, and the share of sequences answered within 0.04."""
+        """Mean squared error, and the share of answers within 0.04 of the target."""
         error = self.answers(outputs) - batch.targets
         return {
             "mse": jnp.mean(jnp.square(error)),
@@ -70,10 +77,24 @@ class Adding:
         }
 
     def baselines(self, data: tuple[()], split: Split) -> dict[str, float]:
-        """What is reached without memory of either operand, or with memory of one."""
+        """Mean squared error without memory, and with memory of one of the two values."""
         del data, split
         return {"always answer 1": 1 / 6, "one operand known": 1 / 12}
 
     def answers(self, outputs: Float[Array, "T B 1"]) -> Float[Array, "1 B"]:
-        """The network's sum, read at the last step."""
+        """The network's answers: the outputs of the last step."""
         return outputs[-1:, :, 0]
+
+    def figures(
+        self,
+        model: "Model",
+        params: "ModelParams",
+        data: tuple[()],
+        key: PRNGKey,
+        sequences: int,
+    ) -> "dict[str, Figure | str]":
+        """Predictions against targets and, for an LSTM, its cell state over one sequence."""
+        from experiments.tasks.adding_figures import draw_adding
+
+        del data
+        return {**draw_adding(self, model, params, key, sequences)}

@@ -1,18 +1,19 @@
 """The chars task: predict the next character of Python's standard library.
 
-The network reads source text one character a step and gives, at every step, a distribution over
-the next. It is measured in bits per character on files it never saw, next to a 5-gram with
-modified Kneser-Ney smoothing fitted to the same training files and asked for the same characters:
-whoever needs fewer bits than the 5-gram remembers more than four characters.
+The network reads source text one character per step and outputs, at every step, a distribution over
+the next character. The metric is bits per character on held-out files. The baseline is a 5-gram
+with modified Kneser-Ney smoothing, fitted to the same training files and evaluated on the same
+characters: a model with fewer bits than the 5-gram remembers more than four characters.
 
-The network starts every sequence from nothing. The 5-gram sees the characters before the window.
+The network starts every sequence from the initial state. The 5-gram also has the four characters
+before the window.
 
 Reference: Karpathy, Johnson & Fei-Fei (2015), *Visualizing and understanding recurrent networks*,
 which compares an LSTM with n-grams on source text.
 """
 
 import math
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,17 +25,26 @@ from pydantic.dataclasses import dataclass
 
 from experiments.tasks import ngram
 from experiments.tasks.corpus import VOCABULARY_SIZE, load_corpus
-from experiments.tasks.task import STRICT, Batch, Goal, Split
+from experiments.tasks.goal import Goal
+from experiments.tasks.task import STRICT, Batch, Split
 from lstm_jax.types import PRNGKey
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from experiments.model import Model, ModelParams
+
+SAMPLE_CHARACTERS = 1200
+"""Length of the generated text."""
 
 
 class HeldOut(NamedTuple):
-    """Text of files not trained on, and what each of its characters costs the n-grams.
+    """A held-out text, and the bits of its characters under the n-grams.
 
     Attributes:
       ids: class indices ``[N]``.
-      fivegram_bits: bits of each character given the four before it ``[N]``.
-      unigram_bits: bits of each character by its frequency ``[N]``.
+      fivegram_bits: bits of each character under the 5-gram ``[N]``.
+      unigram_bits: bits of each character under the unigram ``[N]``.
     """
 
     ids: UInt8[Array, " N"]
@@ -43,7 +53,7 @@ class HeldOut(NamedTuple):
 
 
 class CharsData(NamedTuple):
-    """Class indices ``[N]`` of the training files, and the two held-out texts."""
+    """Class indices ``[N]`` of the training text, and the two held-out texts."""
 
     train: UInt8[Array, " N"]
     validation: HeldOut
@@ -51,7 +61,7 @@ class CharsData(NamedTuple):
 
 
 class CharsTargets(NamedTuple):
-    """The next character at every step, and on held-out text what it costs the n-grams.
+    """The next character at every step and, for held-out text, its bits under the n-grams.
 
     Attributes:
       ids: class indices ``[T, B]``.
@@ -69,6 +79,7 @@ class Chars:
     """The chars task."""
 
     metric: ClassVar[str] = "bits_per_character"
+    metric_scale: ClassVar[Literal["linear", "log"]] = "linear"
     solved: ClassVar[Goal] = Goal("bits_over_fivegram", "<", 0.0)
     mastered: ClassVar[Goal | None] = None
     input_size: ClassVar[int] = VOCABULARY_SIZE
@@ -81,10 +92,10 @@ class Chars:
     """time steps T of a held-out sequence"""
 
     def load(self) -> CharsData:
-        """The text, and the n-grams' bits on the held-out part of it.
+        """Load the text, and compute the bits of the held-out texts under the n-grams.
 
         Raises:
-          ValueError: when this Python has no source of its standard library.
+          ValueError: if this Python has no source files of its standard library.
         """
         corpus = load_corpus()
         fivegram = ngram.fit(corpus.train, 5, VOCABULARY_SIZE)
@@ -104,13 +115,14 @@ class Chars:
         )
 
     def sample(self, data: CharsData, split: Split, key: PRNGKey, batch_size: int) -> Batch:
-        """Windows of text: inputs ``[T, B]``, and as targets the same one character later.
+        """Windows of text: inputs ``[T, B]``, and as targets the next characters.
 
-        For training they are drawn from the key, ``length`` steps each. The held-out ones do not
-        depend on it: they are ``eval_length`` steps, evenly spaced, and share no target.
+        Training windows are ``length`` steps long, at positions drawn from the key. Held-out
+        windows are ``eval_length`` steps long; they do not depend on the key, are evenly spaced,
+        and have no target in common.
 
         Raises:
-          ValueError: when the text has no room for the windows.
+          ValueError: if the text is too short for the windows.
         """
         if split == "train":
             last = len(data.train) - self.length - 1
@@ -131,20 +143,20 @@ class Chars:
                 f" {self.eval_length}; got a batch size of {batch_size}"
             )
         starts = jnp.arange(batch_size) * ((len(held_out.ids) - 1) // batch_size)
-        seen = jax.tree.map(lambda text: _windows(text, starts, self.eval_length + 1), held_out)
-        ids = seen.ids.astype(jnp.int32)
+        chosen = jax.tree.map(lambda text: _windows(text, starts, self.eval_length + 1), held_out)
+        ids = chosen.ids.astype(jnp.int32)
         return Batch(
             inputs=ids[:-1],
-            targets=CharsTargets(ids[1:], seen.fivegram_bits[1:], seen.unigram_bits[1:]),
+            targets=CharsTargets(ids[1:], chosen.fivegram_bits[1:], chosen.unigram_bits[1:]),
         )
 
     def loss(self, outputs: Float[Array, "T B V"], batch: Batch) -> Float[Array, ""]:
-        """Mean cross-entropy over every position, in bits per character."""
+        """Mean cross-entropy over all positions, in bits per character."""
         nats = optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets.ids)
         return jnp.mean(nats) / math.log(2)
 
     def metrics(self, outputs: Float[Array, "T B V"], batch: Batch) -> dict[str, Float[Array, ""]]:
-        """Bits per character, and on held-out text the n-grams' on the same characters."""
+        """Bits per character and, for held-out text, those of the n-grams."""
         bits = self.loss(outputs, batch)
         targets: CharsTargets = batch.targets
         if targets.fivegram_bits is None or targets.unigram_bits is None:
@@ -158,14 +170,31 @@ class Chars:
         }
 
     def baselines(self, data: CharsData, split: Split) -> dict[str, float]:
-        """What the n-grams reach on the whole text of a held-out split."""
+        """Bits per character of the n-grams on the whole text of a held-out split."""
         text = data.validation if split == "validation" else data.test
         return {
             "5-gram": float(np.asarray(text.fivegram_bits).mean(dtype=np.float64)),
             "unigram": float(np.asarray(text.unigram_bits).mean(dtype=np.float64)),
         }
 
+    def figures(
+        self,
+        model: "Model",
+        params: "ModelParams",
+        data: CharsData,
+        key: PRNGKey,
+        sequences: int,
+    ) -> "dict[str, Figure | str]":
+        """A text that the model generates, as text and as a figure."""
+        from experiments.generate import generate
+        from experiments.tasks.chars_figures import page_of_text
+
+        del data, sequences
+        text = generate(model, params, key, SAMPLE_CHARACTERS)
+        figure = page_of_text("Sampled from the model", text)
+        return {"sample.txt": text + "\n", "sample.png": figure}
+
 
 def _windows(text: Array, starts: Int[Array, " B"], length: int) -> Array:
-    """Slices of a text ``[N]`` side by side, ``[length, B]``."""
+    """Slices of a text ``[N]`` as columns, ``[length, B]``."""
     return text[jnp.arange(length)[:, None] + starts]

@@ -1,15 +1,15 @@
-"""The copy task: read ten symbols, wait, and give them back in order.
+"""The copy task: read ten symbols, and output them in order after a delay.
 
 The input is ten symbols drawn from an alphabet of eight, then blanks with a delimiter as the last
 of them, then ten more blanks: ``T + 20`` steps. The target is blank at every step except the last
-ten, where it is the ten symbols. Without memory the best is to answer blank, then to guess among
-eight: a cross-entropy of ``10 ln 8 / (T + 20)`` a step.
+ten, where it is the ten symbols. The best solution without memory answers blank, then guesses among
+eight symbols: a cross-entropy of ``10 ln 8 / (T + 20)`` per step.
 
 Reference: Hochreiter & Schmidhuber (1997), in the form of Arjovsky, Shah & Bengio (2016).
 """
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,14 @@ from jaxtyping import Array, Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from experiments.tasks.task import STRICT, Batch, Goal, Split
+from experiments.tasks.goal import Goal
+from experiments.tasks.task import STRICT, Batch, Split
 from lstm_jax.types import PRNGKey
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from experiments.model import Model, ModelParams
 
 ALPHABET = 8
 SYMBOLS = 10
@@ -31,6 +37,7 @@ class Copy:
     """The copy task."""
 
     metric: ClassVar[str] = "cross_entropy"
+    metric_scale: ClassVar[Literal["linear", "log"]] = "log"
     solved: ClassVar[Goal] = Goal("recall_accuracy", ">=", 0.99)
     mastered: ClassVar[Goal | None] = Goal("perfect_sequences", ">=", 0.99)
     input_size: ClassVar[int] = ALPHABET + 2
@@ -42,15 +49,15 @@ class Copy:
 
     @property
     def length(self) -> int:
-        """Time steps of a whole sequence, ``T + 20``."""
+        """Time steps of a sequence, ``T + 20``."""
         return self.delay + 2 * SYMBOLS
 
     def load(self) -> tuple[()]:
-        """Nothing to load: sequences are made from the key."""
+        """Load nothing: sequences are drawn from the key."""
         return ()
 
     def sample(self, data: tuple[()], split: Split, key: PRNGKey, batch_size: int) -> Batch:
-        """Inputs ``[T + 20, B]`` of ten classes, and targets ``[T + 20, B]`` of nine."""
+        """Inputs ``[T + 20, B]`` of ten classes, and targets ``[T + 20, B]`` of nine classes."""
         del data, split
         symbols = jax.random.randint(key, (SYMBOLS, batch_size), 0, ALPHABET)
         blanks = jnp.full((self.length, batch_size), BLANK)
@@ -60,14 +67,14 @@ class Copy:
         )
 
     def loss(self, outputs: Float[Array, "T+20 B 9"], batch: Batch) -> Float[Array, ""]:
-        """Mean cross-entropy over every position, in nats."""
+        """Mean cross-entropy over all positions, in nats."""
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets)
         return jnp.mean(losses)
 
     def metrics(
         self, outputs: Float[Array, "T+20 B 9"], batch: Batch
     ) -> dict[str, Float[Array, ""]]:
-        """Cross-entropy, the share of recalled symbols right, and of sequences without a slip."""
+        """Cross-entropy, and the shares of correct symbols and of sequences without an error."""
         right = self.answers(outputs)[-SYMBOLS:] == batch.targets[-SYMBOLS:]
         return {
             "cross_entropy": self.loss(outputs, batch),
@@ -76,10 +83,24 @@ class Copy:
         }
 
     def baselines(self, data: tuple[()], split: Split) -> dict[str, float]:
-        """What is reached without memory."""
+        """The cross-entropy of the best solution without memory."""
         del data, split
         return {"memoryless": SYMBOLS * math.log(ALPHABET) / self.length}
 
     def answers(self, outputs: Float[Array, "T+20 B 9"]) -> Array:
         """The most likely class at every step ``[T + 20, B]``."""
         return jnp.argmax(outputs, axis=-1)
+
+    def figures(
+        self,
+        model: "Model",
+        params: "ModelParams",
+        data: tuple[()],
+        key: PRNGKey,
+        sequences: int,
+    ) -> "dict[str, Figure | str]":
+        """The recalled symbols of eight sequences."""
+        from experiments.tasks.copy_figures import recall
+
+        del data, sequences
+        return {"recall.png": recall(self, model, params, key)}

@@ -1,7 +1,7 @@
-"""The source text of Python's standard library as classes, split by file.
+"""The source text of Python's standard library as class indices, split by file.
 
-It is on every machine that runs this code, so nothing is downloaded. Versions of Python differ a
-little, and so does what they ship: figures are for one version.
+Every machine that runs this code has the text, so nothing is downloaded. The text differs a little
+between versions of Python, so results are for one version.
 """
 
 import functools
@@ -16,15 +16,15 @@ import numpy as np
 from experiments.tasks.task import Split
 
 ALPHABET = "\n\t" + "".join(map(chr, range(0x20, 0x7F)))
-"""The characters with a class of their own: newline, tab and printable ASCII."""
+"""The characters that have their own class: newline, tab and printable ASCII."""
 
 OTHER = len(ALPHABET)
-"""The class of every other character."""
+"""The class of all other characters."""
 
 VOCABULARY_SIZE = len(ALPHABET) + 1
 
 HELD_OUT_SHARE = 0.05
-"""Share of the characters in the validation split, and in the test split."""
+"""Share of the characters in the validation split, and of those in the test split."""
 
 SKIPPED_FOLDERS = frozenset(
     {
@@ -32,15 +32,15 @@ SKIPPED_FOLDERS = frozenset(
         "encodings", "pydoc_data", "lib2to3",
     }
 )  # fmt: skip
-"""Tests, other people's code, and generated text: the tables of ``encodings`` are near copies of
-each other, so a split by file would not keep them apart."""
+"""Folders of tests, third-party code and generated text. The tables in ``encodings`` are nearly
+equal to each other, so held-out tables would repeat training text."""
 
 SKIPPED_PREFIXES = ("_sysconfigdata", "config-")
-"""Files written when Python was built, which differ between machines."""
+"""Prefixes of files that the build of Python generates, which differ between machines."""
 
 
 class Corpus(NamedTuple):
-    """Class indices of each split's text, ``uint8 [N]``: whole files, one after the other."""
+    """Class indices of each split, ``uint8 [N]``: the concatenation of whole files."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -48,7 +48,7 @@ class Corpus(NamedTuple):
 
 
 def encode(text: str) -> np.ndarray:
-    """Class indices of a text, ``uint8 [N]``.
+    """Convert a text to class indices, ``uint8 [N]``.
 
     >>> encode("a b").tolist()
     [67, 2, 68]
@@ -60,7 +60,7 @@ def encode(text: str) -> np.ndarray:
 
 
 def decode(ids: np.ndarray) -> str:
-    """Text of class indices ``[N]``; `OTHER` shows as U+FFFD.
+    """Convert class indices ``[N]`` to text; `OTHER` becomes U+FFFD.
 
     >>> decode(encode("def café():"))
     'def caf�():'
@@ -70,16 +70,19 @@ def decode(ids: np.ndarray) -> str:
 
 
 def read_sources(root: Path) -> dict[str, str]:
-    """The text of every source file below a folder, by POSIX path relative to it.
+    """Read all source files below a folder.
 
-    Left out are the folders and files named above, links, empty files, and the few files that
-    are not UTF-8.
+    Skipped are the folders and prefixes above, links, empty files, and the few files that are not
+    UTF-8.
 
     Args:
-      root: the standard library's folder.
+      root: the folder of the standard library.
+
+    Returns:
+      The texts by POSIX path, relative to `root`.
 
     Raises:
-      ValueError: when there are no such files, as where the library is zipped or compiled.
+      ValueError: if there are no source files, for example in a zipped or compiled library.
     """
     sources = {}
     for path in root.rglob("*.py"):
@@ -104,16 +107,16 @@ def read_sources(root: Path) -> dict[str, str]:
 
 
 def split_by_file(sizes: Mapping[str, int]) -> dict[Split, list[str]]:
-    """Deal whole files out to the splits, about 90, 5 and 5 percent of the characters.
+    """Assign whole files to the splits, with about 90, 5 and 5 percent of the characters.
 
-    Files are put in the order of a hash of their path. The first to reach 5 percent are the test
-    files, the next the validation files.
+    The files are sorted by a hash of their path. The first 5 percent are the test split, the next 5
+    percent the validation split.
 
     Args:
-      sizes: the characters of each file, by path.
+      sizes: number of characters of each file, by path.
 
     Raises:
-      ValueError: when the files are too few or too unequal to leave every split some.
+      ValueError: if a split gets no files, because they are too few or too unequal.
     """
     paths = sorted(sizes, key=lambda path: hashlib.sha256(path.encode()).digest())
     share = HELD_OUT_SHARE * sum(sizes.values())
@@ -137,13 +140,13 @@ def split_by_file(sizes: Mapping[str, int]) -> dict[Split, list[str]]:
 def load_corpus(root: Path | None = None) -> Corpus:
     """Read, split and encode the standard library.
 
-    The arrays are shared between callers, and read-only.
+    The result is cached; its arrays are read-only.
 
     Args:
-      root: folder to read instead of this Python's standard library.
+      root: the folder to read; None for the standard library of this Python.
 
     Raises:
-      ValueError: when there are no source files, or too few to split.
+      ValueError: if there are no source files, or too few to split.
     """
     sources = read_sources(root or Path(sysconfig.get_path("stdlib")))
     split = split_by_file({path: len(text) for path, text in sources.items()})

@@ -1,14 +1,14 @@
 """An n-gram model of characters with interpolated, modified Kneser-Ney smoothing.
 
-It is the strong baseline for a memory of a few characters. With ``u`` the context ``u_1 .. u_k-1``
-and ``u'`` the same without its first character,
+It is a strong baseline with a memory of a few characters. For the context ``u = u_1 .. u_k-1``, and
+``u'`` the context without its first character,
 
     p(w | u) = (c(uw) - D(c(uw))) / c(u.) + gamma(u) p(w | u')
     gamma(u) = (D_1 N_1(u.) + D_2 N_2(u.) + D_3 N_3+(u.)) / c(u.)
 
-where ``c`` counts occurrences at the highest order, and distinct characters to the left at the
-lower ones; ``N_j(u.)`` is how many characters follow ``u`` with a count of ``j``. Below the first
-order is the uniform distribution. A context never seen leaves all to ``p(w | u')``.
+where ``c`` is the number of occurrences at the highest order, and the number of distinct characters
+to the left at lower orders; ``N_j(u.)`` is the number of characters that follow ``u`` with a count
+of ``j``. Order 0 is the uniform distribution. For an unseen context, ``p(w | u) = p(w | u')``.
 
 Reference: Kneser & Ney (1995), *Improved backing-off for m-gram language modeling*; Chen & Goodman
 (1999), *An empirical study of smoothing techniques for language modeling*.
@@ -19,17 +19,17 @@ from typing import NamedTuple
 import numpy as np
 
 MAX_DISCOUNT = 3
-"""Counts of three and more share a discount."""
+"""All counts of three and more have the same discount."""
 
 
 class Level(NamedTuple):
-    """The distribution of one order ``k``. Character strings are numbers in base `V`, sorted.
+    """The distribution of one order ``k``. Strings of characters are numbers in base `V`, sorted.
 
     Attributes:
-      grams: strings of ``k`` characters seen in training, ``int64 [G]``.
-      mass: their discounted share of the context, ``float64 [G]``.
+      grams: strings of ``k`` characters in the training text, ``int64 [G]``.
+      mass: their discounted probability given the context, ``float64 [G]``.
       contexts: strings of ``k - 1`` characters, ``int64 [C]``.
-      backoff: the share that the context leaves to the next lower order, ``float64 [C]``.
+      backoff: the probability left for the next lower order, ``float64 [C]``.
     """
 
     grams: np.ndarray
@@ -39,23 +39,23 @@ class Level(NamedTuple):
 
 
 class NGram(NamedTuple):
-    """A fitted model: its levels from order 1 up, and the number of characters `V`."""
+    """A fitted model: its levels from order 1 upwards, and the number of classes `V`."""
 
     levels: tuple[Level, ...]
     vocabulary_size: int
 
 
 def fit(train: np.ndarray, order: int, vocabulary_size: int) -> NGram:
-    """Count a text.
+    """Fit a model to a text.
 
     Args:
       train: class indices ``[N]``.
-      order: characters of the longest string counted, 5 for a 5-gram.
+      order: length of the longest strings, 5 for a 5-gram.
       vocabulary_size: number of classes `V`.
 
     Raises:
-      ValueError: when `order` is below 1, the text is shorter than that, or strings of `order`
-        characters do not fit 63 bits.
+      ValueError: if `order` is below 1, the text is shorter than `order`, or strings of `order`
+        characters do not fit into 63 bits.
     """
     if order < 1 or vocabulary_size**order >= 2**63:
         raise ValueError(
@@ -67,8 +67,8 @@ def fit(train: np.ndarray, order: int, vocabulary_size: int) -> NGram:
     grams, counts = np.unique(strings(train, order, vocabulary_size), return_counts=True)
     levels = [_level(grams, counts, vocabulary_size)]
     for k in range(order - 1, 0, -1):
-        # Each distinct string of k + 1 characters is one left neighbour of its last k. Counts make
-        # NumPy sort instead of hash, which is ten times faster here.
+        # Each distinct string of k + 1 characters is one left neighbour of its last k characters.
+        # With return_counts NumPy sorts instead of hashing, which is ten times faster here.
         longer, _ = np.unique(strings(train, k + 1, vocabulary_size), return_counts=True)
         grams, counts = np.unique(longer % vocabulary_size**k, return_counts=True)
         levels.append(_level(grams, counts, vocabulary_size))
@@ -76,14 +76,15 @@ def fit(train: np.ndarray, order: int, vocabulary_size: int) -> NGram:
 
 
 def bits(model: NGram, text: np.ndarray) -> np.ndarray:
-    """Bits that the model needs for each character of a text, ``float64 [N]``.
+    """Bits of each character of a text under the model, ``float64 [N]``.
 
     Args:
-      model: from `fit`.
+      model: a fitted model.
       text: class indices ``[N]``.
 
     Returns:
-      ``-log2 p`` of each character given the ``order - 1`` before it, or as many as there are.
+      ``-log2 p`` of each character given the ``order - 1`` characters before it, or fewer at the
+      start of the text.
     """
     p = np.full(len(text), 1 / model.vocabulary_size)
     for k, level in enumerate(model.levels, start=1):
@@ -99,7 +100,7 @@ def bits(model: NGram, text: np.ndarray) -> np.ndarray:
 
 
 def strings(text: np.ndarray, k: int, vocabulary_size: int) -> np.ndarray:
-    """Every string of `k` characters as a number, the first character its highest digit.
+    """All strings of `k` characters as numbers, whose highest digit is the first character.
 
     >>> strings(np.array([1, 2, 3]), k=2, vocabulary_size=10).tolist()
     [12, 23]
@@ -113,11 +114,11 @@ def strings(text: np.ndarray, k: int, vocabulary_size: int) -> np.ndarray:
 
 
 def discounts(counts: np.ndarray) -> np.ndarray:
-    """What to take off counts of 0, 1, 2, and 3 or more, ``float64 [4]``; nothing off 0.
+    """The discounts of the counts 0, 1, 2, and 3 or more, ``float64 [4]``; zero for the count 0.
 
-    These are Chen & Goodman's estimates from how many strings have a count of 1, 2, 3 and 4. A
-    text too small for them, or an order at which every string is frequent, takes 1/2 off each:
-    no estimate may be zero, or a character not seen would be impossible.
+    These are Chen & Goodman's estimates from the number of strings with a count of 1, 2, 3 and 4.
+    If the text is too small for them, or every string is frequent, all discounts are 1/2: with a
+    discount of zero, an unseen character would have probability zero.
 
     >>> discounts(np.array([1, 1, 1, 1, 2, 2, 3, 4])).tolist()
     [0.0, 0.5, 1.25, 1.0]
@@ -132,24 +133,24 @@ def discounts(counts: np.ndarray) -> np.ndarray:
 
 
 def _level(grams: np.ndarray, counts: np.ndarray, vocabulary_size: int) -> Level:
-    """One order's distribution from its strings, sorted, and their counts."""
-    taken = discounts(counts)[np.minimum(counts, MAX_DISCOUNT)]
-    # The strings are sorted, so those with the same context stand together.
+    """The distribution of one order, from its sorted strings and their counts."""
+    discount = discounts(counts)[np.minimum(counts, MAX_DISCOUNT)]
+    # The strings are sorted, so strings with the same context are adjacent.
     contexts, first, inverse = np.unique(
         grams // vocabulary_size, return_index=True, return_inverse=True
     )
     total = np.add.reduceat(counts, first)
     return Level(
         grams=grams,
-        mass=(counts - taken) / total[inverse],
+        mass=(counts - discount) / total[inverse],
         contexts=contexts,
-        backoff=np.add.reduceat(taken, first) / total,
+        backoff=np.add.reduceat(discount, first) / total,
     )
 
 
 def _look_up(
-    keys: np.ndarray, values: np.ndarray, wanted: np.ndarray, default: float
+    keys: np.ndarray, values: np.ndarray, queries: np.ndarray, default: float
 ) -> np.ndarray:
-    """The values of the wanted keys, or the default; `keys` are sorted."""
-    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[at] == wanted, values[at], default)
+    """The values of the queried keys, or the default for missing keys; `keys` are sorted."""
+    at = np.minimum(np.searchsorted(keys, queries), len(keys) - 1)
+    return np.where(keys[at] == queries, values[at], default)

@@ -1,62 +1,51 @@
-"""What a task is: its data, its loss, its metrics, and what counts as solved."""
+"""The interface of a task: its data, loss, metrics, goals and figures."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
-import numpy as np
 from jaxtyping import Array, Float
 from pydantic import ConfigDict
 
+from experiments.tasks.goal import Goal
 from lstm_jax.types import PRNGKey, PyTree
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from experiments.model import Model, ModelParams
 
 Split = Literal["train", "validation", "test"]
 
 STRICT = ConfigDict(extra="forbid", strict=True)
-"""How every part of a config is validated: no unknown fields, no guessing at types."""
+"""Validation of every part of a config: no unknown fields, no conversion of types."""
 
 
 class Batch(NamedTuple):
-    """Sequences to learn from: time is axis 0 and the batch is axis 1 of every array.
+    """A batch of sequences: in every array, time is axis 0 and the batch is axis 1.
 
     Attributes:
-      inputs: features ``[T, B, I]``, or class indices ``[T, B]`` to be one-hot encoded.
-      targets: what the task's loss compares the outputs with, arrays ``[T, B]``, or ``[1, B]``
-        where only the last step counts.
+      inputs: features ``[T, B, I]``, or class indices ``[T, B]``, which the model encodes one-hot.
+      targets: the targets of the loss, arrays ``[T, B]``, or ``[1, B]`` if only the last step
+        has a target.
     """
 
     inputs: Array
     targets: PyTree
 
 
-@dataclass(frozen=True)
-class Goal:
-    """A threshold on a metric: ``metric < threshold`` or ``metric >= threshold``."""
-
-    metric: str
-    relation: Literal["<", ">="]
-    threshold: float
-
-    def reached(self, metrics: dict[str, Any]) -> np.ndarray:
-        """Whether the metrics reach the goal; elementwise where they hold one value a seed."""
-        value = np.asarray(metrics[self.metric])
-        return value < self.threshold if self.relation == "<" else value >= self.threshold
-
-    def __str__(self) -> str:
-        return f"{self.metric} {self.relation} {self.threshold:g}"
-
-
 class Task(Protocol):
-    """A frozen dataclass of settings with pure functions; its fields are the config's fields.
+    """A frozen dataclass of settings with pure functions; its fields are config fields.
 
     Attributes:
-      metric: the metric that the learning curve shows, in the units of the baselines.
-      solved: the goal that training can stop at.
-      mastered: a stricter goal.
+      metric: the metric of the learning curve and of the baselines.
+      metric_scale: the axis of the learning curve.
+      solved: the goal at which training can stop.
+      mastered: a stricter goal, or None.
       input_size: input features ``I``, or the number of input classes.
-      output_size: outputs ``O`` a step.
+      output_size: outputs ``O`` per step.
     """
 
     metric: ClassVar[str]
+    metric_scale: ClassVar[Literal["linear", "log"]]
     solved: ClassVar[Goal]
     mastered: ClassVar[Goal | None]
     input_size: ClassVar[int]
@@ -64,31 +53,50 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """How config files call the task."""
+        """The name of the task in config files."""
         ...
 
     def load(self) -> PyTree:
-        """The arrays that `sample` reads; empty where sequences are made from the key alone."""
+        """Load the arrays that `sample` needs; empty if sequences are drawn from the key alone."""
         ...
 
     def sample(self, data: PyTree, split: Split, key: PRNGKey, batch_size: int) -> Batch:
-        """Draw sequences: a pure function of the key, to be called inside the jitted step."""
+        """Draw sequences: a pure function of the key, called inside the jitted update."""
         ...
 
     def loss(self, outputs: Float[Array, "T B O"], batch: Batch) -> Float[Array, ""]:
-        """What training minimises, a mean over the batch."""
+        """The training loss, a mean over the batch."""
         ...
 
     def metrics(self, outputs: Float[Array, "T B O"], batch: Batch) -> dict[str, Float[Array, ""]]:
-        """What is reported, each a mean over the batch."""
+        """The reported metrics, each a mean over the batch."""
         ...
 
     def baselines(self, data: PyTree, split: Split) -> dict[str, float]:
-        """Values of `metric` that need little memory or none, by what reaches them."""
+        """Values of `metric` for solutions with little memory or none, by their names."""
+        ...
+
+    def figures(
+        self, model: "Model", params: "ModelParams", data: PyTree, key: PRNGKey, sequences: int
+    ) -> "dict[str, Figure | str]":
+        """Draw the figures of a trained model.
+
+        Import matplotlib inside this method, not with the task.
+
+        Args:
+          model: the trained model.
+          params: its parameters, of one seed.
+          data: the data from `load`.
+          key: the key of the test sequences.
+          sequences: the number of test sequences in an evaluation.
+
+        Returns:
+          Figures and texts by file name, for example ``{"recall.png": figure}``.
+        """
         ...
 
 
 def goals(task: Task) -> dict[str, Goal]:
-    """The goals that a task has, by name."""
+    """The goals of a task, by name."""
     named = {"solved": task.solved, "mastered": task.mastered}
     return {name: goal for name, goal in named.items() if goal is not None}

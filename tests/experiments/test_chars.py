@@ -1,4 +1,4 @@
-"""The chars task: windows of text, and the n-grams asked for the same characters."""
+"""The chars task: windows of text, and the bits of the same characters under the n-grams."""
 
 import math
 
@@ -26,7 +26,7 @@ def models() -> dict[int, ngram.NGram]:
 
 
 def numbered(train: int = 200, validation: int = 101, test: int = 90) -> CharsData:
-    """Texts in which every character, and every cost, says where it stands."""
+    """Texts whose characters and bits are functions of their position."""
 
     def held_out(length: int, offset: float) -> HeldOut:
         at = jnp.arange(length, dtype=jnp.float32)
@@ -54,7 +54,7 @@ def test_training_windows_start_anywhere_and_end_inside_the_text():
     assert set(starts.tolist()) == set(range(13))
 
 
-def test_a_training_text_of_one_window_is_enough_and_less_is_refused():
+def test_a_training_text_shorter_than_one_window_is_an_error():
     batch = Chars(length=7).sample(numbered(train=8), "train", KEY, 3)
     np.testing.assert_array_equal(batch.inputs[0], np.zeros(3))
     with pytest.raises(ValueError, match="length must be below the 7 characters"):
@@ -83,7 +83,7 @@ def test_held_out_windows_are_spread_over_the_text_and_share_no_target(split, le
 
 
 @pytest.mark.parametrize(("split", "offset"), [("validation", 1000), ("test", 2000)])
-def test_the_ngrams_bits_are_those_of_the_targets(split, offset):
+def test_ngram_bits_belong_to_the_targets(split, offset):
     targets = Chars(eval_length=10).sample(numbered(), split, KEY, 8).targets
     np.testing.assert_array_equal(targets.fivegram_bits, targets.ids + offset)
     np.testing.assert_array_equal(targets.unigram_bits, targets.ids - offset)
@@ -95,15 +95,15 @@ def test_held_out_windows_do_not_depend_on_the_key():
     np.testing.assert_array_equal(first.inputs, second.inputs)
 
 
-def test_more_windows_than_the_text_holds_are_refused():
-    """99 characters are 98 targets: eight windows of eleven, not nine."""
+def test_more_windows_than_the_text_has_are_an_error():
+    """99 characters have 98 targets: eight windows of eleven, not nine."""
     task, data = Chars(eval_length=11), numbered(test=99)
     assert task.sample(data, "test", KEY, 8).inputs.shape == (11, 8)
     with pytest.raises(ValueError, match=r"the test text has room for 8 windows .* got .* 9"):
         task.sample(data, "test", KEY, 9)
 
 
-def test_equal_outputs_cost_the_logarithm_of_the_vocabulary():
+def test_the_loss_of_uniform_outputs_is_the_logarithm_of_the_vocabulary():
     task, data = Chars(length=7), numbered(train=90)
     batch = task.sample(data, "train", KEY, 4)
     assert task.loss(jnp.zeros((7, 4, VOCABULARY_SIZE)), batch) == pytest.approx(math.log2(98))
@@ -144,7 +144,7 @@ def test_solved_is_strictly_fewer_bits_than_the_fivegram():
         assert bool(task.solved.reached(metrics)) is solved
 
 
-def test_training_metrics_have_no_ngram():
+def test_training_metrics_have_no_ngram_bits():
     task = Chars(length=7)
     batch = task.sample(numbered(train=90), "train", KEY, 4)
     assert set(task.metrics(jnp.zeros((7, 4, VOCABULARY_SIZE)), batch)) == {"bits_per_character"}
@@ -168,7 +168,7 @@ def test_runs_jitted_under_strict_dtype_promotion(split):
 
 
 @pytest.mark.parametrize("setting", [{"length": 0}, {"eval_length": 0}, {"length": 1.5}, {"n": 1}])
-def test_wrong_settings_are_refused(setting):
+def test_invalid_settings_are_errors(setting):
     with pytest.raises(ValueError, match="validation error"):
         Chars(**setting)
 
@@ -185,7 +185,7 @@ def test_loaded_text_is_the_corpus(real):
 @pytest.mark.slow
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_loaded_bits_are_those_of_ngrams_fitted_to_the_training_files(real, models, split):
-    """The n-gram asked for one window alone agrees wherever it sees the same four before."""
+    """The bits of a single window agree at characters with the same four before them."""
     batch = Chars(eval_length=100).sample(real, split, KEY, 50)
     for order, found in ((5, batch.targets.fivegram_bits), (1, batch.targets.unigram_bits)):
         for b in (0, 17, 49):

@@ -1,3 +1,5 @@
+"""The commands of the command line: output, errors and exit codes."""
+
 import errno
 import json
 import os
@@ -9,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
+from experiments.metrics_file import MetricsFile
 from experiments.tasks.corpus import Corpus, encode
-from experiments.workdir import Workdir
 from tests.helpers.toys import slow_case
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +53,7 @@ def test_fields_are_set_on_the_command_line(config, capsys):
     assert command == f"python -m experiments train {config} --seeds 2 --task.length 7"
 
 
-def test_a_finished_run_says_so_and_tells_its_result_again(config, capsys):
+def test_a_finished_run_prints_its_result_again(config, capsys):
     main(["train", config])
     once = capsys.readouterr()
     assert main(["train", config]) == 0
@@ -60,7 +62,7 @@ def test_a_finished_run_says_so_and_tells_its_result_again(config, capsys):
     assert again.err == "runs/quick holds this run, finished:\n"
 
 
-def test_plain_lines_where_there_is_no_terminal(config, capsys):
+def test_plain_lines_without_a_terminal(config, capsys):
     main(["train", config])
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[1] for line in lines] == ["2/4", "4/4"]
@@ -69,7 +71,7 @@ def test_plain_lines_where_there_is_no_terminal(config, capsys):
     assert not any("\x1b" in line for line in lines)
 
 
-def test_help_shows_the_files_values_in_groups(config, capsys):
+def test_help_has_the_values_of_the_file_in_groups(config, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["train", config, "--help"])
     assert caught.value.code == 0
@@ -109,7 +111,7 @@ def test_bad_usage_is_a_short_message_and_exit_code_2(config, capsys, arguments,
     assert "Traceback" not in captured.err
 
 
-def test_evaluate_without_a_checkpoint_says_so(config, capsys):
+def test_evaluate_without_a_checkpoint_is_an_error(config, capsys):
     main(["train", config])
     for path in sorted(Path("runs/quick/checkpoints").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -139,7 +141,7 @@ def test_report_is_a_row_for_each_run(config, capsys):
     assert f"`python -m experiments train {config} --seeds 2` |" in rows[3]
 
 
-def test_list_shows_every_config_with_its_header(capsys):
+def test_list_prints_every_config_with_its_header(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     for path in (ROOT / "configs").glob("*.yaml"):
@@ -148,7 +150,7 @@ def test_list_shows_every_config_with_its_header(capsys):
 
 
 def test_the_module_runs_and_a_closed_pipe_is_no_error():
-    """Also where Python holds its output back until the end."""
+    """Also if Python buffers its output until the end."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     for reader, start in (("head -n 1", "configs/"), ("true", "")):
         result = subprocess.run(
@@ -182,10 +184,10 @@ def test_help_may_come_last(capsys):
 
 
 def test_a_full_disk_is_a_short_message(config, capsys, monkeypatch):
-    def full(self, record):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.metrics_path))
+    def append(self, record):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
-    monkeypatch.setattr(Workdir, "append_metrics", full)
+    monkeypatch.setattr(MetricsFile, "append", append)
     assert main(["train", config]) == 1
     err = capsys.readouterr().err
     assert "failed: runs/quick/metrics.jsonl: No space left on device" in err
@@ -193,7 +195,7 @@ def test_a_full_disk_is_a_short_message(config, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_characters_from_training_to_sample(config, capsys, monkeypatch):
-    """On a small text in the place of the standard library."""
+    """With a small text instead of the standard library."""
     ids = encode("def remember(self, x):\n    return self.c\n" * 60)
     corpus = Corpus(train=ids, validation=ids[:600], test=ids[600:1200])
     monkeypatch.setattr("experiments.tasks.chars.load_corpus", lambda: corpus)

@@ -1,3 +1,5 @@
+"""Config files: parsing, overrides and error messages."""
+
 import dataclasses
 import re
 
@@ -5,6 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from experiments.command_line import parse_overrides
 from experiments.config import Config, ModelConfig
 from experiments.config_file import (
     TASKS,
@@ -12,8 +15,7 @@ from experiments.config_file import (
     dump_config,
     field_names,
     load_config,
-    nearest,
-    parse_overrides,
+    nearest_field,
 )
 from experiments.errors import UserError
 from experiments.tasks import Adding, Copy
@@ -62,7 +64,7 @@ def test_numbers_are_read_as_people_write_them(config_file, text, value):
     assert load_config(path).optimizer.learning_rate == value
 
 
-def test_what_is_written_is_what_is_read(config_file):
+def test_a_dumped_config_loads_as_the_same_config(config_file):
     config = load_config(config_file(GOOD), {"seeds": 3, "optimizer.clip_norm": None})
     assert load_config(config_file(dump_config(config))) == config
     assert set(yaml.safe_load(dump_config(config))) >= {"task", "model", "optimizer", "train"}
@@ -116,16 +118,16 @@ def test_what_is_written_is_what_is_read(config_file):
             "some.yaml: optimizer.warmup_updates: must be less than train.updates (10000);"),
         ("task: {name: adding}\nmodel: {cell: tanh_rnn, chrono_t_max: 9}",
             "some.yaml: model.chrono_t_max: must be none for the cell 'tanh_rnn'"),
-        ("seed: 1\nseed: 2", "some.yaml: line 2, column 1: the key 'seed' stands twice"),
+        ("seed: 1\nseed: 2", "some.yaml: line 2, column 1: the key 'seed' is repeated"),
     ],
 )  # fmt: skip
-def test_a_bad_file_is_told_in_one_line(config_file, text, expected):
+def test_an_error_in_a_file_is_one_line(config_file, text, expected):
     message = message_of(config_file(text))
     assert expected in message.splitlines()[-1 if "tsk" in text else 0]
     assert all(len(line) < 160 for line in message.splitlines())
 
 
-def test_all_errors_of_a_file_are_told_at_once(config_file):
+def test_all_errors_of_a_file_are_in_one_message(config_file):
     text = "task: {name: adding, lenght: 9}\ntrain: {updates: 0}\noptimizer: {name: 3}"
     assert re.findall(r"some.yaml: ([\w.]+):", message_of(config_file(text))) == [
         "task.lenght",
@@ -134,7 +136,7 @@ def test_all_errors_of_a_file_are_told_at_once(config_file):
     ]
 
 
-def test_a_missing_file_names_its_neighbour(config_file):
+def test_a_missing_file_gets_a_suggestion(config_file):
     path = config_file(GOOD)
     with pytest.raises(UserError) as caught:
         load_config(path.with_name("sme.yaml"))
@@ -171,7 +173,7 @@ def test_a_section_needs_fields(config_file):
     assert message == "--task: must be a mapping of fields; got 'copy'"
 
 
-def test_another_task_by_override_leaves_the_files_task_settings_behind(config_file):
+def test_another_task_by_override_drops_the_task_settings_of_the_file(config_file):
     config = load_config(config_file(GOOD), {"task.name": "copy", "task.delay": 7})
     assert config.task == Copy(delay=7)
 
@@ -216,19 +218,19 @@ def test_unknown_fields_are_forbidden_in_python_too():
         ModelConfig(hiden_size=3)  # type: ignore[call-arg]
 
 
-def test_every_field_is_explained():
-    """The help text shows the string under each field."""
+def test_every_field_has_a_description():
+    """The help text contains the string under each field."""
     import inspect
 
     sections = [type(field.default) for field in dataclasses.fields(Config)]
     for cls in (*TASKS.values(), Config, *filter(dataclasses.is_dataclass, sections)):
         source = inspect.getsource(cls)
         for field in dataclasses.fields(cls):
-            # A section's own docstring explains it, and a task's name explains itself.
+            # The docstring of a section describes it; the name of a task needs no description.
             section = dataclasses.is_dataclass(field.default) or field.name == "task"
             if not section and (field.name != "name" or cls.__name__ == "OptimizerConfig"):
                 assert re.search(rf'    {field.name}: .*\n    """\w', source), field.name
 
 
-def test_nearest_finds_nothing_where_nothing_is_near():
-    assert nearest("zzzzzz", field_names()) is None
+def test_no_field_is_near():
+    assert nearest_field("zzzzzz", field_names()) is None

@@ -1,4 +1,4 @@
-"""Every config that is shipped is valid, and its header tells what to expect."""
+"""All configs in configs/ are valid, and their headers state the expected results."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def test_the_tasks_have_configs():
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=ids(CONFIGS))
-def test_a_config_is_valid_and_its_header_tells_what_to_expect(path):
+def test_a_config_is_valid_and_its_header_states_the_expected_result(path):
     config = load_config(path)
     text = "\n".join(header(path))
     assert re.search(r"^Command: +python -m experiments train configs/" + path.name, text, re.M)
@@ -43,8 +43,8 @@ def test_the_tasks_are_at_the_promised_lengths():
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=ids(RESULTS))
-def test_a_result_is_of_the_config_as_it_stands(path):
-    """The command in the summary, given the config file of today, is the config that ran."""
+def test_a_result_belongs_to_the_current_config(path):
+    """The command in the summary, with the current config file, gives the config of the run."""
     summary = json.loads((path / "summary.json").read_text())
     words = shlex.split(summary["command"])
     assert words[:4] == ["python", "-m", "experiments", "train"]
@@ -54,7 +54,7 @@ def test_a_result_is_of_the_config_as_it_stands(path):
     assert all(summary["goals"]["solved"]["reached_on_test"])
 
 
-def test_results_are_there_for_every_task_and_the_table_holds_them():
+def test_every_task_has_a_result_and_a_row_in_the_table():
     tasks = {json.loads((p / "summary.json").read_text())["task"].split(",")[0] for p in RESULTS}
     assert tasks == {"adding", "copy", "chars"}
     page = (ROOT / "docs" / "results" / "README.md").read_text()

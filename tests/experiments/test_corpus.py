@@ -1,4 +1,4 @@
-"""The corpus: which files are read, how they are split, and the classes of their characters."""
+"""The corpus: the files, their split, and the classes of their characters."""
 
 import sysconfig
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_every_class_has_its_character():
 
 @settings(deadline=None)
 @given(st.text(st.sampled_from(corpus.ALPHABET)))
-def test_text_in_the_alphabet_comes_back(text):
+def test_text_in_the_alphabet_round_trips(text):
     ids = corpus.encode(text)
     assert ids.dtype == np.uint8
     assert corpus.decode(ids) == text
@@ -79,7 +79,7 @@ def test_a_folder_above_the_library_may_have_any_name(tmp_path):
 
 
 @pytest.mark.parametrize("files", [{}, {"os.pyc": "x"}, {"test/a.py": "x"}, {"a.py": b"\xff"}])
-def test_a_library_without_source_is_refused_in_one_line(tmp_path, files):
+def test_a_library_without_source_files_is_an_error(tmp_path, files):
     root = write(tmp_path, files)
     with pytest.raises(ValueError, match="found no Python source files in") as caught:
         corpus.load_corpus(root)
@@ -87,7 +87,7 @@ def test_a_library_without_source_is_refused_in_one_line(tmp_path, files):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_library_is_refused(tmp_path):
+def test_a_missing_library_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="found no Python source files in"):
         corpus.load_corpus(tmp_path / "python311.zip")
 
@@ -98,11 +98,11 @@ def test_every_file_is_in_one_split(characters, name):
     sizes = {f"package_{name}/{i}.py": count for i, count in enumerate(characters)}
     split = corpus.split_by_file(sizes)
     assert set(split) == {"train", "validation", "test"}
-    dealt = [path for paths in split.values() for path in paths]
-    assert sorted(dealt) == sorted(sizes)
+    assigned = [path for paths in split.values() for path in paths]
+    assert sorted(assigned) == sorted(sizes)
     total = sum(sizes.values())
     for name in ("validation", "test"):
-        # The share is passed by less than one file.
+        # The share is exceeded by less than one file.
         held_out = [sizes[path] for path in split[name]]
         assert 0.05 * total <= sum(held_out) < 0.05 * total + max(held_out)
 
@@ -113,7 +113,7 @@ def test_the_split_depends_on_names_and_sizes_not_on_order():
 
 
 def test_the_split_is_the_same_on_every_machine():
-    """Written down once: Python's own hash differs from run to run, this must not."""
+    """Python's own hash differs between processes; this split must not."""
     sizes = {f"module_{i}.py": 100 for i in range(20)}
     split = corpus.split_by_file(sizes)
     assert {name: split[name] for name in ("validation", "test")} == {
@@ -123,12 +123,12 @@ def test_the_split_is_the_same_on_every_machine():
 
 
 @pytest.mark.parametrize("sizes", [{"a.py": 9}, {"a.py": 9, "b.py": 9}])
-def test_too_few_files_are_refused(sizes):
+def test_too_few_files_are_an_error(sizes):
     with pytest.raises(ValueError, match="too few to split"):
         corpus.split_by_file(sizes)
 
 
-def test_a_corpus_is_its_files_in_full(tmp_path):
+def test_a_corpus_contains_whole_files(tmp_path):
     files = {f"{i}.py": f"x_{i} = {i}\n" * (i + 1) for i in range(40)}
     loaded = corpus.load_corpus(write(tmp_path, files))
     split = corpus.split_by_file({path: len(text) for path, text in files.items()})

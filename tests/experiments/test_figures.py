@@ -1,14 +1,20 @@
-"""What the pictures hold, beyond being drawn."""
+"""The content of the figures."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.config import Config, EvalConfig, ModelConfig
-from experiments.figures import learning_curve, memory, predictions, recall
+from experiments.figures import draw_figures, learning_curve, new_figure
+from experiments.keys import data_key
 from experiments.model import make_model
-from experiments.tasks import Adding, Copy
+from experiments.tasks import Adding, Chars, Copy
+from experiments.tasks.adding_figures import memory, predictions
+from experiments.tasks.copy_figures import recall
+from experiments.workdir import Workdir
 
+KEY = data_key("test", 0)
 RECORDS = [
     {"update": 10, "loss": [0.3, 0.2], "grad_norm": [1, 1]},
     {
@@ -31,7 +37,7 @@ def made(task):
     return config, model, model.init(jax.random.key(0))
 
 
-def test_a_learning_curve_shows_every_seed_against_the_baselines():
+def test_a_learning_curve_has_every_seed_and_the_baselines():
     config, _, _ = made(Adding(length=8))
     (axes,) = learning_curve(config, RECORDS, {"always answer 1": 1 / 6}).axes
     curves = [line.get_xydata().tolist() for line in axes.lines[:4]]
@@ -40,20 +46,23 @@ def test_a_learning_curve_shows_every_seed_against_the_baselines():
     assert labels == ["training", "held-out", "always answer 1: 0.1667", "solved: mse < 0.001"]
     assert axes.get_yscale() == "log"
     assert axes.get_xlabel() == "updates of 32 sequences"
+    config, _, _ = made(Chars())
+    (axes,) = learning_curve(config, [], {}).axes
+    assert axes.get_yscale() == "linear"
 
 
 def test_predictions_are_drawn_at_the_true_sums():
     config, model, params = made(Adding(length=8))
-    (axes,) = predictions(config, config.task, model, params).axes
+    (axes,) = predictions(config.task, model, params, KEY, 50).axes
     points = np.asarray(axes.collections[-1].get_offsets())
     assert points.shape == (50, 2)
     assert points[:, 0].std() > 0.2  # sums of two uniform numbers
     assert 0 <= points[:, 0].min() < points[:, 0].max() <= 2
 
 
-def test_memory_shows_one_sequence_its_cell_states_and_its_answers():
+def test_memory_has_one_sequence_its_cell_states_and_its_answers():
     config, model, params = made(Adding(length=8))
-    figure = memory(config, config.task, model, model.cell, params, units=4)
+    figure = memory(config.task, model, model.cell, params, KEY, units=4)
     top, middle, bottom = figure.axes[:3]
     assert len(top.texts) == 2  # the marked values
     assert middle.images[0].get_array().shape == (4, 8)
@@ -64,10 +73,28 @@ def test_memory_shows_one_sequence_its_cell_states_and_its_answers():
 
 
 @pytest.mark.slow
-def test_recall_marks_what_came_back_wrong():
+def test_recall_marks_wrong_answers():
     config, model, params = made(Copy(delay=3))
-    figure = recall(config, config.task, model, params)
-    shown, wanted, given = (axes.images[0].get_array() for axes in figure.axes[:3])
-    assert shown.shape == wanted.shape == given.shape == (8, 23)
-    np.testing.assert_array_equal(shown[:, :10], wanted[:, -10:])
-    assert len(figure.axes[2].texts) == np.sum(np.asarray(given != wanted)) > 0
+    figure = recall(config.task, model, params, KEY)
+    inputs, targets, answers = (axes.images[0].get_array() for axes in figure.axes[:3])
+    assert inputs.shape == targets.shape == answers.shape == (8, 23)
+    np.testing.assert_array_equal(inputs[:, :10], targets[:, -10:])
+    assert len(figure.axes[2].texts) == np.sum(np.asarray(answers != targets)) > 0
+
+
+def test_a_task_brings_its_own_figures_and_texts(tmp_path, monkeypatch):
+    def figures(self, model, params, data, key, sequences):
+        assert (data, sequences) == ((), 50)
+        assert params.readout.bias.shape == (1,)  # of one seed
+        return {"mine.png": new_figure(2.0, 2.0)[0], "mine.txt": "text\n"}
+
+    monkeypatch.setattr(Adding, "figures", figures)
+    config, _, params = made(Adding(length=8))
+    summary = {}
+    both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
+    draw_figures(config, both, (), Workdir(tmp_path), summary)
+    assert summary["figures"] == [
+        f"figures/{name}" for name in ("learning_curve.png", "mine.png", "mine.txt")
+    ]
+    assert (tmp_path / "figures" / "mine.txt").read_text() == "text\n"
+    assert (tmp_path / "figures" / "mine.png").read_bytes().startswith(b"\x89PNG")

@@ -1,12 +1,14 @@
+"""Text that a character model generates."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import ModelConfig
-from experiments.figures import page_of_text
 from experiments.generate import generate
 from experiments.model import make_model
 from experiments.tasks import Chars
+from experiments.tasks.chars_figures import page_of_text
 from experiments.tasks.corpus import ALPHABET, decode, encode
 
 MODEL = make_model(ModelConfig(hidden_size=8), Chars())
@@ -14,7 +16,7 @@ PARAMS = MODEL.init(jax.random.key(0))
 
 
 def with_readout(kernel_scale, favourite=None):
-    """Parameters whose readout is scaled, with a bias for one character."""
+    """Parameters with a scaled readout and a high bias for one character."""
     kernel, bias = PARAMS.readout
     bias = bias if favourite is None else bias.at[encode(favourite)[0]].set(100.0)
     return PARAMS._replace(readout=PARAMS.readout._replace(kernel=kernel * kernel_scale, bias=bias))
@@ -34,7 +36,7 @@ def test_characters_are_drawn_from_the_readout():
 
 
 def test_a_low_temperature_follows_the_most_likely_character_step_by_step():
-    """Against a plain loop, which also shows that the prompt's last character is read once."""
+    """Against a plain loop, which reads the last character of the prompt once."""
     params = with_readout(5.0)
     text = generate(MODEL, params, jax.random.key(0), 12, prompt="de", temperature=1e-6)
     state, written = MODEL.cell.initial_state(), "de"
@@ -47,7 +49,7 @@ def test_a_low_temperature_follows_the_most_likely_character_step_by_step():
     assert text == written
 
 
-def test_a_page_of_text_grows_with_its_lines_and_cuts_what_is_too_long():
+def test_a_page_of_text_grows_with_its_lines_and_truncates_long_text():
     short = page_of_text("title", "one\ntwo")
     tall = page_of_text("title", "\n".join("x" * 300 for _ in range(100)))
     assert short.get_figheight() < tall.get_figheight() < 8

@@ -1,4 +1,4 @@
-"""The n-gram model against the textbook's formulas, one string at a time."""
+"""The n-gram model against the textbook formulas, one string at a time."""
 
 import math
 import time
@@ -80,11 +80,13 @@ def test_equals_the_textbook_at_every_character(order, length, V, seed):
 
 
 def test_the_textbook_text_uses_three_different_estimated_discounts():
-    """Otherwise the comparison above would never leave the fallback."""
+    """Otherwise the comparison above would only test the fallback."""
     _, counts = np.unique(ngram.strings(draw(2000, 12, 1), 3, 12), return_counts=True)
-    taken = ngram.discounts(counts)
-    assert len(set(taken.tolist())) == 4
-    assert Textbook._discounts(dict(enumerate(counts.tolist()))) == pytest.approx(taken.tolist())
+    discounts = ngram.discounts(counts)
+    assert len(set(discounts.tolist())) == 4
+    assert Textbook._discounts(dict(enumerate(counts.tolist()))) == pytest.approx(
+        discounts.tolist()
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,7 +96,7 @@ def test_the_textbook_text_uses_three_different_estimated_discounts():
     context=st.lists(st.integers(0, 5), max_size=6),
 )
 def test_probabilities_sum_to_one_after_any_context(train, order, context):
-    """Class 5 never occurs in training, so contexts with it are never seen."""
+    """Class 5 is not in the training text, so contexts with it are unseen."""
     p = distribution(ngram.fit(np.array(train), order, 6), context)
     assert p.sum() == pytest.approx(1.0, abs=1e-12)
     assert p.min() > 0
@@ -130,8 +132,8 @@ def test_lower_orders_count_left_neighbours_not_occurrences():
     assert frequency[1] > 5 * frequency[3]
 
 
-def test_comes_near_the_entropy_of_its_own_order():
-    """On a second-order Markov chain a trigram reaches the chain's entropy, a bigram cannot."""
+def test_a_trigram_reaches_the_entropy_of_a_second_order_chain():
+    """A bigram does not."""
     rng = np.random.default_rng(0)
     V = 8
     table = rng.dirichlet(np.full(V, 0.2), size=(V, V)) * 0.9 + 0.1 / V
@@ -172,12 +174,12 @@ def test_large_class_indices_do_not_overflow_their_dtype():
         (3, 4, 5, "too short"),
     ],
 )
-def test_wrong_settings_are_refused(length, order, V, words):
+def test_invalid_settings_are_errors(length, order, V, words):
     with pytest.raises(ValueError, match=words):
         ngram.fit(np.zeros(length, np.uint8), order, V)
 
 
-def test_five_characters_of_a_million_take_seconds():
+def test_a_5_gram_of_a_million_characters_fits_in_seconds():
     text = draw(1_000_000, 98, 0)
     start = time.perf_counter()
     model = ngram.fit(text, 5, 98)

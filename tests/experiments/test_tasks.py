@@ -1,3 +1,5 @@
+"""The adding and copy tasks: data, losses, metrics, baselines and goals."""
+
 import math
 
 import jax
@@ -36,12 +38,12 @@ def test_adding_draws_values_and_positions_uniformly():
     quartiles = np.histogram(values, bins=4, range=(0, 1))[0] / values.size
     np.testing.assert_allclose(quartiles, 0.25, atol=0.005)
     np.testing.assert_allclose(markers.mean(axis=1), 1 / 4, atol=0.015)
-    # The two positions know nothing of each other.
+    # The two positions are independent.
     together = np.einsum("ib,jb->ij", markers[:4], markers[4:]) / MANY
     np.testing.assert_allclose(together, 1 / 16, atol=0.01)
 
 
-def test_adding_baselines_are_what_their_strategies_reach():
+def test_adding_baselines_equal_the_errors_of_their_strategies():
     task = Adding(length=10)
     batch = drawn(task)
     baselines = task.baselines((), "test")
@@ -55,7 +57,7 @@ def test_adding_baselines_are_what_their_strategies_reach():
     )
 
 
-def test_adding_reads_the_last_step_only_and_counts_within_tolerance():
+def test_adding_uses_the_last_step_only_and_counts_within_tolerance():
     task = Adding(length=6)
     batch = drawn(task, 4)
     outputs = np.full((6, 4, 1), 99.0, np.float32)
@@ -65,13 +67,13 @@ def test_adding_reads_the_last_step_only_and_counts_within_tolerance():
     np.testing.assert_allclose(metrics["mse"], (2 * 0.039**2 + 0.041**2) / 4, rtol=1e-4)
 
 
-def test_copy_shows_symbols_blanks_a_delimiter_and_wants_the_symbols_back():
+def test_copy_inputs_and_targets():
     delay = 5
     batch = drawn(Copy(delay=delay), 100)
     inputs, targets = batch.inputs, batch.targets
     assert inputs.shape == targets.shape == (delay + 20, 100)
     assert (inputs[:SYMBOLS] < ALPHABET).all()
-    # T steps of waiting, the last of them the delimiter; recall starts on the step after it.
+    # T steps of delay, the last of them the delimiter; recall starts at the next step.
     assert (inputs[SYMBOLS : SYMBOLS + delay - 1] == BLANK).all()
     assert (inputs[SYMBOLS + delay - 1] == DELIMITER).all()
     assert (inputs[SYMBOLS + delay :] == BLANK).all()
@@ -86,7 +88,7 @@ def test_copy_draws_symbols_uniformly():
     np.testing.assert_allclose(share, 1 / ALPHABET, atol=0.005)
 
 
-def test_copy_baseline_is_what_guessing_reaches():
+def test_copy_baseline_equals_the_loss_of_guessing():
     task = Copy(delay=30)
     batch = drawn(task, 500)
     certain, impossible = 0.0, -1e9
@@ -104,7 +106,7 @@ def test_copy_metrics_count_symbols_and_whole_sequences():
     batch = drawn(task, 4)
     right = np.eye(9, dtype=np.float32)[batch.targets]
     right[-1, 0] = np.eye(9, dtype=np.float32)[(batch.targets[-1, 0] + 1) % ALPHABET]
-    # A mistake while waiting is no mistake of recall.
+    # An error during the delay is not an error of recall.
     right[0, 1] = np.eye(9, dtype=np.float32)[3]
     metrics = task.metrics(jnp.asarray(right), batch)
     assert float(metrics["recall_accuracy"]) == pytest.approx(1 - 1 / 40)
@@ -125,7 +127,7 @@ def test_solved_and_mastered_are_as_published():
     assert str(Copy.mastered) == "perfect_sequences >= 0.99"
 
 
-def test_a_goal_judges_every_seed():
+def test_a_goal_is_checked_for_every_seed():
     below, least = Goal("m", "<", 0.5), Goal("m", ">=", 0.5)
     metrics = {"m": np.array([0.4, 0.5, 0.6])}
     assert below.reached(metrics).tolist() == [True, False, False]

@@ -1,15 +1,16 @@
+"""Training as pure functions: updates, seeds and evaluation."""
+
 import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from experiments.config import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
 from experiments.model import make_model
 from experiments.tasks import Adding, Copy
-from experiments.train import make_optimizer, make_training
+from experiments.train_step import make_train_functions
 
 SMALL = Config(
     task=Adding(length=6),
@@ -22,9 +23,9 @@ SMALL = Config(
 
 
 def trained(config, updates, active=None):
-    training = make_training(config)
+    functions = make_train_functions(config)
     active = jnp.ones(config.seeds, bool) if active is None else jnp.asarray(active)
-    return training.run((), training.init(), active, updates)
+    return functions.train_steps((), functions.init(), active, updates)
 
 
 def assert_close(a, b, **tolerance):
@@ -36,7 +37,7 @@ def assert_equal(a, b):
 
 
 def test_an_update_is_gradient_then_clip_then_adam():
-    """The first update against one written out by hand."""
+    """The first update against an explicit computation."""
     from experiments import keys
 
     states, stats = trained(SMALL, 1)
@@ -61,11 +62,11 @@ def test_an_update_is_gradient_then_clip_then_adam():
 
 @pytest.mark.slow
 def test_many_updates_in_one_dispatch_equal_many_dispatches():
-    training = make_training(SMALL)
-    states, active = training.init(), jnp.ones(1, bool)
+    functions = make_train_functions(SMALL)
+    states, active = functions.init(), jnp.ones(1, bool)
     losses = []
     for _ in range(3):
-        states, stats = training.run((), states, active, 2)
+        states, stats = functions.train_steps((), states, active, 2)
         losses.append(stats.loss)
     at_once, stats = trained(SMALL, 6)
     assert_equal(states, at_once)
@@ -73,14 +74,14 @@ def test_many_updates_in_one_dispatch_equal_many_dispatches():
 
 
 def test_the_states_are_donated():
-    training = make_training(SMALL)
-    states = training.init()
-    training.run((), states, jnp.ones(1, bool), 2)
+    functions = make_train_functions(SMALL)
+    states = functions.init()
+    functions.train_steps((), states, jnp.ones(1, bool), 2)
     assert states.params.cell.recurrent_kernel.is_deleted()
 
 
 @pytest.mark.slow
-def test_seeds_train_as_if_alone():
+def test_seeds_train_together_as_alone():
     together, stats = trained(dataclasses.replace(SMALL, seeds=3), 5)
     for i in range(3):
         alone, alone_stats = trained(dataclasses.replace(SMALL, seed=3 + i), 5)
@@ -92,9 +93,9 @@ def test_seeds_train_as_if_alone():
 
 
 @pytest.mark.slow
-def test_a_seed_that_has_stopped_stays_as_it_is():
+def test_the_state_of_an_inactive_seed_does_not_change():
     config = dataclasses.replace(SMALL, seeds=2)
-    before = make_training(config).init()
+    before = make_train_functions(config).init()
     after, _ = trained(config, 4, active=[True, False])
     assert_equal(jax.tree.map(lambda a: a[1], after), jax.tree.map(lambda a: a[1], before))
     assert after.update.tolist() == [4, 0]
@@ -113,10 +114,10 @@ def test_the_same_seed_gives_the_same_numbers_and_another_gives_others():
 @pytest.mark.parametrize("task", [Adding(length=6), Copy(delay=2)])
 def test_evaluation_in_parts_is_the_mean_over_all_sequences(task):
     config = dataclasses.replace(SMALL, task=task)
-    training = make_training(config)
-    states = training.init()
-    in_parts = training.evaluate((), "test", states.params)
-    whole = make_training(
+    functions = make_train_functions(config)
+    states = functions.init()
+    in_parts = functions.evaluate((), "test", states.params)
+    whole = make_train_functions(
         dataclasses.replace(config, eval=EvalConfig(sequences=40, batch_size=40))
     ).evaluate((), "test", states.params)
     assert_close(in_parts, whole, rtol=1e-5)
@@ -128,34 +129,3 @@ def test_training_learns():
     _, stats = trained(SMALL, 300)
     losses = np.asarray(stats.loss[0])
     assert losses[-50:].mean() < 0.5 * losses[:50].mean()
-
-
-def test_learning_rate_rises_then_follows_the_schedule():
-    """With SGD in Adam's place the parameter itself would tell; with Adam the step size does."""
-    optimizer = make_optimizer(
-        OptimizerConfig(learning_rate=0.5, schedule="cosine", warmup_updates=2, clip_norm=None), 10
-    )
-    params = jnp.zeros(())
-    state, steps = optimizer.init(params), []
-    for _ in range(11):
-        update, state = optimizer.update(jnp.ones(()), state, params)
-        steps.append(-float(update))
-    assert steps[0] == 0
-    assert steps[1] == pytest.approx(0.25, rel=1e-3)
-    assert steps[2] == pytest.approx(0.5, rel=1e-3)
-    assert steps[6] == pytest.approx(0.25, rel=1e-3)
-    assert steps[10] == pytest.approx(0.0, abs=1e-6)
-
-
-def test_gradients_are_clipped_by_their_global_norm():
-    clipped = make_optimizer(OptimizerConfig(clip_norm=1.0, name="rmsprop"), 10)
-    free = make_optimizer(OptimizerConfig(clip_norm=None, name="rmsprop"), 10)
-    grads = {"a": jnp.array([30.0, 40.0]), "b": jnp.zeros(2)}
-    params = jax.tree.map(jnp.zeros_like, grads)
-
-    # Optimizers that divide by the gradient's size hide the clipping at first, not in their state.
-    def second_moment(optimizer):
-        _, state = optimizer.update(grads, optimizer.init(params), params)
-        return optax.tree.get(state, "nu")["a"]
-
-    np.testing.assert_allclose(second_moment(free) / second_moment(clipped), 2500, rtol=1e-4)

@@ -1,3 +1,5 @@
+"""The progress display: a bar on a terminal, plain lines elsewhere."""
+
 import io
 import re
 import sys
@@ -5,11 +7,11 @@ import sys
 import pytest
 from rich.console import Console
 
-from experiments import progress
-from experiments.progress import Pace, bar, lines
+from experiments import progress_bar
+from experiments.progress_bar import Pace, bar, lines
 
 
-def test_a_bar_fits_80_columns_and_keeps_the_last_metrics_in_sight():
+def test_a_bar_fits_80_columns_and_keeps_the_last_metrics():
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=True, color_system=None)
     with bar("adding seed 0 to 4", start=0, total=6000, console=console) as show:
@@ -26,7 +28,7 @@ def test_a_bar_fits_80_columns_and_keeps_the_last_metrics_in_sight():
     assert all(len(line) <= 80 for line in screen)
 
 
-def test_lines_are_printed_at_evaluations(capsys):
+def test_lines_are_printed_after_evaluations(capsys):
     with lines("copy seed 3", start=0, total=20) as show:
         show(5, "loss 2", None)
         show(10, "loss 1", "recall_accuracy 0.5")
@@ -34,18 +36,18 @@ def test_lines_are_printed_at_evaluations(capsys):
     assert line.startswith("copy seed 3  10/20  loss 1  recall_accuracy 0.5")
 
 
-def test_training_does_not_depend_on_a_reader(monkeypatch):
-    class Gone(io.StringIO):
+def test_training_continues_without_a_reader(monkeypatch):
+    class Closed(io.StringIO):
         def write(self, text):
             raise BrokenPipeError
 
-    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setattr(sys, "stderr", Closed())
     with lines("x", start=0, total=20) as show:
         show(10, "loss 1", "mse 1")
         show(20, "loss 1", "mse 1")
 
 
-def test_the_pace_leaves_out_what_came_before_the_first_report():
+def test_the_pace_leaves_out_the_time_before_the_first_call():
     pace = Pace(total=1000)
     assert pace(100, now=500.0) == ""
     assert pace(300, now=502.0) == "100 updates/s, 7.0 s left"
@@ -54,5 +56,5 @@ def test_the_pace_leaves_out_what_came_before_the_first_report():
 @pytest.mark.parametrize(("terminal", "chosen"), [(True, "bar"), (False, "lines")])
 def test_a_terminal_gets_a_bar(monkeypatch, terminal, chosen):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    monkeypatch.setattr(progress, chosen, lambda *arguments: arguments)
-    assert progress.reporter("x", 0, 10) == ("x", 0, 10)
+    monkeypatch.setattr(progress_bar, chosen, lambda *arguments: arguments)
+    assert progress_bar.show_progress("x", 0, 10) == ("x", 0, 10)

@@ -1,12 +1,10 @@
+"""The training loop: results in the workdir, resuming, early stops and failures."""
+
 import dataclasses
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +12,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from experiments import run
 from experiments.config import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
-from experiments.config_file import dump_config, load_config
-from experiments.environment import environment
+from experiments.config_file import load_config
 from experiments.errors import Interrupted, TrainingFailed, UserError
-from experiments.signals import caught_signals
 from experiments.summary import render
 from experiments.tasks import Adding, Copy
-from experiments.train import make_training
+from experiments.train_step import make_train_functions
+from experiments.training_loop import Trainer, train_run
 from experiments.workdir import Workdir
-
-ROOT = Path(__file__).parents[2]
 
 TINY = Config(
     task=Adding(length=6),
@@ -40,7 +34,7 @@ TINY = Config(
 
 
 def train(config, path):
-    return run.train(config, path, "the command")
+    return train_run(config, path, "the command")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +43,7 @@ def finished(tmp_path_factory):
     return path, train(TINY, path)
 
 
-def test_a_run_leaves_everything_in_its_workdir(finished):
+def test_a_run_writes_everything_to_its_workdir(finished):
     path, summary = finished
     assert {p.name for p in path.iterdir()} == {
         "config.yaml", "metrics.jsonl", "summary.json", "environment.json", "checkpoints",
@@ -69,7 +63,7 @@ def test_a_run_leaves_everything_in_its_workdir(finished):
 
 def test_metrics_have_a_line_per_dispatch_and_a_value_per_seed(finished):
     path, _ = finished
-    records = Workdir(path).metrics()
+    records = Workdir(path).metrics.read()
     assert [r["update"] for r in records] == [10, 20, 30, 40, 50, 60]
     assert [r["sequences"] for r in records] == [40, 80, 120, 160, 200, 240]
     assert ["validation" in r for r in records] == [False, True] * 3
@@ -87,7 +81,7 @@ def test_summary_has_each_seed_the_mean_and_the_spread(finished):
     assert 0 < summary["python_share"] < 1
 
 
-def test_pictures_show_something(finished):
+def test_figures_are_not_empty(finished):
     path, summary = finished
     assert summary["figures"] == [
         f"figures/{name}.png" for name in ("learning_curve", "memory", "predictions")
@@ -98,7 +92,7 @@ def test_pictures_show_something(finished):
         assert pixels[..., :3].std() > 0.02
 
 
-def test_the_result_is_told_in_a_few_lines(finished):
+def test_the_summary_text_is_a_few_lines(finished):
     path, summary = finished
     text = render(summary, path)
     for part in ("adding, length 6", "always answer 1", "0.1667", "updates", "sequences", "±",
@@ -107,7 +101,7 @@ def test_the_result_is_told_in_a_few_lines(finished):
     assert len(text.splitlines()) < 16
 
 
-def test_a_finished_or_refused_run_loads_no_data(finished, monkeypatch):
+def test_a_finished_run_or_another_config_loads_no_data(finished, monkeypatch):
     path, summary = finished
 
     def load(self):
@@ -126,7 +120,7 @@ def test_a_finished_run_is_not_trained_again(finished):
     assert (path / "metrics.jsonl").stat().st_mtime_ns == before
 
 
-def test_another_config_in_the_same_workdir_is_refused(finished):
+def test_another_config_in_the_same_workdir_is_an_error(finished):
     path, _ = finished
     before = (path / "config.yaml").read_text()
     other = dataclasses.replace(TINY, seed=5, task=Adding(length=7))
@@ -139,7 +133,7 @@ def test_another_config_in_the_same_workdir_is_refused(finished):
 
 def arrays_at_the_end(path):
     workdir = Workdir.existing(path)
-    states, progress = workdir.checkpoints.restore(make_training(TINY).init())
+    states, progress = workdir.checkpoints.restore(make_train_functions(TINY).init())
     workdir.checkpoints.close()
     assert progress.update == 60
     return states
@@ -150,19 +144,19 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     finished, tmp_path, monkeypatch, stop_at
 ):
     whole, summary = finished
-    advance = run.Run.advance
+    advance = Trainer.advance
 
     def interrupted_advance(self, show):
         advance(self, show)
         if self.progress.update == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(run.Run, "advance", interrupted_advance)
+    monkeypatch.setattr(Trainer, "advance", interrupted_advance)
     with pytest.raises(Interrupted) as caught:
         train(TINY, tmp_path)
     assert caught.value.signum == signal.SIGTERM
     assert not (tmp_path / "summary.json").exists()
-    monkeypatch.setattr(run.Run, "advance", advance)
+    monkeypatch.setattr(Trainer, "advance", advance)
     resumed = train(TINY, tmp_path)
     assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     assert resumed["test"] == summary["test"]
@@ -171,33 +165,33 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     jax.tree.map(np.testing.assert_array_equal, *ends)
 
 
-def test_a_crash_between_checkpoints_loses_nothing_that_was_checkpointed(
+def test_a_crash_between_checkpoints_resumes_from_the_last_checkpoint(
     finished, tmp_path, monkeypatch
 ):
     whole, _ = finished
-    advance = run.Run.advance
+    advance = Trainer.advance
 
     def crashing_advance(self, show):
         advance(self, show)
         if self.progress.update == 50:
             raise MemoryError
 
-    monkeypatch.setattr(run.Run, "advance", crashing_advance)
+    monkeypatch.setattr(Trainer, "advance", crashing_advance)
     with pytest.raises(MemoryError):
         train(TINY, tmp_path)
-    # A crash can also cut the last line short.
+    # A crash can also truncate the last line.
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"update": 60, "lo')
-    monkeypatch.setattr(run.Run, "advance", advance)
+    monkeypatch.setattr(Trainer, "advance", advance)
     train(TINY, tmp_path)
     assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.slow
-def test_seeds_stop_early_each_at_its_own_time(tmp_path, monkeypatch):
-    """The goal is set between the two seeds' errors, so that one stops and one goes on."""
+def test_every_seed_stops_at_its_own_update(tmp_path, monkeypatch):
+    """The goal is between the errors of two seeds, so that one stops and one continues."""
     first = train(TINY, tmp_path / "first")
-    curves = [r["validation"]["mse"] for r in Workdir(tmp_path / "first").metrics()[1::2]]
+    curves = [r["validation"]["mse"] for r in Workdir(tmp_path / "first").metrics.read()[1::2]]
     threshold = float(np.mean(curves[0]))
     earlier = int(np.argmin(curves[0]))
     goal = dataclasses.replace(Adding.solved, threshold=threshold)
@@ -207,13 +201,13 @@ def test_seeds_stop_early_each_at_its_own_time(tmp_path, monkeypatch):
     at = summary["goals"]["solved"]["first_at_update"]
     assert at[earlier] == 20 == summary["updates"][earlier]
     assert summary["updates"][1 - earlier] > 20
-    records = Workdir(tmp_path / "second").metrics()
+    records = Workdir(tmp_path / "second").metrics.read()
     assert records[2]["loss"][earlier] is None
     assert records[2]["loss"][1 - earlier] is not None
     assert first["test"]["mse"]["seeds"][earlier] != summary["test"]["mse"]["seeds"][earlier]
 
 
-def test_a_loss_that_is_not_finite_is_named_and_earlier_work_stays(tmp_path):
+def test_a_loss_that_is_not_finite_is_named_and_earlier_metrics_stay(tmp_path):
     optimizer = OptimizerConfig(learning_rate=1e38, clip_norm=None)
     config = dataclasses.replace(TINY, optimizer=optimizer)
     with pytest.raises(
@@ -224,25 +218,6 @@ def test_a_loss_that_is_not_finite_is_named_and_earlier_work_stays(tmp_path):
         assert "NaN" not in line
     assert (tmp_path / "config.yaml").exists()
     assert not (tmp_path / "summary.json").exists()
-
-
-def test_no_commit_where_there_is_no_git(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    here = environment()
-    assert here["git_commit"] is None
-    assert here["git_dirty"] is None
-
-
-def test_a_run_that_goes_on_elsewhere_says_where(finished, monkeypatch, tmp_path):
-    workdir = Workdir.of(tmp_path, TINY).begin(TINY)
-    workdir.write_environment()
-    workdir.write_environment()
-    assert "resumed_in" not in workdir.environment()
-    monkeypatch.setattr("experiments.workdir.environment", lambda: {"cpu": "another"})
-    workdir.write_environment()
-    workdir.write_environment()
-    assert workdir.environment()["resumed_in"] == [{"cpu": "another"}]
-    assert workdir.environment()["cpu"] == environment()["cpu"]
 
 
 @pytest.mark.parametrize("damage", ["progress/metadata", "states/d", "states"])
@@ -257,7 +232,7 @@ def test_a_damaged_checkpoint_is_a_short_message(finished, tmp_path, damage):
         damaged.write_text("")
     with pytest.raises(UserError, match="60: this checkpoint cannot be read"):
         train(TINY, path)
-    # The message's advice works.
+    # The advice of the message works.
     shutil.rmtree(path / "checkpoints" / "60")
     assert train(TINY, path)["test"] == finished[1]["test"]
 
@@ -269,15 +244,15 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
     train(TINY, tmp_path)
 
 
-def test_a_start_that_failed_blocks_nothing(tmp_path):
+def test_a_failed_start_does_not_block_the_folder(tmp_path):
     Workdir.of(tmp_path, dataclasses.replace(TINY, seed=9)).begin(dataclasses.replace(TINY, seed=9))
     assert train(TINY, tmp_path)["seeds"] == [0, 1]
     assert load_config(tmp_path / "config.yaml") == TINY
 
 
 @pytest.mark.slow
-def test_an_end_that_diverged_is_not_a_result(tmp_path):
-    """With one update, the loss before it is finite and only the evaluation tells."""
+def test_a_run_that_diverged_at_its_end_has_no_summary(tmp_path):
+    """With one update, the loss is finite and only the evaluation is not."""
     config = dataclasses.replace(
         TINY,
         optimizer=OptimizerConfig(learning_rate=1e38),
@@ -288,35 +263,16 @@ def test_an_end_that_diverged_is_not_a_result(tmp_path):
     assert not (tmp_path / "summary.json").exists()
 
 
-def test_the_device_gets_no_data_from_the_host_while_it_trains():
-    training = make_training(TINY)
-    states, active = training.init(), jnp.ones(2, bool)
-    states, _ = training.run((), states, active, 10)
+def test_training_transfers_no_data_from_the_host():
+    functions = make_train_functions(TINY)
+    states, active = functions.init(), jnp.ones(2, bool)
+    states, _ = functions.train_steps((), states, active, 10)
     with jax.transfer_guard("disallow"):
-        training.run((), states, active, 10)
-
-
-def test_a_folder_that_cannot_be_used_is_a_short_message(tmp_path):
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
-        train(TINY, blocked / "run")
-    with pytest.raises(UserError, match=r"no config\.yaml"):
-        Workdir.existing(tmp_path)
-
-
-def test_a_broken_summary_or_metrics_line_is_not_trusted(tmp_path):
-    workdir = Workdir.of(tmp_path / "run", TINY).begin(TINY)
-    workdir.append_metrics({"update": 1})
-    workdir.append_metrics({"update": 2})
-    workdir.metrics_path.write_text(workdir.metrics_path.read_text() + '{"upd')
-    assert workdir.metrics() == [{"update": 1}, {"update": 2}]
-    workdir.rewind_metrics(1)
-    assert workdir.metrics() == [{"update": 1}]
+        functions.train_steps((), states, active, 10)
 
 
 @pytest.mark.slow
-def test_copy_draws_its_recall(tmp_path):
+def test_copy_draws_recall(tmp_path):
     config = dataclasses.replace(TINY, task=Copy(delay=3), seeds=1)
     summary = train(config, tmp_path)
     assert summary["figures"] == ["figures/learning_curve.png", "figures/recall.png"]
@@ -325,10 +281,10 @@ def test_copy_draws_its_recall(tmp_path):
 
 @pytest.mark.slow
 def test_python_takes_little_of_the_time(tmp_path):
-    """Between dispatches the host only logs, so the device is never kept waiting for long.
+    """Between dispatches the host only logs, so the device waits little.
 
-    Compilation is left out on both sides. A checkpoint takes as long as some dozens of these tiny
-    updates; over the thousand between two of them it is little, as the slow tests show.
+    Compilation is left out. A checkpoint takes as long as dozens of these tiny updates, so there is
+    none here; the configs have a thousand updates between two checkpoints.
     """
     train_config = dataclasses.replace(
         TINY.train, updates=1000, log_every=100, eval_every=500, checkpoint_every=2000
@@ -342,54 +298,3 @@ def test_python_takes_little_of_the_time(tmp_path):
     )
     summary = train(config, tmp_path)
     assert summary["python_share"] < 0.05
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_are_caught_once_and_handlers_come_back(signum, capfd):
-    before = signal.getsignal(signum)
-    with caught_signals() as caught:
-        assert not caught
-        os.kill(os.getpid(), signum)
-        assert caught.signum == signum
-        assert signal.getsignal(signum) == signal.SIG_DFL
-    assert signal.getsignal(signum) is before
-    assert "once more to end at once" in capfd.readouterr().err
-
-
-def test_ctrl_c_saves_and_exits_130_and_the_same_command_goes_on(tmp_path):
-    train_config = dataclasses.replace(TINY.train, updates=100_000_000, checkpoint_every=10_000_000)
-    path = tmp_path / "long.yaml"
-    path.write_text(dump_config(dataclasses.replace(TINY, train=train_config)))
-    command = [
-        sys.executable,
-        "-m",
-        "experiments",
-        "train",
-        str(path),
-        "--workdir",
-        str(tmp_path / "run"),
-    ]
-    metrics = tmp_path / "run" / "metrics.jsonl"
-
-    def interrupt_after(lines):
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 120
-        while not metrics.exists() or len(metrics.read_text().splitlines()) < lines:
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=120)
-        return process.returncode, err
-
-    code, err = interrupt_after(5)
-    assert code == 130
-    assert "the state is saved" in err
-    assert "Traceback" not in err
-    count = len(metrics.read_text().splitlines())
-    code, _ = interrupt_after(count + 5)
-    assert code == 130
-    updates = [json.loads(line)["update"] for line in metrics.read_text().splitlines()]
-    assert updates == list(range(10, 10 * len(updates) + 10, 10))

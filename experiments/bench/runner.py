@@ -1,4 +1,4 @@
-"""What every implementation answers, inside its worker."""
+"""The base class of all runners: a runner measures one implementation inside its worker."""
 
 from abc import ABC, abstractmethod
 
@@ -6,24 +6,24 @@ from experiments.bench.cases import Case
 from experiments.bench.timing import Call, Values, memory_growth, seconds
 
 
-class Unavailable(Exception):  # noqa: N818 - it is no error: it names what is not there
-    """The implementation, or this case of it, does not exist here, and why."""
+class Unavailable(Exception):  # noqa: N818 - a reason to skip, not an error
+    """The implementation, or one of its quantities, is not available; contains the reason."""
 
 
 class Runner(ABC):
-    """One implementation: it makes the calls that are timed, and keeps them for later rounds.
+    """Makes the calls of one implementation, and keeps them for later rounds.
 
     Args:
-      name: the contender's name.
+      name: the name of the implementation.
       device: ``"cpu"`` or ``"gpu"``.
-      threads: threads to use.
+      threads: number of threads.
 
     Raises:
-      Unavailable: when it does not exist on this machine.
+      Unavailable: if the implementation is not available on this machine.
     """
 
     packages: tuple[str, ...] = ()
-    """The distributions whose versions matter."""
+    """The distributions whose versions are recorded."""
 
     def __init__(self, name: str, device: str, threads: int) -> None:
         self.name, self.device, self.threads = name, device, threads
@@ -31,53 +31,53 @@ class Runner(ABC):
 
     @abstractmethod
     def device_name(self) -> str:
-        """What the device calls itself."""
+        """The name of the device, from its library."""
 
     @abstractmethod
     def prepare(self, quantity: str, case: Case) -> Call:
-        """Make the call that a quantity is of, compiled where that is due, and not yet made.
+        """Build the call that is measured, and compile it if the library compiles.
 
         Args:
           quantity: ``"forward"``, ``"training"``, ``"step"`` or ``"memory"``.
-          case: on which problem.
+          case: the case.
 
         Raises:
-          Unavailable: when there is no such call.
+          Unavailable: if there is no such call.
         """
 
-    def taken(self, quantity: str, case: Case) -> str | None:
-        """What a quantity is computed by, where the implementation chooses among several.
+    def backend(self, quantity: str, case: Case) -> str | None:
+        """The backend that computes a quantity, or None if there is no choice.
 
         Args:
-          quantity: what is measured.
-          case: on which problem.
+          quantity: the quantity to measure.
+          case: the case.
         """
         del quantity, case
         return None
 
     def measure(self, quantity: str, case: Case, budget: float) -> Values:
-        """Measure a quantity, once more.
+        """Measure a quantity once.
 
         Args:
-          quantity: what to measure.
-          case: on which problem.
-          budget: seconds to repeat a call for.
+          quantity: the quantity to measure.
+          case: the case.
+          budget: seconds for which the call is repeated.
 
         Returns:
           Minima and medians by name.
 
         Raises:
-          Unavailable: when it cannot be measured here.
+          Unavailable: if it cannot be measured here.
         """
         call = self._calls.get((quantity, case)) or self.prepare(quantity, case)
         self._calls[quantity, case] = call
         if quantity != "memory":
             return {"seconds": seconds(call, budget)}
-        # On the first call of a process, before any allocator holds memory for later.
+        # Measure growth on the first call of the process, before the allocator keeps memory.
         growth = memory_growth(call)
         return {"growth": single(growth), "seconds": seconds(call, budget)}
 
 
 def single(value: float) -> dict[str, float]:
-    """A value that was measured once."""
+    """Minimum and median of a value that was measured once."""
     return {"min": value, "median": value}

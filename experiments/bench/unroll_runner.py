@@ -1,4 +1,4 @@
-"""This library, by one of the implementations of its unroll."""
+"""The runner of this library: `lstm_jax.unroll` with one of its backends."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ import jax.numpy as jnp
 
 import lstm_jax as lj
 from experiments.bench.cases import Case
-from experiments.bench.contender import Unavailable
-from experiments.bench.contenders import REFERENCE, TUNED
+from experiments.bench.implementation import REFERENCE, TUNED
 from experiments.bench.jax_runner import CellStep, JaxRunner, Network, inputs
+from experiments.bench.runner import Unavailable
 from experiments.bench.timing import Values
 
 
-class Ours(JaxRunner):
-    """``lstm_jax.unroll`` with ``implementation=`` the contender's name."""
+class UnrollRunner(JaxRunner):
+    """`lstm_jax.unroll`, whose argument ``implementation`` is the name of the runner."""
 
     @property
     def implementation(self) -> Any:
-        """What `unroll` is asked for."""
+        """The argument ``implementation`` of `unroll`."""
         name = self.name.removesuffix(TUNED)
         return None if name == REFERENCE else name
 
@@ -28,11 +28,11 @@ class Ours(JaxRunner):
         implementation: Any = self.implementation
         remat: Any = case.remat
 
-        def run(params: lj.LSTMParams, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def apply(params: lj.LSTMParams, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
             final, outputs = lj.unroll(cell, params, xs, implementation=implementation, remat=remat)
             return final.h, outputs
 
-        return cell.init(jax.random.key(0)), inputs(case.T, case.B, case.I), run
+        return cell.init(jax.random.key(0)), inputs(case.T, case.B, case.I), apply
 
     def cell(self, case: Case) -> CellStep:
         """`lstm_step`."""
@@ -41,32 +41,35 @@ class Ours(JaxRunner):
         return params, state, inputs(case.B, case.I), lj.lstm_step
 
     def measure(self, quantity: str, case: Case, budget: float) -> Values:
-        """Measure a quantity, if the kernel that is asked for is the one that is taken.
+        """Measure a quantity, if `unroll` selects the requested backend.
 
         Args:
-          quantity: what to measure.
-          case: on which problem.
-          budget: seconds to repeat a call for.
+          quantity: the quantity to measure.
+          case: the case.
+          budget: seconds for which the call is repeated.
+
+        Raises:
+          Unavailable: if `unroll` would use another backend.
         """
         if self.implementation is not None and quantity != "step":
-            (choice,) = self._explained(case).choices
-            if choice.kernel != self.implementation:
-                raise Unavailable(choice.others[self.implementation])
+            explanation = self._explain(case)
+            if explanation.implementations != (self.implementation,):
+                raise Unavailable(explanation.choices[0].others[self.implementation])
         return super().measure(quantity, case, budget)
 
-    def taken(self, quantity: str, case: Case) -> str | None:
-        """The kernel, with its instruction set where it has one; a single step has none.
+    def backend(self, quantity: str, case: Case) -> str | None:
+        """The selected backend, and its instruction set if it has one; None for a single step.
 
         Args:
-          quantity: what is measured.
-          case: on which problem.
+          quantity: the quantity to measure.
+          case: the case.
         """
         if quantity == "step":
             return None
-        _, kernel, *_ = str(self._explained(case)).splitlines()
-        return kernel.strip()
+        _, backend, *_ = str(self._explain(case)).splitlines()
+        return backend.strip()
 
-    def _explained(self, case: Case) -> lj.Explanation:
+    def _explain(self, case: Case) -> lj.Explanation:
         xs = jax.ShapeDtypeStruct((case.T, case.B, case.I), jnp.float32)
         options: Any = {"implementation": self.implementation, "remat": case.remat}
         try:

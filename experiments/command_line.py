@@ -1,39 +1,42 @@
-"""What the commands do: thin, from arguments to the functions that do the work."""
+"""The commands train and evaluate: parse the command line, then call the function."""
 
-import difflib
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
-from experiments import run
 from experiments.config import Config
-from experiments.config_file import load_config, parse_overrides
+from experiments.config_file import load_config
 from experiments.errors import UserError
+from experiments.evaluation import evaluate_run
 from experiments.numbers import mean_and_spread
-from experiments.summary import describe, render
+from experiments.summary import describe_task, render
 from experiments.tasks import goals
+from experiments.training_loop import train_run
 from experiments.workdir import Workdir
+from experiments.yaml_file import parse_value
+from lstm_jax.did_you_mean import nearest
 
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Train what a config file describes; with the workdir of an earlier run, go on with it."""
+    """Train a config, or resume its run in the workdir."""
 
     workdir: Path
     """folder for the config, metrics, checkpoints and figures"""
     config: Annotated[Config, tyro.conf.arg(name="")]
 
 
-def train(arguments: list[str]) -> int:
+def train_command(arguments: list[str]) -> int:
     """``train CONFIG [--workdir DIR] [--any.field value ...]``."""
-    path, rest = _leading(
+    path, rest = _first_path(
         arguments, "train", "CONFIG", "a config file, such as configs/adding.yaml"
     )
-    wants_help = any(a in ("-h", "--help") for a in rest)
+    with_help = any(a in ("-h", "--help") for a in rest)
     rest = [word for word in rest if word not in ("-h", "--help")]
     overrides = parse_overrides(rest, as_text=("workdir",))
     folder = overrides.pop("workdir", f"runs/{path.stem}")
@@ -41,10 +44,10 @@ def train(arguments: list[str]) -> int:
         raise UserError("--workdir needs a value")
     workdir = Path(folder)
     for name in overrides:
-        if difflib.get_close_matches(name, ["workdir"], cutoff=0.7):
+        if nearest(name, ["workdir"], cutoff=0.7):
             raise UserError(f"--{name}: unknown option; did you mean --workdir?")
     config = load_config(path, overrides)
-    if wants_help:
+    if with_help:
         tyro.cli(
             TrainArguments,
             prog=f"python -m experiments train {path}",
@@ -55,29 +58,61 @@ def train(arguments: list[str]) -> int:
         )
     flags = [word for name, value in overrides.items() for word in (f"--{name}", f"{value}")]
     command = shlex.join(["python", "-m", "experiments", "train", str(path), *flags])
-    summary = run.train(config, workdir, command)
+    summary = train_run(config, workdir, command)
     print("\n" + render(summary, workdir))
     return 0
 
 
-def evaluate(arguments: list[str]) -> int:
+def evaluate_command(arguments: list[str]) -> int:
     """``evaluate WORKDIR [--task.field value ...] [--eval.field value ...]``."""
-    path, rest = _leading(arguments, "evaluate", "WORKDIR", "the folder of a run")
+    path, rest = _first_path(arguments, "evaluate", "WORKDIR", "the folder of a run")
     overrides = parse_overrides(rest)
     fixed = [n for n in overrides if not n.startswith(("task.", "eval.")) or n == "task.name"]
     if fixed:
         raise UserError(f"--{fixed[0]}: evaluate takes --task.* and --eval.* fields only")
     workdir = Workdir.existing(path)
     config = load_config(path / "config.yaml", overrides)
-    updates, metrics = run.evaluate(workdir, config)
-    print(f"{describe(config.task)}, {config.eval.sequences:,} test sequences,", end=" ")
+    updates, metrics = evaluate_run(workdir, config)
+    print(f"{describe_task(config.task)}, {config.eval.sequences:,} test sequences,", end=" ")
     print(f"after {updates:,} updates\n")
     print(_table(metrics, config))
     return 0
 
 
-def _leading(arguments: list[str], command: str, name: str, what: str) -> tuple[Path, list[str]]:
-    """The path that a command starts with, and the rest."""
+def parse_overrides(arguments: Sequence[str], as_text: Sequence[str] = ()) -> dict[str, Any]:
+    """Parse ``--any.field value`` and ``--any.field=value``, with values in YAML.
+
+    Args:
+      arguments: the words of the command line.
+      as_text: names whose values are kept as text, such as paths.
+
+    Returns:
+      Values by dotted name.
+
+    Raises:
+      UserError: if a flag has no value, a value has no flag, or a value is not YAML.
+
+    >>> parse_overrides(["--model.hidden_size", "64", "--optimizer.learning_rate=3e-4"])
+    {'model.hidden_size': 64, 'optimizer.learning_rate': 0.0003}
+    """
+    overrides: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        flag = rest.pop(0)
+        if not flag.startswith("--") or flag == "--":
+            raise UserError(f"unexpected argument {flag!r}; fields are set by --any.field value")
+        name, equals, text = flag[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UserError(f"--{name} needs a value")
+            text = rest.pop(0)
+        name = name.replace("-", "_")
+        overrides[name] = text if name in as_text else parse_value(name, text)
+    return overrides
+
+
+def _first_path(arguments: list[str], command: str, name: str, what: str) -> tuple[Path, list[str]]:
+    """The path that is the first argument of a command, and the other arguments."""
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"{command}: {name} comes first: {what}")
     return Path(arguments[0]), arguments[1:]

@@ -1,18 +1,17 @@
-"""Files that are either the old or the new, never half of one."""
+"""Atomic replacement of files."""
 
 import os
 from pathlib import Path
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, or replace it, in one step.
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write or replace a file atomically: after a crash it has the old or the new content.
 
     Args:
       path: the file.
-      content: all of it.
+      content: the whole content.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    # Through a temporary file, so that an interruption never leaves half a file.
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.write_bytes(data)

@@ -1,4 +1,4 @@
-"""How a run shows itself: a bar on a terminal, plain lines elsewhere."""
+"""The progress display of a run: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -12,26 +12,28 @@ from rich.text import Text
 
 from experiments.numbers import duration
 
-Show = Callable[[int, str, str | None], None]
-"""Reports the updates done, the loss, and the metrics where there was an evaluation."""
+ShowProgress = Callable[[int, str, str | None], None]
+"""Displays the number of updates done, the loss, and the metrics after an evaluation."""
 
 
-def reporter(name: str, start: int, total: int) -> AbstractContextManager[Show]:
-    """A bar where stderr is a terminal, plain lines where it is not.
+def show_progress(name: str, start: int, total: int) -> AbstractContextManager[ShowProgress]:
+    """A progress bar if stderr is a terminal, otherwise plain lines.
 
     Args:
-      name: what runs.
-      start: updates done before.
-      total: updates at most.
+      name: the task and the seeds.
+      start: updates done before, if the run resumes.
+      total: maximum number of updates.
     """
     return (bar if sys.stderr.isatty() else lines)(name, start, total)
 
 
 @contextmanager
-def bar(name: str, start: int, total: int, console: Console | None = None) -> Iterator[Show]:
-    """A progress bar with the pace; below it the loss and the metrics of the last evaluation.
+def bar(
+    name: str, start: int, total: int, console: Console | None = None
+) -> Iterator[ShowProgress]:
+    """A progress bar with the speed; below it, the loss and the metrics of the last evaluation.
 
-    Two lines, so that nothing is cut on a terminal of 80 columns.
+    The two lines fit a terminal of 80 columns.
     """
     progress = Progress(
         TextColumn("{task.description}"),
@@ -54,30 +56,30 @@ def bar(name: str, start: int, total: int, console: Console | None = None) -> It
 
 
 @contextmanager
-def lines(name: str, start: int, total: int) -> Iterator[Show]:
-    """A plain line at every evaluation, for as long as there is a reader."""
+def lines(name: str, start: int, total: int) -> Iterator[ShowProgress]:
+    """A plain line after every evaluation, until the reader closes stderr."""
     del start
-    pace, read = Pace(total), True
+    pace, is_open = Pace(total), True
 
     def show(update: int, loss: str, metrics: str | None) -> None:
-        nonlocal read
+        nonlocal is_open
         left = pace(update, time.perf_counter())
-        if metrics is None or not read:
+        if metrics is None or not is_open:
             return
         try:
             line = f"{name}  {update}/{total}  {loss}  {metrics}  {left}"
             print(line.rstrip(), file=sys.stderr, flush=True)
         except OSError:
-            # Training does not depend on who reads about it.
-            read = False
+            # Training continues without a reader.
+            is_open = False
 
     yield show
 
 
 class Pace:
-    """Updates a second and the most time left, counted from the first report on.
+    """Updates per second and the maximum time left, measured from the first call on.
 
-    What comes before the first report is mostly compilation, and says nothing about the rest.
+    The time before the first call is mostly compilation, so it is left out.
     """
 
     def __init__(self, total: int) -> None:
@@ -85,7 +87,7 @@ class Pace:
         self.first: tuple[int, float] | None = None
 
     def __call__(self, update: int, now: float) -> str:
-        """The pace as text.
+        """Format the updates per second and the time left.
 
         Args:
           update: updates done.

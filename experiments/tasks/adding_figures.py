@@ -1,0 +1,113 @@
+"""Figures of the adding task: predictions, and the cell state that stores the sum."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import lstm_jax as lj
+from experiments.figures import BLUE, GREY, ORANGE, new_figure
+from experiments.model import Model, ModelParams
+from experiments.tasks.adding import TOLERANCE, Adding
+from lstm_jax.types import PRNGKey
+
+
+def draw_adding(
+    task: Adding, model: Model, params: ModelParams, key: PRNGKey, sequences: int
+) -> dict[str, Figure]:
+    """The figures of the task, by file name; the arguments are those of `Task.figures`."""
+    found = {"predictions.png": predictions(task, model, params, key, min(sequences, 1000))}
+    if isinstance(model.cell, lj.LSTM):
+        found["memory.png"] = memory(task, model, model.cell, params, key)
+    return found
+
+
+def predictions(
+    task: Adding, model: Model, params: ModelParams, key: PRNGKey, count: int
+) -> Figure:
+    """The network's sums against the true sums.
+
+    Args:
+      task: the task.
+      model: the model.
+      params: its parameters.
+      key: the key that the sequences are drawn from.
+      count: number of sequences.
+    """
+    batch = task.sample((), "test", key, count)
+    answers = task.answers(model.apply(params, batch.inputs))
+    truth, predicted = np.asarray(batch.targets[0]), np.asarray(answers[0])
+    figure, axes = new_figure(5.0, 5.0)
+    line = np.array([0.0, 2.0])
+    axes.fill_between(
+        line,
+        line - TOLERANCE,
+        line + TOLERANCE,
+        color=GREY,
+        alpha=0.3,
+        linewidth=0,
+        label=f"within {TOLERANCE}",
+    )
+    axes.plot(line, [1, 1], color=ORANGE, linestyle="--", label="always answer 1")
+    axes.scatter(truth, predicted, s=6, color=BLUE, alpha=0.6, linewidths=0, label="network")
+    axes.set(
+        xlabel="sum of the two marked values",
+        ylabel="answer at the last step",
+        xlim=(0, 2),
+        ylim=(min(0.0, predicted.min() - 0.05), max(2.0, predicted.max() + 0.05)),
+        title=f"{count} held-out sequences of {task.length} steps",
+    )
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    return figure
+
+
+def memory(
+    task: Adding, model: Model, cell: lj.LSTM, params: ModelParams, key: PRNGKey, units: int = 24
+) -> Figure:
+    """One input sequence, the cell state over time, and the readout at every step.
+
+    Args:
+      task: the task.
+      model: the model.
+      cell: its cell.
+      params: its parameters.
+      key: the key that the sequences are drawn from.
+      units: number of units to draw, those whose cell state correlates most with the sum.
+    """
+    # The deviation from the mean over many sequences is what this sequence has stored.
+    batch = task.sample((), "test", key, 256)
+    states = lj.trace(cell, params.cell, batch.inputs).states
+    answers = np.asarray(model.readout(params, states.h))[:, 0, 0]
+    c = np.asarray(states.c)
+    deviations = (c - c.mean(axis=1, keepdims=True)) / (c[-1].std(axis=0) + 1e-6)
+    sums = np.asarray(batch.targets[0])
+    stores = (deviations[-1] * (sums - sums.mean())[:, None]).mean(axis=0)
+    chosen = np.argsort(-np.abs(stores))[:units]
+    chosen = chosen[np.argsort(-stores[chosen])]
+    values, markers = np.moveaxis(np.asarray(batch.inputs[:, 0]), -1, 0)
+    t, marked = np.arange(task.length), np.flatnonzero(markers)
+
+    figure = Figure(figsize=(9.0, 5.8), layout="constrained", dpi=150)
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[1, 2.2, 1])
+    top.bar(t, values, width=1.0, color="#cccccc")
+    top.bar(marked, values[marked], width=max(1.0, task.length / 130), color=ORANGE)
+    for at in marked:
+        top.text(at, 1.08, f"{values[at]:.2f}", ha="center", color=ORANGE, fontweight="bold")
+    top.set(ylabel="value shown", ylim=(0, 1.35), yticks=[0, 1])
+    image = middle.imshow(
+        deviations[:, 0, chosen].T, cmap="RdBu_r", vmin=-2.5, vmax=2.5, aspect="auto",
+        interpolation="nearest", extent=(-0.5, task.length - 0.5, len(chosen) + 0.5, 0.5),
+    )  # fmt: skip
+    middle.set(ylabel="cell state\nof the units that keep the sum", yticks=[1, len(chosen)])
+    figure.colorbar(image, ax=middle, label="standard deviations", pad=0.01, aspect=12)
+    bottom.axhline(sums[0], color=ORANGE, linestyle="--", label=f"sum of the marked: {sums[0]:.2f}")
+    bottom.plot(t, answers, color=BLUE, label=f"answer if read here; at the end {answers[-1]:.2f}")
+    bottom.set(
+        ylabel="answer",
+        xlabel="time step",
+        xlim=(-0.5, task.length - 0.5),
+        ylim=(min(0.0, answers.min()), 1.5 * max(sums[0], answers.max())),
+    )
+    bottom.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
+    figure.suptitle(f"Two numbers marked among {task.length}, and the cell state that keeps them")
+    for axes in (top, bottom):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
