@@ -32,7 +32,8 @@ def known(*flags: str) -> bool:
 if GIVEN not in os.environ:
     os.environ[GIVEN] = os.environ.get(FLAGS, "")
     decided = FAST_COMPILE[0].partition("=")[0] in os.environ[GIVEN]
-    os.environ[FLAGS] = with_flags(DEVICES, *FAST_COMPILE if not decided and known(*FAST_COMPILE) else ())
+    fast = FAST_COMPILE if not decided and known(*FAST_COMPILE) else ()
+    os.environ[FLAGS] = with_flags(DEVICES, *fast)
 os.environ["MPLBACKEND"] = "Agg"
 
 import jax
