@@ -54,7 +54,7 @@ class UnrollRunner(JaxRunner):
         if self.implementation is not None and quantity != "step":
             explanation = self._explain(case)
             if explanation.implementations != (self.implementation,):
-                raise Unavailable(explanation.selections[0].others[self.implementation])
+                raise Unavailable(explanation.selections[0].reasons[self.implementation])
         return super().measure(quantity, case, budget)
 
     def backend(self, quantity: str, case: Case) -> str | None:
