@@ -57,13 +57,13 @@ def test_weights_lie_as_cudnn_wants_them():
 @pytest.mark.parametrize("reverse", [False, True])
 def test_both_passes_are_those_of_the_scan(without_gpu, reverse):
     layer, args = CudnnLayer(reverse), (XS, *PARAMS, *STATE)
-    outs, saved = layer.run(*args, save=True, native="here")
-    wanted, back = jax.vjp(layer.define, *args)
+    outs, saved = layer.forward(*args, save=True, native="here")
+    wanted, back = jax.vjp(layer.reference, *args)
     given = [jnp.sin(out) for out in outs]
-    gradients = layer.pull_back(args, outs, saved, given, (True,) * 6, native="here")
+    gradients = layer.backward(args, outs, saved, given, (True,) * 6, native="here")
     for a, b in zip((*outs, *gradients), (*wanted, *back(tuple(given))), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
-    some = layer.pull_back(
+    some = layer.backward(
         args, outs, saved, [None, given[1], None], (False, True, *[False] * 4), native="here"
     )
     only_h = tuple(v if k == 1 else jnp.zeros_like(v) for k, v in enumerate(given))
@@ -73,8 +73,8 @@ def test_both_passes_are_those_of_the_scan(without_gpu, reverse):
 
 def test_what_it_would_save_elsewhere_is_not_taken_for_numbers(without_gpu):
     layer, args = CudnnLayer(), (XS, *PARAMS, *STATE)
-    outs, saved = layer.run(*args, save=True, native="no")
-    for a, b in zip(outs, layer.define(*args), strict=True):
+    outs, saved = layer.forward(*args, save=True, native="no")
+    for a, b in zip(outs, layer.reference(*args), strict=True):
         np.testing.assert_array_equal(a, b)
     assert [leaf.shape for leaf in saved] == [(B, T, H), (9,)]
     assert all(np.isnan(leaf).all() for leaf in saved)
@@ -90,7 +90,7 @@ def test_what_it_would_save_elsewhere_is_not_taken_for_numbers(without_gpu):
     ],
 )
 def test_what_it_cannot_do_is_done_by_the_scan(monkeypatch, options, reason):
-    monkeypatch.setattr(cudnn, "refuses", lambda cell: None)
+    monkeypatch.setattr(cudnn, "unsupported_cell_reason", lambda cell: None)
     explained = lj.explain(CELL, XS, implementation="cudnn", **options)
     assert explained.implementations == ("scan",)
     assert reason in explained.choices[0].others["cudnn"]
@@ -99,9 +99,9 @@ def test_what_it_cannot_do_is_done_by_the_scan(monkeypatch, options, reason):
 def test_it_is_not_for_machines_without_a_gpu():
     if jax.default_backend() == "gpu":
         pytest.skip("there is a GPU")
-    (choice,) = lj.explain(CELL, XS, implementation="cudnn").choices
-    assert choice.kernel == "scan"
-    assert "NVIDIA GPU" in choice.others["cudnn"]
+    explained = lj.explain(CELL, XS, implementation="cudnn")
+    assert explained.implementations == ("scan",)
+    assert "NVIDIA GPU" in explained.choices[0].others["cudnn"]
     half = lj.LSTM(I, H, dtype=jnp.bfloat16)
     assert "NVIDIA" in lj.explain(half, XS, implementation="cudnn").choices[0].others["cudnn"]
 
@@ -112,7 +112,7 @@ def test_it_is_not_for_the_gpus_of_others(monkeypatch, version, taken):
     backend = SimpleNamespace(platform_version=version)
     monkeypatch.setattr(cudnn, "get_backend", lambda platform: backend)
     monkeypatch.setattr(rnn, "gpu_rnn", object())
-    reason = cudnn.refuses(CELL)
+    reason = cudnn.unsupported_cell_reason(CELL)
     assert (reason is None) is taken
     assert taken or "the default device is another GPU" in reason
 

@@ -10,7 +10,7 @@ import pytest
 import lstm_jax as lj
 from lstm_jax.backends import ffi
 from lstm_jax.backends.layer import Layer
-from lstm_jax.backends.primitives import bind_run
+from lstm_jax.backends.primitives import bind_forward
 from lstm_jax.backends.rule import Rule, call
 from lstm_jax.testing import quick_jit
 from tests.helpers.against_scan import draw, flags, needs_native
@@ -26,22 +26,22 @@ class Product(Rule):
 
     asked: list = field(default_factory=list, hash=False, compare=False)
 
-    def define(self, *args):
+    def reference(self, *args):
         a, b = args
         return a * b**2, a + 1.0
 
-    def run(self, *args, save, native):
-        self.asked.append(("run", save, native))
+    def forward(self, *args, save, native):
+        self.asked.append(("forward", save, native))
         a, b = args
         return (a * (b * b), 1.0 + a), ((b * b, 2 * a * b) if save else ())
 
-    def pull_back(self, args, outs, saved, cotangents, wanted, *, native):
-        self.asked.append(("pull_back", tuple(v is not None for v in cotangents), wanted, native))
+    def backward(self, args, outs, saved, cotangents, needed, *, native):
+        self.asked.append(("backward", tuple(v is not None for v in cotangents), needed, native))
         of_a, of_b = saved
         v, w = (
             jnp.zeros_like(o) if v is None else v for o, v in zip(outs, cotangents, strict=True)
         )
-        return tuple(g for g, want in zip((v * of_a + w, v * of_b), wanted, strict=True) if want)
+        return tuple(g for g, need in zip((v * of_a + w, v * of_b), needed, strict=True) if need)
 
 
 A, B_ = jnp.asarray([1.0, 2.0, 3.0]), jnp.asarray([0.5, -1.0, 2.0])
@@ -91,13 +91,13 @@ def test_a_rule_outside_of_jit(name):
 def test_a_rule_runs_fast_both_ways_and_is_told_who_asks():
     rule = Product()
     jax.jit(lambda a, b: call(rule, a, b)).lower(A, B_)
-    assert rule.asked[-1] == ("run", False, "here")
+    assert rule.asked[-1] == ("forward", False, "here")
     rule.asked.clear()
     gradient = jax.jit(jax.grad(lambda a, b: call(rule, a, b)[0].sum(), 1))
     gradient.lower(A, B_)
     assert rule.asked[-2:] == [
-        ("run", True, "here"),
-        ("pull_back", (True, False), (False, True), "here"),
+        ("forward", True, "here"),
+        ("backward", (True, False), (False, True), "here"),
     ]
     rule.asked.clear()
     jax.export.export(gradient)(A, B_)
@@ -116,7 +116,7 @@ def equations(jaxpr):
 
 def asked(f, *arguments):
     """The parameters of our primitives in a function, by name, in order."""
-    found = {"lstm_run": [], "lstm_tangent": [], "lstm_pullback": []}
+    found = {"lstm_forward": [], "lstm_tangent": [], "lstm_backward": []}
     for eqn in equations(jax.make_jaxpr(f)(*arguments).jaxpr):
         if eqn.primitive.name in found:
             found[eqn.primitive.name].append(eqn.params)
@@ -132,14 +132,14 @@ def loss(params, xs, state=None, **options):
 def test_a_run_alone_saves_nothing():
     params, xs, state = draw(CELL, T, (B,))
     found = asked(loss, params, xs, state)
-    assert [run["save"] for run in found["lstm_run"]] == [False]
+    assert [run["save"] for run in found["lstm_forward"]] == [False]
     assert not found["lstm_tangent"]
     assert "lstm_jax_backward" not in quick_jit(loss).lower(params, xs, state).as_text()
 
 
 @needs_native
 @pytest.mark.parametrize(
-    ("argnums", "with_state", "wanted"),
+    ("argnums", "with_state", "needed"),
     [
         (0, False, (False, True, True, True, False, False)),
         (1, True, (True, False, False, False, False, False)),
@@ -147,19 +147,19 @@ def test_a_run_alone_saves_nothing():
         ((0, 1, 2), True, (True,) * 6),
     ],
 )
-def test_only_the_gradients_that_are_wanted_are_computed(argnums, with_state, wanted):
+def test_only_the_gradients_that_are_needed_are_computed(argnums, with_state, needed):
     params, xs, state = draw(CELL, T, (B,))
     arguments = (params, xs, state) if with_state else (params, xs)
     gradient = jax.grad(loss, argnums)
     found = asked(gradient, *arguments)
-    assert [back["wanted"] for back in found["lstm_pullback"]] == [wanted]
+    assert [back["needed"] for back in found["lstm_backward"]] == [needed]
     assert not found["lstm_tangent"]
     # Of the inputs or of the weights, the native call leaves out what it is not asked for.
     text = quick_jit(gradient).lower(*arguments).as_text()
     (line,) = [line for line in text.splitlines() if "@lstm_jax_backward" in line]
     results = line.split("->")[-1]
-    assert (f"tensor<1x{T}x{B}x{I}xf32>" in results) is wanted[0]
-    assert (f"tensor<1x{I}x{4 * H}xf32>" in results) is wanted[1]
+    assert (f"tensor<1x{T}x{B}x{I}xf32>" in results) is needed[0]
+    assert (f"tensor<1x{I}x{4 * H}xf32>" in results) is needed[1]
 
 
 @needs_native
@@ -172,7 +172,7 @@ def test_the_gradient_of_masks_and_of_one_array_alone():
 
     found = asked(jax.grad(of_kernel), params.recurrent_kernel)
     only = (False, False, True, False, False, False, False, False)
-    assert [back["wanted"] for back in found["lstm_pullback"]] == [only]
+    assert [back["needed"] for back in found["lstm_backward"]] == [only]
 
 
 @needs_native
@@ -182,16 +182,16 @@ def test_outputs_that_nobody_reads_send_no_gradient():
 
     params, xs, _ = draw(CELL, T, (B,))
     found = asked(jax.grad(of_final), params, xs)
-    assert [back["given"] for back in found["lstm_pullback"]] == [(False, False, True)]
+    assert [back["given"] for back in found["lstm_backward"]] == [(False, False, True)]
 
 
 @needs_native
 def test_a_checkpoint_saves_nothing_the_first_time():
     params, xs, state = draw(CELL, T, (B,))
     again = jax.grad(jax.checkpoint(loss))
-    assert [run["save"] for run in asked(again, params, xs, state)["lstm_run"]][-1] is True
+    assert [run["save"] for run in asked(again, params, xs, state)["lstm_forward"]][-1] is True
     first, *_ = asked(jax.grad(lambda *a: jax.checkpoint(loss)(*a) ** 2), params, xs, state)[
-        "lstm_run"
+        "lstm_forward"
     ]
     assert first["save"] is False
 
@@ -233,9 +233,9 @@ def test_the_layer_itself_is_what_it_defines_for_several_networks(options):
 
         return quick_jit(jax.grad(of, range(6), has_aux=True))(*args[:6])
 
-    assert_close(both(lambda *a: call(layer, *a)), both(lambda *a: layer.define(*a)))
+    assert_close(both(lambda *a: call(layer, *a)), both(lambda *a: layer.reference(*a)))
     # Cell states, where they are given, and gates: without any mask they follow from each other.
-    outs = jax.jit(lambda *a: bind_run(layer, a, save=True))(*args)
+    outs = jax.jit(lambda *a: bind_forward(layer, a, save=True))(*args)
     *_, cs, gates = outs
     assert (cs.shape, gates.shape) == ((G, T, B, H), (G, T, B, 4 * H))
     hs, o = outs[0], gates[..., 3 * H :]
@@ -251,7 +251,7 @@ def test_what_looks_for_nan_finds_those_that_are_there():
     arrays = [leaf[None] for leaf in (spoilt, *params, *state)]
     with jax.debug_nans(True):
         jax.grad(loss)(params, xs, state)
-        with pytest.raises(FloatingPointError, match=r"\(nan\) encountered in lstm_run"):
+        with pytest.raises(FloatingPointError, match=r"\(nan\) encountered in lstm_forward"):
             call(Layer(), *arrays)
 
 
