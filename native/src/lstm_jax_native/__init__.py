@@ -12,7 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 ABI_VERSION = 2
-"""Version of the arguments of the calls; `lstm_jax` checks that it is the one it was written for."""
+"""Version of the arguments of the calls; that of `lstm_jax.backends.ffi` must be equal."""
 
 TARGETS = ("lstm_jax_forward", "lstm_jax_backward")
 """Names of the functions that XLA calls."""
