@@ -27,7 +27,7 @@ struct ForwardArgs {
   const S* h_0;          // [G, B, H]
   const S* c_0;          // [G, B, H]
   const bool* valid;     // [G, T, B] or null: true at valid steps; at others the state is kept
-  const bool* reset;     // [G, T, B] or null: true where a row restarts from zeros, if the step is valid
+  const bool* reset;     // [G, T, B] or null: true where a valid step restarts from zeros
   S* hs;                 // [G, T, B, H] hidden states after every step
   S* h_T;                // [G, B, H] the last of them
   S* c_T;                // [G, B, H]

@@ -117,8 +117,9 @@ ffi::Error forward(ffi::ThreadPool threads, In x, In kernel, In recurrent, In bi
     XlaPool pool(threads);
     pass(pool,
          lstm::ForwardArgs<S>{n, reverse, round, data<S>(x), data<S>(kernel), data<S>(recurrent),
-                             data<S>(bias), data<S>(h_0), data<S>(c_0), flags(valid), flags(reset),
-                             data<S>(hs), data<S>(h_T), data<S>(c_T), data<S>(cs), data<S>(gates)});
+                              data<S>(bias), data<S>(h_0), data<S>(c_0), flags(valid),
+                              flags(reset), data<S>(hs), data<S>(h_T), data<S>(c_T), data<S>(cs),
+                              data<S>(gates)});
   };
   switch (x.element_type()) {
     case ffi::DataType::F32: return guarded([&] { run(0.0f, lstm::functions().forward_f32); });
@@ -152,11 +153,11 @@ ffi::Error backward(ffi::ThreadPool threads, In x, In kernel, In recurrent, In h
     using S = decltype(number);
     XlaPool pool(threads);
     pass(pool, lstm::BackwardArgs<S>{
-                      n, reverse, data<S>(x), data<S>(kernel), data<S>(recurrent), data<S>(h_0),
-                      data<S>(c_0), flags(valid), flags(reset), data<S>(hs), data<S>(cs),
-                      data<S>(gates), data<S>(dhs), data<S>(dcs), data<S>(dh_T), data<S>(dc_T),
-                      data<S>(dx), data<S>(dkernel), data<S>(drecurrent), data<S>(dbias),
-                      data<S>(dh_0), data<S>(dc_0)});
+                   n, reverse, data<S>(x), data<S>(kernel), data<S>(recurrent), data<S>(h_0),
+                   data<S>(c_0), flags(valid), flags(reset), data<S>(hs), data<S>(cs),
+                   data<S>(gates), data<S>(dhs), data<S>(dcs), data<S>(dh_T), data<S>(dc_T),
+                   data<S>(dx), data<S>(dkernel), data<S>(drecurrent), data<S>(dbias),
+                   data<S>(dh_0), data<S>(dc_0)});
   };
   switch (x.element_type()) {
     case ffi::DataType::F32: return guarded([&] { run(0.0f, lstm::functions().backward_f32); });

@@ -24,8 +24,8 @@ extern const IsaFunctions kFunctions;
 
 namespace {
 
-// The widest that the machine supports, or the one that LSTM_JAX_ISA names, if that is narrower: for
-// tests, and for the same bits on two machines.
+// The widest that the machine supports, or the one that LSTM_JAX_ISA names, if that is narrower:
+// for tests, and for the same bits on two machines.
 const IsaFunctions& select() {
   const char* const requested = std::getenv("LSTM_JAX_ISA");
 #if defined(__x86_64__)

@@ -22,9 +22,9 @@ class Pool {
   virtual void schedule(std::function<void()> work) = 0;
 };
 
-// Schedules work for up to `helpers` threads. That work refers to the caller's memory, so the caller
-// must not leave early: if the pool throws, as when memory is exhausted, the exception ends here, and
-// the threads that have started do all of the work.
+// Schedules work for up to `helpers` threads. That work refers to the caller's memory, so the
+// caller must not leave early: if the pool throws, as when memory is exhausted, the exception ends
+// here, and the threads that have started do all of the work.
 template <class F>
 void schedule_helpers(Pool& pool, int helpers, F&& work_of) {
   try {
@@ -53,8 +53,8 @@ void parallel_for(Pool& pool, int n, F&& f) {
     std::mutex mutex;
     std::condition_variable all_done;
   };
-  // Scheduled work may start after the caller has returned. So it shares ownership of its state, and
-  // uses `f`, which it does not own, only for tasks that the caller still waits for.
+  // Scheduled work may start after the caller has returned. So it shares ownership of its state,
+  // and uses `f`, which it does not own, only for tasks that the caller still waits for.
   auto shared = std::make_shared<Shared>();
   auto work = [shared, n, task = &f] {
     for (int i; (i = shared->next.fetch_add(1)) < n;) {
@@ -84,8 +84,8 @@ void parallel_for_workers(Pool& pool, int workers, int64_t n, F&& f) {
 
 // f(e, i) for every epoch e and task i < n; an epoch starts when the one before it is done.
 //
-// Every worker begins each epoch with its own tasks, so that their data stays in its cache, and then
-// claims tasks that no worker has started.
+// Every worker begins each epoch with its own tasks, so that their data stays in its cache, and
+// then claims tasks that no worker has started.
 template <class F>
 void in_lockstep(Pool& pool, int workers, int64_t epochs, int n, F&& f) {
   struct Shared {
