@@ -210,8 +210,9 @@ class Layer(Rule):
         states = save or self.states
 
         def call(*args: jax.Array) -> Sequence[jax.Array]:
+            x, kernel, recurrent, bias, h_0, c_0 = args[:6]
             outs = ffi.forward(
-                *args[:6],
+                *(x, kernel, recurrent, bias, h_0, c_0),
                 *self._valid_and_reset(args),
                 reverse=self.reverse,
                 rounds=self.rounds,
