@@ -15,6 +15,7 @@ from tests.helpers.against_scan import (
     assert_near,
     draw,
     flags,
+    implementations,
     lengths_of,
     needs_native,
     results,
