@@ -1,4 +1,4 @@
-"""Compiles the kernels, once for each instruction set, into one library inside of the wheel."""
+"""Compiles the native backend, once for each instruction set, into one library in the wheel."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ FLAGS = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fas
 # GCC's own headers for AVX-512 begin with undefined registers, on purpose.
 WARNINGS = ["-Wall", "-Wextra", "-Wno-uninitialized"]
 
-# Name, bytes in a vector, and what tells the compiler.
+# Name, bytes in a vector, and flags of the compiler.
 X86 = [
     ("baseline", 16, []),
     ("avx2", 32, ["-mavx2", "-mfma"]),
@@ -61,13 +61,12 @@ def build(folder: Path, extra: tuple[str, ...] = ()) -> Path:
             run([*compiler, *flags, "-c", str(HERE / "cpp" / source), "-o", str(target)])
             return target
 
-        # Of a function that several files share, the linker takes the first: the baseline's, which
-        # runs on every machine.
-        jobs = [pool.submit(compile_one, f"{name}.cc", name, []) for name in ("dispatch", "ffi")]
+        # Where several objects share a function, the linker keeps the first: that of these files or
+        # of the baseline, which every machine can run.
+        shared = ("select_isa", "jax_calls")
+        jobs = [pool.submit(compile_one, f"{name}.cc", name, []) for name in shared]
         jobs += [
-            pool.submit(
-                compile_one, "isa.cc", name, [f"-DLSTM_ISA={name}", f"-DLSTM_BYTES={width}", *flags]
-            )
+            pool.submit(compile_one, "isa_functions.cc", name, isa_flags(name, width, flags))
             for name, width, flags in sets
         ]
         objects = [str(job.result()) for job in jobs]
@@ -75,6 +74,11 @@ def build(folder: Path, extra: tuple[str, ...] = ()) -> Path:
         library = folder / LIBRARY
         run([*compiler, "-shared", "-pthread", *extra, *objects, "-o", str(library)])
     return library
+
+
+def isa_flags(name: str, width: int, flags: list[str]) -> list[str]:
+    """Flags that compile ``isa_functions.cc`` for one instruction set."""
+    return [f"-DLSTM_ISA={name}", f"-DLSTM_BYTES={width}", *flags]
 
 
 def find_compiler() -> list[str] | None:
@@ -85,7 +89,7 @@ def find_compiler() -> list[str] | None:
 
 
 def run(command: list[str]) -> None:
-    """Run a command, and show what it printed only if it failed."""
+    """Run a command; its output is part of the error if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
@@ -95,14 +99,14 @@ def run(command: list[str]) -> None:
 
 
 class BuildLibrary(BuildHookInterface):
-    """Puts the library into the wheel, which is then for this kind of machine only."""
+    """Puts the library into the wheel, which then is for this kind of machine only."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile it."""
         library = build(Path(self.directory) / "library")
         build_data["force_include"][str(library)] = f"lstm_jax_native/{LIBRARY}"
         build_data["pure_python"] = False
-        # No part of Python's own interface is used: any version of it will do.
+        # The library does not use Python's C API, so the wheel is for any version of Python.
         machine = os.environ.get("_PYTHON_HOST_PLATFORM") or _platform_tag()
         build_data["tag"] = f"py3-none-{machine}"
 

@@ -147,7 +147,7 @@ def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
 
     def broken(name):
         module = importlib.import_module("types").SimpleNamespace(TARGETS=("lstm_jax_forward",))
-        module.INTERFACE = ffi.INTERFACE
+        module.ABI_VERSION = ffi.ABI_VERSION
         module.handler = lambda target: (_ for _ in ()).throw(OSError("no such file"))
         return module
 
@@ -157,7 +157,11 @@ def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
     for importing, reason in (
         (gone, "not installed"),
         (broken, "cannot be loaded: no such file"),
-        (older, f"those of another release (1, not {ffi.INTERFACE}); install it anew"),
+        (
+            older,
+            "ABI version mismatch: reinstall lstm_jax_native (it has version 1, this lstm_jax needs"
+            f" {ffi.ABI_VERSION})",
+        ),
     ):
         monkeypatch.setattr(ffi, "import_module", importing)
         assert reason in ffi.load.__wrapped__()

@@ -12,10 +12,11 @@ from jax.extend.backend import get_backend
 from jaxtyping import Array, Float
 
 from lstm_jax.backends.layer import Layer
+from lstm_jax.backends.lowering import Native
 from lstm_jax.backends.plain_lstm import array_reason, not_plain_reason
-from lstm_jax.backends.primitives import Arrays, Native, filled, pull_back_by_definition
+from lstm_jax.backends.primitives import Arrays, filled, reference_gradients, select
 from lstm_jax.backends.request import Request, Result, explicit_mesh_reason, platform
-from lstm_jax.backends.rule import Rule, call
+from lstm_jax.backends.rule import Rule, Types, call
 from lstm_jax.sharding import match_varying_axes
 from lstm_jax.types import LSTMState
 
@@ -101,9 +102,9 @@ def packed(
 class CudnnLayer(Rule):
     """The LSTM over whole sequences, by cuDNN.
 
-    Its arguments are ``x [T, B, I]``, ``kernel``, ``recurrent_kernel``, ``bias``, ``h_0 [B, H]``
-    and ``c_0``. It gives ``hs [T, B, H]``, ``h_T`` and ``c_T``. Products run in TF32 unless
-    `jax.default_matmul_precision` asks for more.
+    Arguments: ``x [T, B, I]``, ``kernel``, ``recurrent_kernel``, ``bias``, ``h_0 [B, H]``, ``c_0``.
+    Outputs: ``hs [T, B, H]``, ``h_T``, ``c_T``. Matrix products are in TF32 unless
+    `jax.default_matmul_precision` is higher.
 
     Args:
       reverse: run from the last step to the first.
@@ -113,72 +114,84 @@ class CudnnLayer(Rule):
 
     reverse: bool = False
 
-    def define(self, *args: jax.Array) -> Arrays:
+    def reference(self, *args: jax.Array) -> Arrays:
         """The plain scan."""
-        outs = Layer(reverse=self.reverse).define(*(arg[None] for arg in args))
+        outs = Layer(reverse=self.reverse).reference(*(arg[None] for arg in args))
         return tuple(out[0] for out in outs)
 
-    def run(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
+    def forward(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
         """cuDNN's forward pass; saves what that returns for its backward pass."""
         if native != "here":
-            shapes = jax.eval_shape(self._forward, *args)[1] if save else ()
-            # Only cuDNN makes what it keeps. A backward pass reads that if it is a program of its
-            # own, on another machine: what comes of it there must not look like a gradient.
-            return self.define(*args), tuple(map(_unknown, shapes))
-        outs, saved = self._forward(*args)
+            # Only cuDNN computes what it saves. An exported backward pass may run elsewhere as a
+            # program of its own: NaN keep its results from being taken for gradients.
+            saved = self.saved_types(*args) if save else ()
+            return self.reference(*args), tuple(map(_unknown, saved))
+        outs, saved = self._cudnn_forward(*args)
         return outs, saved if save else ()
 
-    def pull_back(
+    def backward(
         self,
         args: Arrays,
         outs: Arrays,
         saved: Arrays,
         cotangents: Sequence[jax.Array | None],
-        wanted: tuple[bool, ...],
+        needed: tuple[bool, ...],
         *,
         native: Native,
     ) -> Arrays:
         """cuDNN's backward pass."""
         if native != "here":
-            return pull_back_by_definition(self, args, cotangents, wanted)
+            return reference_gradients(self, args, cotangents, needed)
         rnn = importlib.import_module("jax.experimental.rnn")
-        (x, h_0, c_0, weights, lengths), back = jax.vjp(self._theirs, *args)
+        (x, h_0, c_0, weights, lengths), pull_back = jax.vjp(self._cudnn_arguments, *args)
         dy, dh_T, dc_T = filled(cotangents, outs)
         residuals = (x, h_0, c_0, weights, lengths, *saved)
         gradients = rnn.lstm_bwd(
             *self._settings(args), residuals, (self._rows_first(dy), dh_T[None], dc_T[None])
         )
-        of_args = back((*gradients[:4], jnp.zeros(lengths.shape, jax.dtypes.float0)))
-        return tuple(g for g, want in zip(of_args, wanted, strict=True) if want)
+        no_gradient = jnp.zeros(lengths.shape, jax.dtypes.float0)
+        return select(needed, pull_back((*gradients[:4], no_gradient)))
 
-    def _forward(self, *args: jax.Array) -> tuple[Arrays, Arrays]:
+    def out_types(self, *args: Any) -> Types:
+        """Types of ``hs``, ``h_T`` and ``c_T``."""
+        x, h_0 = args[0], args[4]
+        (T, B, _), H = x.shape, h_0.shape[-1]
+        return [jax.ShapeDtypeStruct(shape, x.dtype) for shape in ((T, B, H), (B, H), (B, H))]
+
+    def saved_types(self, *args: Any) -> Types:
+        """Types of what cuDNN saves."""
+        structs = (jax.ShapeDtypeStruct(arg.shape, arg.dtype) for arg in args)
+        return jax.eval_shape(self._cudnn_forward, *structs)[1]
+
+    def _cudnn_forward(self, *args: jax.Array) -> tuple[Arrays, Arrays]:
         rnn = importlib.import_module("jax.experimental.rnn")
-        (y, h_T, c_T), residuals = rnn.lstm_fwd(*self._theirs(*args), *self._settings(args))
+        settings = self._settings(args)
+        (y, h_T, c_T), residuals = rnn.lstm_fwd(*self._cudnn_arguments(*args), *settings)
         return (self._time_first(y), h_T[0], c_T[0]), tuple(residuals[5:])
 
-    def _theirs(self, *args: jax.Array) -> Arrays:
-        """The arguments as cuDNN takes them."""
+    def _cudnn_arguments(self, *args: jax.Array) -> Arrays:
+        """``x [B, T, I]``, ``h_0``, ``c_0 [1, B, H]``, flat weights, lengths."""
         x, kernel, recurrent, bias, h_0, c_0 = args
         lengths = jnp.full((x.shape[1],), x.shape[0], jnp.int32)
         weights = packed(kernel, recurrent, bias)
         return self._rows_first(x), h_0[None], c_0[None], weights, lengths
 
     def _rows_first(self, array: jax.Array) -> jax.Array:
-        return jnp.swapaxes(self._in_order(array), 0, 1)
+        return jnp.swapaxes(self._flipped(array), 0, 1)
 
     def _time_first(self, array: jax.Array) -> jax.Array:
-        return self._in_order(jnp.swapaxes(array, 0, 1))
+        return self._flipped(jnp.swapaxes(array, 0, 1))
 
-    def _in_order(self, array: jax.Array) -> jax.Array:
-        """Steps in the order in which they are run, or back."""
+    def _flipped(self, array: jax.Array) -> jax.Array:
+        """The steps in the order in which cuDNN runs them, or back."""
         return array[::-1] if self.reverse else array
 
     def _settings(self, args: Arrays) -> tuple[Any, ...]:
-        """Sizes, one layer, no dropout, one direction, and the precision of products."""
+        """Sizes, one layer, no dropout, one direction, and the default precision of products."""
         return args[0].shape[-1], args[4].shape[-1], 1, 0.0, False, None
 
 
 def _unknown(like: Any) -> jax.Array:
-    """An array of which nothing is known: NaN."""
+    """An array of NaN, or of the largest integer."""
     inexact = jnp.issubdtype(like.dtype, jnp.inexact)
     return jnp.full(like.shape, jnp.nan if inexact else jnp.iinfo(like.dtype).max, like.dtype)

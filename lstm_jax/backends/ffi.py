@@ -1,7 +1,7 @@
-"""The kernels in C++ as calls, where the distribution ``lstm_jax_native`` is installed.
+"""The calls into C++, if the distribution ``lstm_jax_native`` is installed.
 
-Each runs whole sequences of one or more networks: arrays have an axis ``G`` of networks first. An
-array of no elements stands for one that is not there, or not wanted.
+Each computes whole sequences of one or more networks: arrays have an axis ``G`` of networks first.
+An empty array stands for one that is absent or not needed.
 """
 
 import functools
@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-INTERFACE = 2
-"""The calls as they are made here; counted up, there as well, whenever their arguments change."""
+ABI_VERSION = 2
+"""Version of the arguments of the calls; that of ``lstm_jax_native`` must be equal."""
 
 
 @functools.cache
 def load() -> str | None:
-    """Make the kernels known to JAX.
+    """Register the calls with JAX.
 
     Returns:
-      Why they cannot be called, or None.
+      Why they are not available, or None.
 
     >>> load() is None or "native" in load()
     True
@@ -30,17 +30,17 @@ def load() -> str | None:
     try:
         native = import_module("lstm_jax_native")
     except ImportError:
-        return "the distribution lstm_jax_native is not installed (it takes a C++17 compiler)"
-    if (theirs := getattr(native, "INTERFACE", 1)) != INTERFACE:
+        return "lstm_jax_native is not installed (building it needs a C++17 compiler)"
+    if (version := getattr(native, "ABI_VERSION", 1)) != ABI_VERSION:
         return (
-            "the calls of lstm_jax_native are those of another release"
-            f" ({theirs}, not {INTERFACE}); install it anew"
+            "ABI version mismatch: reinstall lstm_jax_native"
+            f" (it has version {version}, this lstm_jax needs {ABI_VERSION})"
         )
     try:
         for target in native.TARGETS:
             capsule = jax.ffi.pycapsule(native.handler(target))
             jax.ffi.register_ffi_target(target, capsule, platform="cpu")
-    except Exception as error:  # as of a library for another JAX: the scan does without
+    except Exception as error:  # such as a library built for another JAX
         return f"the library of lstm_jax_native cannot be loaded: {error}"
     return None
 
@@ -49,7 +49,7 @@ INSTRUCTION_SETS = ("avx512", "avx2", "baseline")
 
 
 def instruction_set() -> str:
-    """The vectors in use: one of `INSTRUCTION_SETS`."""
+    """The instruction set in use: one of `INSTRUCTION_SETS`."""
     return import_module("lstm_jax_native").instruction_set()
 
 
@@ -68,7 +68,7 @@ def forward(
     states: bool,
     gates: bool,
 ) -> tuple[jax.Array, ...]:
-    """A layer over time: ``(hs, h_T, c_T, cs, gates)``, the last two empty if not asked for.
+    """The forward pass: ``(hs, h_T, c_T, cs, gates)``, the last two empty unless requested.
 
     Args:
       x: inputs, zero at masked steps.
@@ -77,12 +77,12 @@ def forward(
       bias: biases.
       h_0: hidden states before the first step.
       c_0: cell states before the first step.
-      valid: which steps are there, or None for all.
-      reset: where rows start anew from zeros, or None for nowhere.
+      valid: true at valid steps, or None if all are.
+      reset: true where a row restarts from zeros before a valid step, or None.
       reverse: run from the last step to the first.
       rounds: round hidden states to bfloat16.
-      states: whether to give the cell states ``[G, T, B, H]``.
-      gates: whether to give the gates ``[G, T, B, 4H]``.
+      states: whether to return the cell states ``[G, T, B, H]``.
+      gates: whether to return the gates ``[G, T, B, 4H]``, zero at masked steps.
 
     Returns:
       Arrays of the dtype of `x`.
@@ -115,7 +115,7 @@ def backward(
     inputs: bool,
     weights: bool,
 ) -> tuple[jax.Array, ...]:
-    """Gradients of a layer over time: ``(dx, dkernel, drecurrent_kernel, dbias, dh_0, dc_0)``.
+    """The backward pass: ``(dx, dkernel, drecurrent_kernel, dbias, dh_0, dc_0)``.
 
     Args:
       x: inputs, zero at masked steps.
@@ -123,13 +123,13 @@ def backward(
       recurrent_kernel: recurrent kernels.
       h_0: hidden states before the first step.
       c_0: cell states before the first step.
-      valid: which steps are there, or None for all.
-      reset: where rows start anew from zeros, or None for nowhere.
+      valid: true at valid steps, or None if all are.
+      reset: true where a row restarts from zeros before a valid step, or None.
       saved: hidden states, cell states and gates of the forward pass.
       cotangents: of ``hs`` and ``cs`` (each None for zeros), ``h_T`` and ``c_T``.
       reverse: whether the forward pass ran from the last step to the first.
-      inputs: whether the gradient of `x` is wanted; else it is empty.
-      weights: whether those of the weights are wanted; else they are empty.
+      inputs: whether the gradient of `x` is needed; else it is empty.
+      weights: whether those of the weights are needed; else they are empty.
 
     Returns:
       Arrays of the dtype of `x`.

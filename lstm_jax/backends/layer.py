@@ -1,4 +1,4 @@
-"""A whole LSTM layer over time as one function, with the native kernels for it."""
+"""An LSTM layer over a whole sequence as a `Rule`, with the native backend for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,56 +8,42 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.backends import ffi
+from lstm_jax.backends.lowering import Native
 from lstm_jax.backends.partition import over_devices
 from lstm_jax.backends.primitives import (
     Arrays,
     Axes,
-    Native,
-    bind_pull_back,
-    bind_run,
+    BackwardOperands,
+    bind_backward,
+    bind_forward,
     filled,
-    pull_back_by_definition,
+    reference_gradients,
+    select,
     spread,
 )
-from lstm_jax.backends.rule import Given, OperandAxes, PullBackOperands, Rule, in_front
-from lstm_jax.cells import LSTM, lstm_gates, lstm_step
+from lstm_jax.backends.rule import Mask, Rule, Types, in_front
+from lstm_jax.cells import lstm_gates
 from lstm_jax.masks import where_rows, zero_masked
-from lstm_jax.resets import reset_state
-from lstm_jax.types import LSTMParams, LSTMState, PyTree
-
-
-def not_plain(cell: Any) -> str | None:
-    """Why a cell is not the LSTM that kernels are made for, or None.
-
-    >>> from lstm_jax import GRU
-    >>> not_plain(GRU(3, 5))
-    'it runs the plain LSTM; the cell is a GRU'
-    """
-    if type(cell) is not LSTM:
-        return f"it runs the plain LSTM; the cell is a {type(cell).__name__}"
-    if cell.gate_activation is not jax.nn.sigmoid or cell.activation is not jnp.tanh:
-        return "its gates are sigmoids and its candidate a tanh; the cell has others"
-    return None
-
-
-def not_features(x: PyTree) -> str | None:
-    """Why inputs are not what such kernels read, or None."""
-    return "it reads one array of features [T, ..., I]" if getattr(x, "ndim", 0) < 2 else None
+from lstm_jax.sharding import is_sharded
+from lstm_jax.types import LSTMParams, LSTMState
 
 
 @dataclass(frozen=True)
 class Layer(Rule):
     """The LSTM over a sequence, for ``G`` networks at once.
 
-    Its arguments are ``x [G, T, B, I]`` (zero at masked steps), ``kernel``, ``recurrent_kernel``,
-    ``bias``, ``h_0``, ``c_0 [G, B, H]``, then ``valid`` and ``reset`` ``[G, T, B]`` if it has them.
-    It gives ``hs [G, T, B, H]``, held at masked steps, ``h_T``, ``c_T``, and ``cs`` if asked for.
+    Arguments: ``x [G, T, B, I]`` (zero at masked steps), ``kernel``, ``recurrent_kernel``,
+    ``bias``, ``h_0``, ``c_0 [G, B, H]``, then ``valid [G, T, B]`` if `masked`, and ``reset`` if
+    `resets`.
+    Outputs: ``hs [G, T, B, H]``, which keep their value at masked steps, ``h_T``, ``c_T``, and
+    ``cs`` if `states`. Saved for the backward pass: ``cs`` unless it is an output, and the gates
+    ``[G, T, B, 4H]``, zero at masked steps.
 
     Args:
-      masked: whether it has `valid`.
-      resets: whether it has `reset`.
+      masked: whether there is ``valid``.
+      resets: whether there is ``reset``.
       reverse: run from the last step to the first.
-      states: whether to give the cell states.
+      states: whether the cell states are an output.
       rounds: whether hidden states are rounded to bfloat16.
     """
 
@@ -67,61 +53,81 @@ class Layer(Rule):
     states: bool = False
     rounds: bool = False
 
-    def define(self, *args: jax.Array) -> Arrays:
+    def reference(self, *args: jax.Array) -> Arrays:
         """One network after the other by the plain scan."""
-        outs = jax.vmap(self._define_one)(*args)
-        return outs[: 3 + self.states]
+        return self._reference(*args)[: self._outs]
 
-    def run(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
-        """The native forward pass; saves cell states and gates."""
+    def forward(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
+        """The native forward pass."""
         if native == "no":
-            # The backward pass may be another program, on another machine, which reads them. Where
-            # it is a part of this one it goes by the definition, and the compiler drops them.
-            outs = jax.vmap(self._define_one)(*args)
-            return outs[: 3 + self.states], outs[3:] if save else ()
-        out = self._forward(*args, save=save, split=native == "split")
-        return out[: 3 + self.states], out[3:] if save else ()
+            # An exported backward pass may be a program of its own, which reads what is saved.
+            # Within one program nothing reads it, and the compiler removes it.
+            out = self._reference(*args)
+        else:
+            out = self._native_forward(*args, save=save, split=native == "split")
+        return out[: self._outs], out[self._outs :] if save else ()
 
-    def pull_back(
+    def backward(
         self,
         args: Arrays,
         outs: Arrays,
         saved: Arrays,
         cotangents: Sequence[jax.Array | None],
-        wanted: tuple[bool, ...],
+        needed: tuple[bool, ...],
         *,
         native: Native,
     ) -> Arrays:
         """The native backward pass."""
         if native == "no":
-            return pull_back_by_definition(self, args, cotangents, wanted)
+            return reference_gradients(self, args, cotangents, needed)
         split = native == "split"
-        return self._backward(args, outs, saved, cotangents, wanted, split=split)
+        return self._native_backward(args, outs, saved, cotangents, needed, split=split)
 
-    def batched_run(
+    def out_types(self, *args: Any) -> Types:
+        """Types of the outputs."""
+        return self._types(*args)[: self._outs]
+
+    def saved_types(self, *args: Any) -> Types:
+        """Types of the cell states, unless they are an output, and of the gates."""
+        return self._types(*args)[self._outs :]
+
+    def batched_forward(
         self, size: int, args: Arrays, axes: Axes, *, save: bool
     ) -> tuple[Arrays, Sequence[int | None]]:
         """More rows where the weights are shared, more networks where they are not."""
+        if any(map(is_sharded, args)):  # two axes of which one is split cannot become one
+            return super().batched_forward(size, args, axes, save=save)
         fold = axes[1:4] == (None, None, None)
-        joined = _joined(size, args, axes, self._rows, fold=fold)
-        out = bind_run(self, joined, save=save)
+        out = bind_forward(self, _joined(size, args, axes, self._rows, fold=fold), save=save)
         sizes = size, _each(args[0], axes[0], fold=fold)
         return _parted(sizes, out, (*self._rows_of_outs, 2, 2)[: len(out)], fold=fold)
 
-    def mapped_pull_back(
-        self, size: int, operands: PullBackOperands, axes: OperandAxes, given: Given, wanted: Given
+    def mapped_backward(
+        self,
+        size: int,
+        operands: BackwardOperands,
+        axes: BackwardOperands,
+        given: Mask,
+        needed: Mask,
     ) -> tuple[Arrays, Sequence[int | None]]:
-        """As `batched_run`."""
-        fold = axes[0][1:4] == (None, None, None) and not any(wanted[1:4])
-        of_given = tuple(row for row, here in zip(self._rows_of_outs, given, strict=True) if here)
-        rows = (self._rows, self._rows_of_outs, (2, 2), of_given)
-        joined = tuple(
+        """As `batched_forward`; gradients of weights need a network for each."""
+        if any(map(is_sharded, (*operands.args, *operands.cotangents))):
+            return super().mapped_backward(size, operands, axes, given, needed)
+        fold = axes.args[1:4] == (None, None, None) and not any(needed[1:4])
+        of_given = select(given, self._rows_of_outs)
+        of_saved = (2,) * len(operands.saved)
+        rows = (self._rows, self._rows_of_outs, of_saved, of_given)
+        joined = (
             _joined(size, *each, fold=fold) for each in zip(operands, axes, rows, strict=True)
         )
-        back = bind_pull_back(self, joined, given, wanted)  # pyright: ignore[reportArgumentType]
-        of_wanted = tuple(row for row, want in zip(self._rows, wanted, strict=True) if want)
-        sizes = size, _each(operands[0][0], axes[0][0], fold=fold)
-        return _parted(sizes, back, of_wanted, fold=fold)
+        back = bind_backward(self, BackwardOperands(*joined), given, needed)
+        sizes = size, _each(operands.args[0], axes.args[0], fold=fold)
+        return _parted(sizes, back, select(needed, self._rows), fold=fold)
+
+    @property
+    def _outs(self) -> int:
+        """How many outputs there are."""
+        return 3 + self.states
 
     @property
     def _rows(self) -> Axes:
@@ -132,48 +138,63 @@ class Layer(Rule):
     def _rows_of_outs(self) -> tuple[int, ...]:
         return (2, 1, 1, 2) if self.states else (2, 1, 1)
 
-    def _optional(self, args: Sequence[Any]) -> tuple[Any, Any]:
-        """`valid` and `reset` of the arguments, or None."""
-        return (args[6] if self.masked else None, args[-1] if self.resets else None)
+    @property
+    def _letters(self) -> tuple[str, ...]:
+        """The axes of the arguments, a letter each."""
+        flags = ["gtb"] * (self.masked + self.resets)
+        return ("gtbi", "gik", "ghk", "gk", "gbh", "gbh", *flags)
 
-    def _define_one(self, *args: jax.Array) -> Arrays:
-        """Hidden states, the last of them and of the cell states, all of those, and the gates."""
-        dtype = jnp.bfloat16 if self.rounds else args[0].dtype
+    def _types(self, *args: Any) -> Types:
+        """Types of ``hs``, ``h_T``, ``c_T``, ``cs`` and the gates."""
+        x, _, recurrent, *_ = args
+        (G, T, B, _), H = x.shape, recurrent.shape[1]
+        shapes = (G, T, B, H), (G, B, H), (G, B, H), (G, T, B, H), (G, T, B, 4 * H)
+        return [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes]
+
+    def _valid_and_reset(self, args: Sequence[Any]) -> tuple[Any, Any]:
+        """These two of the arguments, or None."""
+        return args[6] if self.masked else None, args[-1] if self.resets else None
+
+    def _reference(self, *args: jax.Array) -> Arrays:
+        """``hs``, ``h_T``, ``c_T``, ``cs`` and the gates."""
+        return jax.vmap(self._reference_of_one)(*args)
+
+    def _reference_of_one(self, *args: jax.Array) -> Arrays:
+        """`_reference` of one network, whose arrays have no axis ``G``."""
         x, *weights, h_0, c_0 = args[:6]
-        valid, reset = self._optional(args)
-        x, state = x.astype(dtype), LSTMState(h_0.astype(dtype), c_0)
-        start = None if reset is None else jax.tree.map(jnp.zeros_like, state)
+        dtype = jnp.bfloat16 if self.rounds else x.dtype
 
-        def step(state, at_t):
-            x_t, valid_t, reset_t = at_t
+        def step(state: LSTMState, inputs: Any) -> tuple[LSTMState, tuple[LSTMState, jax.Array]]:
+            x_t, valid_t, reset_t = inputs
             if reset_t is not None:
-                state = reset_state(reset_t, valid_t, start, state)
-            params = _as_multiplied(LSTMParams(*weights), x_t)
-            new, gates = (
-                lstm_step(params, state, x_t),
-                jnp.concatenate(lstm_gates(params, state, x_t), -1),
-            )
+                resets = reset_t if valid_t is None else reset_t & valid_t
+                state = where_rows(resets, jax.tree.map(jnp.zeros_like, state), state)
+            h_tm1, c_tm1 = state
+            # Weights are cast inside of the loop, so that their gradients add up in float32.
+            params = LSTMParams(*(weight.astype(dtype) for weight in weights))
+            i, f, g, o = gates = lstm_gates(params, state, x_t)
+            c_t = f * c_tm1.astype(f.dtype) + i * g
+            h_t = o * jnp.tanh(c_t)
+            new = LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
+            saved = jnp.concatenate(gates, axis=-1)
             if valid_t is not None:
-                new, gates = where_rows(valid_t, new, state), zero_masked(valid_t, gates)
-            return new, (gates, new)
+                new, saved = where_rows(valid_t, new, state), zero_masked(valid_t, saved)
+            return new, (new, saved)
 
-        final, (gates, (hs, cs)) = jax.lax.scan(
-            step, state, (x, valid, reset), reverse=self.reverse
-        )
-        if valid is not None:
-            pass
-        outs = (hs, final.h, final.c, cs, gates)
-        return tuple(a.astype(args[0].dtype) for a in outs)
+        state = LSTMState(h_0.astype(dtype), c_0)
+        inputs = (x.astype(dtype), *self._valid_and_reset(args))
+        (h_T, c_T), ((hs, cs), gates) = jax.lax.scan(step, state, inputs, reverse=self.reverse)
+        return tuple(out.astype(x.dtype) for out in (hs, h_T, c_T, cs, gates))
 
-    def _forward(self, *args: jax.Array, save: bool, split: bool) -> Arrays:
-        """Hidden states, the last of them and of the cell states, and what else is asked for."""
+    def _native_forward(self, *args: jax.Array, save: bool, split: bool) -> Arrays:
+        """The outputs, and what is saved."""
         states = save or self.states
 
         def call(*args: jax.Array) -> Sequence[jax.Array]:
             x, kernel, recurrent, bias, h_0, c_0 = args[:6]
             outs = ffi.forward(
                 *(x, kernel, recurrent, bias, h_0, c_0),
-                *self._optional(args),
+                *self._valid_and_reset(args),
                 reverse=self.reverse,
                 rounds=self.rounds,
                 states=states,
@@ -185,60 +206,50 @@ class Layer(Rule):
         call_ = over_devices(call, self._letters, outs) if split else call
         return tuple(call_(*args))
 
-    def _backward(
+    def _native_backward(
         self,
         args: Arrays,
         outs: Arrays,
         saved: Arrays,
         cotangents: Sequence[jax.Array | None],
-        wanted: tuple[bool, ...],
+        needed: tuple[bool, ...],
         *,
         split: bool,
     ) -> Arrays:
-        """Gradients of the first six arguments, where they are wanted."""
-        # Those of all steps may be absent.
+        """Gradients of the first six arguments, where they are needed."""
+        # The cotangents of `hs` and `cs` are optional in the native call.
         of_steps = [cotangents[0], cotangents[3] if self.states else None]
         there = [v is not None for v in of_steps]
         given = [*filled(cotangents[1:3], args[4:6]), *(v for v in of_steps if v is not None)]
-        inputs, weights = wanted[0], any(wanted[1:4])
+        inputs, weights = needed[0], any(needed[1:4])
         computed = (inputs, weights, weights, weights, True, True)
 
-        def call(*arrays: jax.Array) -> list[jax.Array]:
-            args, (hs, cs, gates, dh_T, dc_T, *some) = arrays[: len(wanted)], arrays[len(wanted) :]
+        def call(*arrays: jax.Array) -> Sequence[jax.Array]:
+            args, (hs, cs, gates, dh_T, dc_T, *some) = arrays[: len(needed)], arrays[len(needed) :]
             x, kernel, recurrent, _, h_0, c_0 = args[:6]
             gradients = ffi.backward(
                 *(x, kernel, recurrent, h_0, c_0),
-                *self._optional(args),
+                *self._valid_and_reset(args),
                 (hs, cs, gates),
                 (*spread(there, some), dh_T, dc_T),
                 reverse=self.reverse,
                 inputs=inputs,
                 weights=weights,
             )
-            return [g for g, here in zip(gradients, computed, strict=True) if here]
+            return select(computed, gradients)
 
-        arrays = (*args, outs[0], *saved, *given)
+        # With `states`, the cell states are the last output; otherwise they are saved.
+        cs_and_gates = (*outs[3:], *saved)
+        arrays = (*args, outs[0], *cs_and_gates, *given)
         letters = (*self._letters, "gtbh", "gtbh", "gtbk", "gbh", "gbh", *["gtbh"] * sum(there))
-        of_computed = [each for each, here in zip(self._letters, computed, strict=False) if here]
+        of_computed = select(computed, self._letters[:6])
         call_ = over_devices(call, letters, of_computed) if split else call
-        gradients = iter(call_(*arrays))
-        of_args = [next(gradients) if here else None for here in computed]
-        return tuple(g for g, want in zip(of_args, wanted, strict=False) if want and g is not None)
-
-    @property
-    def _letters(self) -> tuple[str, ...]:
-        """The axes of the arguments, a letter each."""
-        flags = ["gtb"] * (self.masked + self.resets)
-        return ("gtbi", "gik", "ghk", "gk", "gbh", "gbh", *flags)
-
-
-def _as_multiplied(params: PyTree, x: jax.Array) -> PyTree:
-    """Weights as a step multiplies with them; cast there, their gradients add up in float32."""
-    return jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
+        gradients = spread(computed, tuple(call_(*arrays)))
+        return select(needed[:6], gradients)
 
 
 def _joined(size: int, arrays: Arrays, axes: Axes, rows: Axes, *, fold: bool) -> Arrays:
-    """The mapped axis as a part of the rows' axis, or of the networks'."""
+    """The mapped axis joined with the axis of rows if `fold`, else with that of networks."""
 
     def join(array: jax.Array, axis: int | None, row: int | None) -> jax.Array:
         if fold and row is None:
@@ -253,7 +264,7 @@ def _joined(size: int, arrays: Arrays, axes: Axes, rows: Axes, *, fold: bool) ->
 
 
 def _each(x: jax.Array, axis: int | None, *, fold: bool) -> int:
-    """Rows, or networks, of what is mapped."""
+    """How many rows if `fold`, else how many networks, one element of the mapped axis has."""
     shape = [size for k, size in enumerate(x.shape) if k != axis]
     return shape[2 if fold else 0]
 

@@ -1,4 +1,7 @@
-"""Calls that stay split over devices along networks and rows, where XLA would gather everything."""
+"""Native calls on arrays that are split over devices: each device computes its own part.
+
+By itself XLA would gather the arrays and have every device compute everything.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,27 +13,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lstm_jax.types import PyTree
 
 SPLIT = "gb"
-"""The axes along which the work of a call falls apart: networks, and rows of a batch."""
-
-
-def names_devices(primitive: Any) -> None:
-    """Have JAX say, when it compiles a primitive, which devices it is for; else it may not."""
-    try:
-        from jax._src.dispatch import prim_requires_devices_during_lowering as primitives
-    except ImportError:  # then it is not split
-        return
-    primitives.add(primitive)
+"""The axes along which a call can be split: networks ``g``, and rows of a batch ``b``."""
 
 
 def over_devices(
     call: Callable[..., Sequence[jax.Array]], args: Sequence[str], outs: Sequence[str]
 ) -> Callable[..., Sequence[jax.Array]]:
-    """A call whose arrays are named axis by axis, run on each device with its own part of them.
+    """A call that each device runs on its own part of the arrays.
 
     Args:
       call: a function of arrays.
       args: a letter for each axis of each argument, such as ``"gtbi"``; `SPLIT` can be split.
-      outs: the same for what it returns; one without ``b`` is a sum over rows.
+      outs: the same for each result; one without ``b`` is summed over rows.
 
     Returns:
       The same function.
@@ -62,23 +56,23 @@ def over_devices(
         return _shardings(mesh, outs, _axes(args, arg_shapes))
 
     partitioned = custom_partitioning(lambda *arrays: tuple(call(*arrays)))
-    # In the order in which they first appear, as the compiler wants them.
+    # The compiler needs them in the order in which they first appear.
     whole = [letter for letter in dict.fromkeys("".join((*args, *outs))) if letter not in SPLIT]
     partitioned.def_partition(
         partition,
         infer_sharding_from_operands=infer,
-        sharding_rule=f"{_spelled(args)} -> {_spelled(outs)}",
+        sharding_rule=f"{_formatted(args)} -> {_formatted(outs)}",
         need_replication_factors=tuple(whole),
     )
     return partitioned
 
 
-def _spelled(arrays: Sequence[str]) -> str:
+def _formatted(arrays: Sequence[str]) -> str:
     return ", ".join(" ".join(letters) for letters in arrays)
 
 
 def _axes(args: Sequence[str], shapes: Sequence[Any]) -> dict[str, Any]:
-    """The axes of the mesh along which each letter is split, as the first array says."""
+    """The axes of the mesh along which each letter is split in the first array."""
     spec = getattr(shapes[0].sharding, "spec", ())
     return {
         letter: axis

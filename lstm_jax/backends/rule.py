@@ -1,157 +1,152 @@
-"""What it takes to give a function fast ways to run it and its gradient: see `primitives`."""
+"""A function with a native forward and backward pass: see `primitives`."""
 
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.backends.primitives import Arrays, Axes, Native, bind_pull_back, bind_run, spread
+from lstm_jax.backends.lowering import Native
+from lstm_jax.backends.primitives import (
+    Arrays,
+    Axes,
+    BackwardOperands,
+    bind_backward,
+    bind_forward,
+    reference_gradients,
+    spread,
+)
 
-PullBackOperands = tuple[Arrays, Arrays, Arrays, Arrays]
-"""Of `Rule.pull_back`: arguments, outputs, saved arrays, and the cotangents that are given."""
-
-OperandAxes = tuple[Axes, Axes, Axes, Axes]
-Given = tuple[bool, ...]
+Mask = tuple[bool, ...]
+Types = Sequence[Any]
+"""Shapes and dtypes of arrays, such as `jax.ShapeDtypeStruct`."""
 
 
 class Rule(ABC):
-    """A function of arrays and fast ways to run it; a hashable value.
+    """A function of arrays, with a forward and a backward pass of its own; a hashable value.
 
-    `native` says whether code made for the platform may be called: ``"no"``, ``"here"`` on one
-    device, or ``"split"`` over several, along axes whose parts do not depend on each other.
+    Arguments that are differentiated, and all outputs, are floating point. `native` is whether
+    code for the platform may be called: ``"no"``, ``"here"`` on one device, or ``"split"`` over
+    several, along axes whose parts do not depend on each other.
 
     Attributes:
-      platform: the platform that it has code for.
+      platform: the platform that it has native code for.
     """
 
     platform: ClassVar[str] = "cpu"
 
     @abstractmethod
-    def define(self, *args: jax.Array) -> Arrays:
-        """The function as plain JAX code that can be differentiated any number of times."""
+    def reference(self, *args: jax.Array) -> Arrays:
+        """The function in plain JAX, which can be differentiated any number of times."""
 
     @abstractmethod
-    def run(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
-        """What the function gives, and what is to be saved for `pull_back`, or nothing."""
+    def forward(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
+        """The outputs, and what `backward` needs saved if `save`, else nothing.
+
+        Where `native` is ``"no"`` this is plain JAX as well.
+        """
 
     @abstractmethod
-    def pull_back(
+    def backward(
         self,
         args: Arrays,
         outs: Arrays,
         saved: Arrays,
         cotangents: Sequence[jax.Array | None],
-        wanted: tuple[bool, ...],
+        needed: tuple[bool, ...],
         *,
         native: Native,
     ) -> Arrays:
-        """The gradients of the arguments that are wanted; a cotangent of None is zero."""
+        """The gradients of the arguments that are needed; a cotangent of None is zero."""
 
-    def batched_run(
+    def out_types(self, *args: Any) -> Types:
+        """Types of the outputs, from those of the arguments; this default traces `reference`."""
+        return jax.eval_shape(self.reference, *map(_struct, args))
+
+    def saved_types(self, *args: Any) -> Types:
+        """Types of what `forward` saves; this default traces it."""
+        forward = functools.partial(self.forward, save=True, native="no")
+        return jax.eval_shape(forward, *map(_struct, args))[1]
+
+    def batched_forward(
         self, size: int, args: Arrays, axes: Axes, *, save: bool
     ) -> tuple[Arrays, Sequence[int | None]]:
-        """`run` mapped over an axis of some arguments, and where outputs and saved have it."""
-        out = bind_run(Mapped(self, size, axes), args, save=save)
-        return out, [0] * len(out)
+        """`forward` under `vmap`; this default maps the plain JAX code.
 
-    def batched_pull_back(
-        self, size: int, operands: PullBackOperands, axes: OperandAxes, given: Given, wanted: Given
+        Args:
+          size: length of the mapped axis.
+          args: arguments.
+          axes: where they have the mapped axis, or None.
+          save: whether `backward` follows.
+
+        Returns:
+          Outputs and saved arrays, and where they have the mapped axis.
+        """
+        forward = functools.partial(self.forward, save=save, native="no")
+        outs, saved = jax.vmap(forward, axes, axis_size=size)(*args)
+        return (*outs, *saved), [0] * (len(outs) + len(saved))
+
+    def batched_backward(
+        self,
+        size: int,
+        operands: BackwardOperands,
+        axes: BackwardOperands,
+        given: Mask,
+        needed: Mask,
     ) -> tuple[Arrays, Sequence[int | None]]:
-        """`pull_back` mapped over an axis of some operands: arguments, outputs, saved, cotangents.
+        """`backward` under `vmap`; this default maps the plain JAX code.
 
-        Gradients have the axis even of arguments that do not.
+        Args:
+          size: length of the mapped axis.
+          operands: what `backward` reads.
+          axes: where these arrays have the mapped axis, or None.
+          given: which outputs have a cotangent.
+          needed: of which arguments the gradient is needed.
+
+        Returns:
+          Gradients, and where they have the mapped axis; all have it.
         """
         if any(axis is not None for some in axes[:3] for axis in some):
-            return self.mapped_pull_back(size, operands, axes, given, wanted)
-        # Many gradients of one run, one after the other: nothing that was saved is copied.
-        moved = in_front(size, operands[3], axes[3])
+            return self.mapped_backward(size, operands, axes, given, needed)
+        # Many gradients of one forward pass: one after the other, so that nothing is copied.
         back = jax.lax.map(
-            lambda some: bind_pull_back(self, (*operands[:3], some), given, wanted), moved
+            lambda some: bind_backward(self, operands._replace(cotangents=some), given, needed),
+            in_front(size, operands.cotangents, axes.cotangents),
         )
         return back, [0] * len(back)
 
-    def mapped_pull_back(
-        self, size: int, operands: PullBackOperands, axes: OperandAxes, given: Given, wanted: Given
-    ) -> tuple[Arrays, Sequence[int | None]]:
-        """`batched_pull_back` of many runs."""
-        args = in_front(size, operands[0], axes[0])
-        rule = Mapped(self, size, (0,) * len(args), axes[1:])
-        back = bind_pull_back(rule, (args, *operands[1:]), given, wanted)
-        return back, [0] * len(back)
-
-
-@dataclass(frozen=True)
-class Mapped(Rule):
-    """A rule mapped over an axis.
-
-    Args:
-      rule: the rule.
-      size: length of the axis.
-      axes: where the arguments have it.
-      others: for `pull_back`, where outputs, saved arrays and given cotangents have it.
-    """
-
-    platform: ClassVar[str] = ""  # code made for one is not known to be right for many
-
-    rule: Rule
-    size: int
-    axes: Axes
-    others: tuple[Axes, Axes, Axes] | tuple[()] = ()
-
-    def define(self, *args: jax.Array) -> Arrays:
-        """The function, mapped."""
-        return jax.vmap(self.rule.define, self.axes, axis_size=self.size)(*args)
-
-    def run(self, *args: jax.Array, save: bool, native: Native) -> tuple[Arrays, Arrays]:
-        """The fast form, mapped."""
-        run = functools.partial(self.rule.run, save=save, native=native)
-        return jax.vmap(run, self.axes, axis_size=self.size)(*args)
-
-    def pull_back(
+    def mapped_backward(
         self,
-        args: Arrays,
-        outs: Arrays,
-        saved: Arrays,
-        cotangents: Sequence[jax.Array | None],
-        wanted: tuple[bool, ...],
-        *,
-        native: Native,
-    ) -> Arrays:
-        """The fast backward pass, mapped."""
-        given = tuple(v is not None for v in cotangents)
+        size: int,
+        operands: BackwardOperands,
+        axes: BackwardOperands,
+        given: Mask,
+        needed: Mask,
+    ) -> tuple[Arrays, Sequence[int | None]]:
+        """`batched_backward` of many forward passes."""
 
-        def pull_back(args: Arrays, outs: Arrays, saved: Arrays, some: Arrays) -> Arrays:
-            all_of_them = spread(given, some)
-            return self.rule.pull_back(args, outs, saved, all_of_them, wanted, native=native)
+        def backward(args: Arrays, cotangents: Arrays) -> Arrays:
+            return reference_gradients(self, args, spread(given, cotangents), needed)
 
-        # What a run gives has the axis in front.
-        others = self.others or ((0,) * len(outs), (0,) * len(saved), (0,) * sum(given))
-        mapped = jax.vmap(pull_back, (self.axes, *others), axis_size=self.size)
-        back = mapped(args, outs, saved, tuple(v for v in cotangents if v is not None))
-        of_wanted = [axis for axis, want in zip(self.axes, wanted, strict=True) if want]
-        # The gradient of what is shared is a sum.
-        return tuple(
-            g.sum(0) if axis is None else jnp.moveaxis(g, 0, axis)
-            for g, axis in zip(back, of_wanted, strict=True)
-        )
+        mapped = jax.vmap(backward, (axes.args, axes.cotangents), axis_size=size)
+        back = mapped(operands.args, operands.cotangents)
+        return back, [0] * len(back)
 
 
 def call(rule: Rule, *args: jax.Array) -> Arrays:
-    """Run a rule: ``f(a)``."""
-    return bind_run(rule, args, save=False)
+    """The function of a rule: ``f(a)``."""
+    return bind_forward(rule, args, save=False)
 
 
 def in_front(size: int, arrays: Sequence[jax.Array], axes: Sequence[int | None]) -> Arrays:
-    """Arrays with a mapped axis first, repeated where they have none.
+    """Arrays with the mapped axis first, repeated where they have none.
 
     Args:
-      size: length of the axis.
+      size: length of the mapped axis.
       arrays: arrays.
-      axes: where they have the axis, or None.
+      axes: where they have it, or None.
 
     Returns:
       Arrays ``[size, ...]``.
@@ -166,3 +161,7 @@ def in_front(size: int, arrays: Sequence[jax.Array], axes: Sequence[int | None])
         else jnp.moveaxis(array, axis, 0)
         for array, axis in zip(arrays, axes, strict=True)
     )
+
+
+def _struct(aval: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype)

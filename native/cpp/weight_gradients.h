@@ -1,16 +1,15 @@
-// Gradients of the weights: products of what went into a step, [h_{t-1}, x_t, 1], with dz_t, summed
-// over steps and rows.
+// Gradients of the weights: [h_{t-1}, x_t, 1]^T dz_t, summed over steps and rows.
 #pragma once
 
 #include <algorithm>
 
-#include "problem.h"
-#include "product.h"
-#include "scratch.h"
+#include "arguments.h"
+#include "matrix_product.h"
+#include "scratch_memory.h"
 
 namespace lstm::LSTM_ISA {
 
-// out [R, N vectors] += the first K of rows a [K, ...] transposed, times d, packed as [K][N][lanes].
+// out [R, N vectors] += a^T d, of K rows of a and of d, which is packed as [K][N][lanes].
 template <class S, int R, int N>
 __attribute__((noinline)) void add_outer(const S* a, int64_t lda, const S* d, int64_t K, S* out,
                                          int64_t ldo, int64_t lanes) {
@@ -30,14 +29,14 @@ __attribute__((noinline)) void add_outer(const S* a, int64_t lda, const S* d, in
     LSTM_UNROLL for (int v = 0; v < N; v++) store(out + r * ldo + v * L, sum[r][v], lanes - v * L);
 }
 
-// What went into some steps of some rows, and room for a panel of dz.
+// The inputs [h_{t-1}, x_t, 1] of some rows of steps, and memory for a panel of dz.
 template <class S>
-class Products {
+class StepInputs {
  public:
-  Products(Pieces& pieces, const Sizes& n, int64_t capacity)
+  StepInputs(Arena& arena, const Sizes& n, int64_t capacity)
       : n_(n), inputs_(n.H + n.I + 1), panels_(4 * n.H) {
-    rows_ = pieces.take<S>(capacity * inputs_);
-    panel_ = pieces.take<S>(capacity * 4 * kLanes<S>);
+    rows_ = arena.take<S>(capacity * inputs_);
+    panel_ = arena.take<S>(capacity * 4 * kLanes<S>);
   }
 
   // Sets row k: a hidden state, or null for zeros, and an input.
@@ -51,10 +50,10 @@ class Products {
     row[n_.H + n_.I] = S(1);
   }
 
-  // Adds the products of the first K rows with panel p of dz [K, 4H]: of those of h to
+  // Adds the products of the first K rows with panel p of dz [K, 4H]: those of h to
   // drecurrent [H, ldo], of x to dkernel [I, ldo], of 1 to dbias.
-  void add(int64_t K, const S* dz, int64_t p, S* drecurrent, S* dkernel, S* dbias,
-           int64_t ldo) const {
+  void add_products(int64_t K, const S* dz, int64_t p, S* drecurrent, S* dkernel, S* dbias,
+                    int64_t ldo) const {
     with_width(panels_.width(p), [&](auto columns) {
       constexpr int N = decltype(columns)::value, L = kLanes<S>;
       const int64_t n_0 = panels_.first(p), lanes = ldo - n_0;
@@ -85,23 +84,23 @@ class Products {
   S *rows_, *panel_;
 };
 
-// The sums of one block of rows, with room past the end of each row for whole vectors.
+// The sums of one block of rows, each row padded to whole vectors.
 template <class S>
-struct Sums {
+struct WeightGradients {
   int64_t width, size;
   S *drecurrent, *dkernel, *dbias;
-  Sums(Pieces& pieces, const Sizes& n) : width(padded<S>(4 * n.H)) {
+  WeightGradients(Arena& arena, const Sizes& n) : width(padded<S>(4 * n.H)) {
     size = (n.H + n.I + 1) * width;
-    drecurrent = pieces.take<S>(size);
+    drecurrent = arena.take<S>(size);
     dkernel = drecurrent == nullptr ? nullptr : drecurrent + n.H * width;
     dbias = dkernel == nullptr ? nullptr : dkernel + n.I * width;
   }
   void clear() const { std::fill_n(drecurrent, size, S(0)); }
 };
 
-// The sums of all blocks, in their order, to where the gradients are wanted.
+// Adds the sums of all blocks, in their order, into the results.
 template <class S>
-void join(const Sums<S>* blocks, int count, const Backward<S>& f) {
+void add_blocks(const WeightGradients<S>* blocks, int count, const BackwardArgs<S>& f) {
   const int64_t I = f.n.I, H = f.n.H;
   for (int64_t row = 0; row < H + I + 1; row++) {
     S* const out = row < H       ? f.drecurrent + row * 4 * H

@@ -1,9 +1,9 @@
-// Holds the kernels to plain loops over random problems: sizes, masks, resets, directions, threads.
+// Tests both passes against plain loops on random problems: sizes, masks, resets, directions, threads.
 //
 //   fuzz [problems] [seed]
 //
 // Built with sanitizers it also looks for reads and writes out of bounds: arrays end where the
-// problem says, and start at odd places.
+// problem ends, and start at odd places.
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -26,30 +26,30 @@ std::vector<double> normal(int64_t count, double scale) {
   return values;
 }
 
-// An array of the kernels' type that starts off any alignment but its numbers' own.
+// An array that is aligned to its numbers only.
 template <class S>
 class Placed {
  public:
   explicit Placed(const std::vector<double>& values)
-      : shift_(one_of({0, 1, 3})), room_(values.size() + shift_) {
-    for (size_t k = 0; k < values.size(); k++) room_[shift_ + k] = static_cast<S>(values[k]);
+      : shift_(one_of({0, 1, 3})), memory_(values.size() + shift_) {
+    for (size_t k = 0; k < values.size(); k++) memory_[shift_ + k] = static_cast<S>(values[k]);
   }
   explicit Placed(int64_t count) : Placed(std::vector<double>(count, -99)) {}
-  S* data() { return room_.data() + shift_; }
+  S* data() { return memory_.data() + shift_; }
 
  private:
   int64_t shift_;
-  std::vector<S> room_;
+  std::vector<S> memory_;
 };
 
 template <class S>
-bool near(const char* name, const double* wanted, const S* got, int64_t count, double bound,
+bool near(const char* name, const double* expected, const S* got, int64_t count, double bound,
           const Arrays<double>& a, int64_t per_step) {
   double scale = 1, worst = 0;
-  for (int64_t k = 0; k < count; k++) scale = std::max(scale, std::fabs(wanted[k]));
+  for (int64_t k = 0; k < count; k++) scale = std::max(scale, std::fabs(expected[k]));
   for (int64_t k = 0; k < count; k++) {
     if (per_step != 0 && !a.valid.empty() && !a.valid[k / per_step]) continue;
-    const double off = std::fabs(wanted[k] - static_cast<double>(got[k]));
+    const double off = std::fabs(expected[k] - static_cast<double>(got[k]));
     if (!(off <= worst)) worst = off;
   }
   if (worst <= bound * scale) return true;
@@ -63,13 +63,13 @@ bool problem(lstm::Pool& pool) {
                 one_of({0, 1, 2, 17, 33, 40}), one_of({1, 3, 4, 15, 16, 17, 33, 64, 65, 100})};
   const int64_t unusual = one_of({0, 0, 0, 0, 0, 0, 1, 2});
   if (unusual == 1) n.H = one_of({200, 260}), n.T = one_of({2, 3});
-  // More steps than are projected, or summed, at once.
+  // More steps than are projected or summed at once.
   if (unusual == 2) n = {1, 70, one_of({1, 7, 13}), one_of({2, 40}), one_of({16, 33})};
-  // Fewer rows than threads, and yet so many that they are halved.
+  // Fewer rows than threads, but enough to be halved.
   if (pool.threads() > 4) n = {1, 2, one_of({25, 29}), one_of({2, 33}), one_of({129, 160})};
   const int64_t G = n.G, T = n.T, B = n.B, I = n.I, H = n.H;
   const bool reverse = one_of({0, 1}), ragged = one_of({0, 1}), resets = one_of({0, 0, 1});
-  const bool summing = one_of({0, 1}), wants_dx = one_of({0, 1}), with_dhs = one_of({0, 1, 1});
+  const bool summing = one_of({0, 1}), needs_dx = one_of({0, 1}), with_dhs = one_of({0, 1, 1});
   const bool with_dcs = one_of({0, 0, 1});
   Arrays<double> a;
   a.x = normal(G * T * B * I, 1), a.kernel = normal(G * I * 4 * H, 0.3);
@@ -93,40 +93,40 @@ bool problem(lstm::Pool& pool) {
   Placed<S> gates(G * T * B * 4 * H), dhs(a.dhs), dcs(a.dcs), dh_T(a.dh_T), dc_T(a.dc_T);
   Placed<S> dx(G * T * B * I), dkernel(G * I * 4 * H);
   Placed<S> drecurrent(G * H * 4 * H), dbias(G * 4 * H), dh_0(G * B * H), dc_0(G * B * H);
-  const lstm::Forward<S> forward{
+  const lstm::ForwardArgs<S> forward{
       n, reverse, false, x.data(), kernel.data(), recurrent.data(), bias.data(), h_0.data(),
       c_0.data(), flags(a.valid), flags(a.reset), hs.data(), h_T.data(), c_T.data(), cs.data(),
       gates.data()};
-  const lstm::Backward<S> backward{
+  const lstm::BackwardArgs<S> backward{
       n, reverse, x.data(), kernel.data(), recurrent.data(), h_0.data(), c_0.data(),
       flags(a.valid), flags(a.reset), hs.data(), cs.data(), gates.data(),
       with_dhs ? dhs.data() : nullptr, with_dcs ? dcs.data() : nullptr, dh_T.data(), dc_T.data(),
-      wants_dx ? dx.data() : nullptr, dkernel.data(),
+      needs_dx ? dx.data() : nullptr, dkernel.data(),
       drecurrent.data(), summing ? dbias.data() : nullptr, dh_0.data(), dc_0.data()};
   Placed<S> alone(G * T * B * H);
-  lstm::Forward<S> saves_nothing = forward;
+  lstm::ForwardArgs<S> saves_nothing = forward;
   saves_nothing.hs = alone.data(), saves_nothing.cs = saves_nothing.gates = nullptr;
   if constexpr (sizeof(S) == 4) {
-    lstm::kernels().forward_f32(pool, saves_nothing);
-    lstm::kernels().forward_f32(pool, forward);
-    lstm::kernels().backward_f32(pool, backward);
+    lstm::functions().forward_f32(pool, saves_nothing);
+    lstm::functions().forward_f32(pool, forward);
+    lstm::functions().backward_f32(pool, backward);
   } else {
-    lstm::kernels().forward_f64(pool, saves_nothing);
-    lstm::kernels().forward_f64(pool, forward);
-    lstm::kernels().backward_f64(pool, backward);
+    lstm::functions().forward_f64(pool, saves_nothing);
+    lstm::functions().forward_f64(pool, forward);
+    lstm::functions().backward_f64(pool, backward);
   }
   const double bound = sizeof(S) == 4 ? 1e-5 : 1e-13;
   bool good = true;
-  const auto hold = [&](const char* name, std::vector<double>& wanted, Placed<S>& got,
-                        int64_t per_step = 0) {
-    good &= near(name, wanted.data(), got.data(), wanted.size(), bound, a, per_step);
+  const auto check = [&](const char* name, std::vector<double>& expected, Placed<S>& got,
+                         int64_t per_step = 0) {
+    good &= near(name, expected.data(), got.data(), expected.size(), bound, a, per_step);
   };
-  hold("hs", a.hs, hs), hold("hs alone", a.hs, alone), hold("cs", a.cs, cs), hold("gates", a.gates, gates, 4 * H);
-  hold("h_T", a.h_T, h_T), hold("c_T", a.c_T, c_T), hold("dh_0", a.dh_0, dh_0);
-  hold("dc_0", a.dc_0, dc_0);
-  if (wants_dx) hold("dx", a.dx, dx);
-  if (summing) hold("dkernel", a.dkernel, dkernel);
-  if (summing) hold("drecurrent", a.drecurrent, drecurrent), hold("dbias", a.dbias, dbias);
+  check("hs", a.hs, hs), check("hs alone", a.hs, alone), check("cs", a.cs, cs), check("gates", a.gates, gates, 4 * H);
+  check("h_T", a.h_T, h_T), check("c_T", a.c_T, c_T), check("dh_0", a.dh_0, dh_0);
+  check("dc_0", a.dc_0, dc_0);
+  if (needs_dx) check("dx", a.dx, dx);
+  if (summing) check("dkernel", a.dkernel, dkernel);
+  if (summing) check("drecurrent", a.drecurrent, drecurrent), check("dbias", a.dbias, dbias);
   if (!good)
     std::printf("  in G=%ld T=%ld B=%ld I=%ld H=%ld %s%s%s%s%d-byte numbers\n", (long)G, (long)T,
                 (long)B, (long)I, (long)H, reverse ? "reverse " : "", ragged ? "ragged " : "",
@@ -140,13 +140,13 @@ int main(int argc, char** argv) {
   const int problems = argc > 1 ? std::atoi(argv[1]) : 300;
   generator.seed(argc > 2 ? std::atoi(argv[2]) : 0);
   Threads one(1), two(2), four(4), many(32);
-  Tired tired(4);
-  lstm::Pool* const pools[] = {&one, &two, &four, &tired, &many};
+  Failing failing(4);
+  lstm::Pool* const pools[] = {&one, &two, &four, &failing, &many};
   int bad = 0;
   for (int k = 0; k < problems; k++) {
     lstm::Pool& pool = *pools[k % 30 == 29 ? 4 : one_of({0, 1, 2, 3})];
     if (!(k % 2 ? problem<double>(pool) : problem<float>(pool))) bad++;
   }
-  std::printf("%s: %d problems, %d wrong\n", lstm::kernels().name, problems, bad);
+  std::printf("%s: %d problems, %d wrong\n", lstm::functions().name, problems, bad);
   return bad == 0 ? 0 : 1;
 }

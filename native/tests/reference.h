@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "../cpp/problem.h"
+#include "../cpp/arguments.h"
 
 template <class S>
 struct Arrays {
@@ -14,7 +14,7 @@ struct Arrays {
   std::vector<char> valid, reset;  // empty for none
 };
 
-// Fills everything that the kernels compute, and is as slow as it looks.
+// Computes all results of both passes; slow.
 inline void reference(const lstm::Sizes& n, bool reverse, Arrays<double>& a) {
   const int64_t G = n.G, T = n.T, B = n.B, I = n.I, H = n.H;
   const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
@@ -30,21 +30,21 @@ inline void reference(const lstm::Sizes& n, bool reverse, Arrays<double>& a) {
     for (int64_t b = 0; b < B; b++) {
       const double *W = a.kernel.data() + g * I * 4 * H, *R = a.recurrent.data() + g * H * 4 * H;
       const auto row = [&](int64_t t) { return (g * T + t) * B + b; };
-      const auto there = [&](int64_t t) { return a.valid.empty() || a.valid[row(t)]; };
-      const auto anew = [&](int64_t t) { return !a.reset.empty() && a.reset[row(t)] && there(t); };
+      const auto is_valid = [&](int64_t t) { return a.valid.empty() || a.valid[row(t)]; };
+      const auto is_reset = [&](int64_t t) { return !a.reset.empty() && a.reset[row(t)] && is_valid(t); };
       const int64_t first = (g * B + b) * H;
       for (int64_t j = 0; j < H; j++) h[j] = a.h_0[first + j], c[j] = a.c_0[first + j];
       std::vector<std::vector<double>> before_h, before_c;
       for (int64_t k = 0; k < T; k++) {
         const int64_t t = time(k), at = row(t);
-        if (anew(t)) h.assign(H, 0), c.assign(H, 0);
+        if (is_reset(t)) h.assign(H, 0), c.assign(H, 0);
         before_h.push_back(h), before_c.push_back(c);
         for (int64_t m = 0; m < 4 * H; m++) {
           z[m] = a.bias[g * 4 * H + m];
           for (int64_t i = 0; i < I; i++) z[m] += a.x[at * I + i] * W[i * 4 * H + m];
           for (int64_t j = 0; j < H; j++) z[m] += before_h.back()[j] * R[j * 4 * H + m];
         }
-        for (int64_t j = 0; j < H && there(t); j++) {
+        for (int64_t j = 0; j < H && is_valid(t); j++) {
           const double i = sigmoid(z[j]), f = sigmoid(z[H + j]);
           const double u = std::tanh(z[2 * H + j]), o = sigmoid(z[3 * H + j]);
           c[j] = f * c[j] + i * u, h[j] = o * std::tanh(c[j]);
@@ -60,7 +60,7 @@ inline void reference(const lstm::Sizes& n, bool reverse, Arrays<double>& a) {
       for (int64_t k = T - 1; k >= 0; k--) {
         const int64_t t = time(k), at = row(t);
         for (int64_t j = 0; j < H; j++) dh[j] += a.dhs[at * H + j], dc[j] += a.dcs[at * H + j];
-        if (!there(t)) continue;
+        if (!is_valid(t)) continue;
         double* const dz = &a.dz[at * 4 * H];
         for (int64_t j = 0; j < H; j++) {
           const double* const gate = &a.gates[at * 4 * H + j];
@@ -83,7 +83,7 @@ inline void reference(const lstm::Sizes& n, bool reverse, Arrays<double>& a) {
             dh[j] += R[j * 4 * H + m] * dz[m];
           }
         }
-        if (anew(t)) dh.assign(H, 0), dc.assign(H, 0);
+        if (is_reset(t)) dh.assign(H, 0), dc.assign(H, 0);
       }
       for (int64_t j = 0; j < H; j++) a.dh_0[first + j] = dh[j], a.dc_0[first + j] = dc[j];
     }

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "../cpp/parallel.h"
+#include "../cpp/thread_pool.h"
 
 class Threads : public lstm::Pool {
  public:
@@ -56,16 +56,16 @@ class Threads : public lstm::Pool {
   std::vector<std::thread> workers_;
 };
 
-// One that takes no more than a piece of work before it throws, and then the next.
-class Tired : public Threads {
+// A pool that throws at every second piece of work.
+class Failing : public Threads {
  public:
   using Threads::Threads;
   void schedule(std::function<void()> work) override {
-    tired_ = !tired_;
-    if (!tired_) throw std::runtime_error("tired");
+    failing_ = !failing_;
+    if (!failing_) throw std::runtime_error("failing");
     Threads::schedule(std::move(work));
   }
 
  private:
-  bool tired_ = false;
+  bool failing_ = false;
 };

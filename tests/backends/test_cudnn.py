@@ -1,4 +1,4 @@
-"""cuDNN's kernel: its layout and its way through, on JAX's own reference where there is no GPU."""
+"""The cuDNN backend: on a GPU against the scan, elsewhere with JAX's reference instead of cuDNN."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ def theirs(x, h_0, c_0, weights, lengths):
 
 @pytest.fixture
 def without_gpu(monkeypatch):
-    """JAX's calls of cuDNN, by its own reference in plain JAX."""
+    """Replace JAX's calls of cuDNN by its reference in plain JAX."""
 
     def forward(x, h_0, c_0, weights, lengths, *settings):
         assert settings == (I, H, 1, 0.0, False, None)
@@ -37,7 +37,7 @@ def without_gpu(monkeypatch):
     def backward(*arguments):
         *settings, (x, h_0, c_0, weights, lengths, _, reserve), cotangents = arguments
         assert settings == [I, H, 1, 0.0, False, None]
-        np.testing.assert_array_equal(reserve, 3.0)  # what was saved arrives
+        np.testing.assert_array_equal(reserve, 3.0)  # the saved arrays are passed on
         by = jax.vjp(lambda *args: theirs(*args, lengths), x, h_0, c_0, weights)[1]
         return (*by(cotangents), jnp.zeros_like(lengths))
 
@@ -45,7 +45,7 @@ def without_gpu(monkeypatch):
     monkeypatch.setattr(rnn, "lstm_bwd", backward)
 
 
-def test_weights_lie_as_cudnn_wants_them():
+def test_weights_are_packed_in_the_layout_of_cudnn():
     ys, h, c = theirs(
         jnp.swapaxes(XS, 0, 1), *(s[None] for s in STATE), packed(*PARAMS), jnp.full(B, T)
     )
@@ -55,15 +55,15 @@ def test_weights_lie_as_cudnn_wants_them():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_both_passes_are_those_of_the_scan(without_gpu, reverse):
+def test_both_passes_agree_with_the_scan(without_gpu, reverse):
     layer, args = CudnnLayer(reverse), (XS, *PARAMS, *STATE)
-    outs, saved = layer.run(*args, save=True, native="here")
-    wanted, back = jax.vjp(layer.define, *args)
+    outs, saved = layer.forward(*args, save=True, native="here")
+    wanted, back = jax.vjp(layer.reference, *args)
     given = [jnp.sin(out) for out in outs]
-    gradients = layer.pull_back(args, outs, saved, given, (True,) * 6, native="here")
+    gradients = layer.backward(args, outs, saved, given, (True,) * 6, native="here")
     for a, b in zip((*outs, *gradients), (*wanted, *back(tuple(given))), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
-    some = layer.pull_back(
+    some = layer.backward(
         args, outs, saved, [None, given[1], None], (False, True, *[False] * 4), native="here"
     )
     only_h = tuple(v if k == 1 else jnp.zeros_like(v) for k, v in enumerate(given))
@@ -71,10 +71,10 @@ def test_both_passes_are_those_of_the_scan(without_gpu, reverse):
     np.testing.assert_allclose(some[0], back(only_h)[1], rtol=0, atol=1e-5)
 
 
-def test_what_it_would_save_elsewhere_is_not_taken_for_numbers(without_gpu):
+def test_without_cudnn_what_is_saved_is_nan(without_gpu):
     layer, args = CudnnLayer(), (XS, *PARAMS, *STATE)
-    outs, saved = layer.run(*args, save=True, native="no")
-    for a, b in zip(outs, layer.define(*args), strict=True):
+    outs, saved = layer.forward(*args, save=True, native="no")
+    for a, b in zip(outs, layer.reference(*args), strict=True):
         np.testing.assert_array_equal(a, b)
     assert [leaf.shape for leaf in saved] == [(B, T, H), (9,)]
     assert all(np.isnan(leaf).all() for leaf in saved)
@@ -89,30 +89,30 @@ def test_what_it_would_save_elsewhere_is_not_taken_for_numbers(without_gpu):
         ({"return_states": True}, "no cell states on the way"),
     ],
 )
-def test_what_it_cannot_do_is_done_by_the_scan(monkeypatch, options, reason):
-    monkeypatch.setattr(cudnn, "refuses", lambda cell: None)
+def test_the_scan_runs_what_is_unsupported(monkeypatch, options, reason):
+    monkeypatch.setattr(cudnn, "unsupported_cell_reason", lambda cell: None)
     explained = lj.explain(CELL, XS, implementation="cudnn", **options)
     assert explained.implementations == ("scan",)
     assert reason in explained.selections[0].reasons["cudnn"]
 
 
-def test_it_is_not_for_machines_without_a_gpu():
+def test_without_a_gpu_the_scan_runs():
     if jax.default_backend() == "gpu":
         pytest.skip("there is a GPU")
-    (choice,) = lj.explain(CELL, XS, implementation="cudnn").selections
-    assert choice.kernel == "scan"
-    assert "NVIDIA GPU" in selection.reasons["cudnn"]
+    explained = lj.explain(CELL, XS, implementation="cudnn")
+    assert explained.implementations == ("scan",)
+    assert "NVIDIA GPU" in explained.selections[0].reasons["cudnn"]
     half = lj.LSTM(I, H, dtype=jnp.bfloat16)
     assert "NVIDIA" in lj.explain(half, XS, implementation="cudnn").selections[0].reasons["cudnn"]
 
 
 @pytest.mark.parametrize(("version", "taken"), [("cuda 12090", True), ("rocm 60000", False)])
-def test_it_is_not_for_the_gpus_of_others(monkeypatch, version, taken):
+def test_other_gpus_are_unsupported(monkeypatch, version, taken):
     monkeypatch.setattr(cudnn, "platform", lambda: "gpu")
     backend = SimpleNamespace(platform_version=version)
     monkeypatch.setattr(cudnn, "get_backend", lambda platform: backend)
     monkeypatch.setattr(rnn, "gpu_rnn", object())
-    reason = cudnn.refuses(CELL)
+    reason = cudnn.unsupported_cell_reason(CELL)
     assert (reason is None) is taken
     assert taken or "the default device is another GPU" in reason
 

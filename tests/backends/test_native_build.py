@@ -1,4 +1,4 @@
-"""The native kernels from source: compiled by hand, under sanitizers, and not at all."""
+"""The native backend from source: compiled, under sanitizers, and without a compiler."""
 
 import ctypes
 import importlib.util
@@ -36,7 +36,7 @@ def no_compiler(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_compiler")
-def test_without_a_compiler_it_says_what_is_needed(tmp_path):
+def test_without_a_compiler_the_error_names_one(tmp_path):
     assert build_library.find_compiler() is None
     with pytest.raises(RuntimeError, match=r"a compiler for C\+\+17 is needed: g\+\+ or clang\+\+"):
         build_library.build(tmp_path)
@@ -48,7 +48,7 @@ def test_the_compiler_is_the_one_asked_for_with_its_flags(monkeypatch):
     assert build_library.find_compiler() == ["ccache", "my g++", "-m64"]
 
 
-def test_without_jaxlib_it_says_so(monkeypatch, tmp_path):
+def test_without_jaxlib_the_error_names_it(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "anything")
     monkeypatch.setattr(build_library, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match="jaxlib is needed, for its headers"):
@@ -59,7 +59,7 @@ def test_without_jaxlib_it_says_so(monkeypatch, tmp_path):
     ("compiler", "said"),
     [("sh -c 'echo no such flag; exit 1'", "no such flag"), ("/no/c++", "/no/c")],
 )
-def test_a_compiler_that_fails_is_shown_with_what_it_said(monkeypatch, tmp_path, compiler, said):
+def test_the_output_of_a_compiler_that_fails_is_in_the_error(monkeypatch, tmp_path, compiler, said):
     monkeypatch.setenv("CXX", compiler)
     with pytest.raises(RuntimeError, match=said):
         build_library.build(tmp_path)
@@ -67,7 +67,7 @@ def test_a_compiler_that_fails_is_shown_with_what_it_said(monkeypatch, tmp_path,
 
 
 def make_native(tmp_path, tools, **variables):
-    """Run `make native` for an environment that stands ready, with few tools to be found."""
+    """Run `make native` for an environment that is ready, with few tools on the path."""
     bin_, environment = tmp_path / "tools", tmp_path / "venv"
     (environment / "bin").mkdir(parents=True)
     bin_.mkdir()
@@ -93,7 +93,7 @@ def make_native(tmp_path, tools, **variables):
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
-def test_an_environment_without_a_compiler_is_made_all_the_same(tmp_path):
+def test_make_without_a_compiler_succeeds(tmp_path):
     done, asked = make_native(tmp_path, [])
     assert done.returncode == 0, done.stderr
     assert "no C++ compiler was found: running without the native kernels" in done.stdout
@@ -105,7 +105,7 @@ def test_an_environment_without_a_compiler_is_made_all_the_same(tmp_path):
     ("tools", "variables"),
     [(["c++"], {}), (["g++"], {}), (["clang++"], {}), (["mine"], {"CXX": "mine -m64"})],
 )
-def test_an_environment_with_a_compiler_gets_the_kernels(tmp_path, tools, variables):
+def test_make_with_a_compiler_installs_the_native_backend(tmp_path, tools, variables):
     done, asked = make_native(tmp_path, tools, **variables)
     assert done.returncode == 0, done.stderr
     assert "compiling the native kernels" in done.stdout
@@ -114,20 +114,19 @@ def test_an_environment_with_a_compiler_gets_the_kernels(tmp_path, tools, variab
 
 
 def sets():
-    """Instruction sets that are compiled, with their flags, and those that this machine runs."""
+    """Instruction sets that are compiled on this kind of machine, with their flags."""
     x86 = os.uname().machine.lower() in ("x86_64", "amd64")
     return build_library.X86 if x86 else build_library.OTHERS
 
 
 def fuzz(folder, sanitizer):
-    """The program that tries random problems, compiled as the library is, with a sanitizer."""
+    """The program that tests random problems, compiled like the library, with a sanitizer."""
     compiler = build_library.find_compiler()
-    # Each of these is the last to be said, and so the one that counts.
+    # Of contradictory flags the last one counts.
     flags = [*build_library.FLAGS, "-Og", "-g1", sanitizer, "-fno-sanitize-recover=all"]
-    jobs = {"fuzz": ("tests/fuzz.cc", ["-O1"]), "dispatch": ("cpp/dispatch.cc", [])}
+    jobs = {"fuzz": ("tests/fuzz.cc", ["-O1"]), "select_isa": ("cpp/select_isa.cc", [])}
     for name, width, options in sets():
-        of_set = [f"-DLSTM_ISA={name}", f"-DLSTM_BYTES={width}", *options]
-        jobs[name] = ("cpp/isa.cc", of_set)
+        jobs[name] = ("cpp/isa_functions.cc", build_library.isa_flags(name, width, options))
 
     def compile_one(name):
         source, options = jobs[name]
@@ -142,8 +141,8 @@ def fuzz(folder, sanitizer):
     return program
 
 
-def holds(program, name, problems, seed):
-    """Run it for an instruction set; false where this machine has no such thing."""
+def solves(program, name, problems, seed):
+    """Run it for an instruction set; false if this machine does not support it."""
     done = subprocess.run(
         [program, str(problems), str(seed)],
         env={"LSTM_JAX_ISA": name},
@@ -166,9 +165,9 @@ def sanitized(tmp_path_factory):
 @compiles
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, *_ in sets()])
-def test_random_problems_stay_within_their_arrays_and_are_solved(sanitized, name):
-    if not holds(sanitized, name, 400, 1):
-        pytest.skip(f"this machine has no {name}")
+def test_random_problems_under_sanitizers(sanitized, name):
+    if not solves(sanitized, name, 400, 1):
+        pytest.skip(f"this machine does not support {name}")
 
 
 @compiles
@@ -176,12 +175,12 @@ def test_random_problems_stay_within_their_arrays_and_are_solved(sanitized, name
 def test_threads_do_not_race(tmp_path):
     program = fuzz(tmp_path, "-fsanitize=thread")
     name = sets()[0][0]
-    assert holds(program, name, 90, 2)
+    assert solves(program, name, 90, 2)
 
 
 @compiles
 @pytest.mark.slow
-def test_the_library_that_is_built_can_be_loaded(tmp_path):
+def test_the_library_can_be_loaded(tmp_path):
     path = build_library.build(tmp_path / "folder", ("-O0",))
     assert path == tmp_path / "folder" / build_library.LIBRARY
     library = ctypes.CDLL(str(path))
@@ -190,4 +189,4 @@ def test_the_library_that_is_built_can_be_loaded(tmp_path):
     library.lstm_jax_instruction_set.restype = ctypes.c_char_p
     assert library.lstm_jax_instruction_set().decode() in [name for name, *_ in sets()]
     with pytest.raises(AttributeError):
-        assert library.forward  # hidden, as all else is
+        assert library.forward  # hidden, as all other symbols are

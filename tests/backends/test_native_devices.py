@@ -1,4 +1,4 @@
-"""The native kernels where a program runs on several devices, or elsewhere."""
+"""The native backend on several devices, in exported programs, and for other platforms."""
 
 import functools
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 import lstm_jax as lj
 from lstm_jax.backends.layer import Layer
 from lstm_jax.backends.rule import call
-from lstm_jax.sharding import alike
+from lstm_jax.sharding import match_varying_axes
 from lstm_jax.testing import quick_jit
 from tests.helpers.against_scan import draw, flags, needs_native
 from tests.helpers.toys import assert_close, slow_case
@@ -128,14 +128,14 @@ def test_either_of_two_batch_axes(spec):
     assert_close(got, whole(arguments), 1e-5)
 
 
-def test_a_mesh_of_two_axes_of_which_the_batch_takes_one():
+def test_a_mesh_of_two_axes_with_the_batch_along_one():
     on = mesh(shape=(2, 1), names=("batch", "model"))
     compiled = jax.jit(jax.value_and_grad(loss, (0, 1, 2))).lower(*placed(on, BY_ROWS)).compile()
     assert "all-gather" not in compiled.as_text()
     assert_close(compiled(*placed(on, BY_ROWS)), whole(), 1e-5)
 
 
-def test_rows_that_cannot_be_shared_evenly():
+def test_rows_that_cannot_be_split_evenly():
     on, arguments = mesh(), numbers(batch=(3,))
 
     @jax.jit
@@ -159,6 +159,25 @@ def test_a_mesh_with_explicit_axes(split):
     assert_close(got, whole(), 1e-5)
 
 
+def test_vmap_over_an_axis_that_is_split_on_a_mesh_with_explicit_axes():
+    params, xs, *_ = numbers()
+    on, several = mesh(AxisType.Explicit), jnp.stack([xs, 2 * xs])
+
+    def run(xs, implementation):
+        def of_one(params, xs):
+            return lj.unroll(CELL, params, xs, implementation=implementation)[1].sum()
+
+        each = jax.vmap(jax.value_and_grad(of_one, (0, 1)), (None, 0))(params, xs)
+        return each, jax.grad(lambda p: jax.vmap(of_one, (None, 0))(p, xs).sum())(params)
+
+    wanted = quick_jit(functools.partial(run, implementation="scan"))(several)
+    with jax.set_mesh(on):
+        split = jax.device_put(several, NamedSharding(on, P("batch")))
+        got = jax.jit(functools.partial(run, implementation="cpu"))(split)
+        assert got[0][1][1].sharding.spec[0] == "batch"
+    assert_close(got, wanted, 1e-5)
+
+
 @pytest.mark.parametrize("check_vma", [True, False])
 @pytest.mark.parametrize("inside", [True, False], ids=["gradient inside", "gradient outside"])
 def test_inside_of_shard_map(check_vma, inside):
@@ -167,7 +186,7 @@ def test_inside_of_shard_map(check_vma, inside):
 
     def of_part(*arguments):
         """Gradients of the sum over all devices."""
-        if not check_vma:  # then JAX does not know that weights are shared: the sum is ours
+        if not check_vma:  # then JAX does not sum the gradients of shared weights
             value, grads = jax.value_and_grad(loss, (0, 1, 2))(*arguments)
             return jax.lax.psum(value, "batch"), (jax.lax.psum(grads[0], "batch"), *grads[1:])
         value, grads = jax.value_and_grad(loss, (0, 1, 2))(*arguments)
@@ -194,13 +213,13 @@ def test_inside_of_shard_map(check_vma, inside):
 
 
 def test_inside_of_shard_map_over_one_axis_of_two():
-    """The other axis may be split in any way: there it goes by the definition."""
+    """The other axis may be split in any way, so the reference runs."""
     on = mesh(shape=(2, 1), names=("batch", "model"))
     params, xs, state, _ = numbers()
     arrays = [leaf[None] for leaf in (xs, *params, *state)]
 
     def of_part(*arrays):
-        outs = call(Layer(), *alike(list(arrays)))
+        outs = call(Layer(), *match_varying_axes(arrays))
         return jax.lax.psum(sum(jnp.sum(jnp.sin(out)) for out in outs), "batch")
 
     by_rows = (P(None, None, "batch"), P(), P(), P(), P(None, "batch"), P(None, "batch"))
@@ -209,7 +228,7 @@ def test_inside_of_shard_map_over_one_axis_of_two():
     assert not any(f'"{name}"' in compiled.as_text() for name in CALLS)
 
     def truth(*arrays):
-        return sum(jnp.sum(jnp.sin(out)) for out in Layer().define(*arrays))
+        return sum(jnp.sum(jnp.sin(out)) for out in Layer().reference(*arrays))
 
     assert_close(compiled(*arrays), quick_jit(jax.value_and_grad(truth, range(6)))(*arrays), 1e-5)
 
@@ -221,7 +240,7 @@ def test_vmap_inside_of_shard_map():
         return jax.vmap(jax.grad(loss, (0, 1)), (None, 1, 0))(params, xs, state)
 
     def of_part(params, *rows):
-        # Else these were shared, and gradients of them sums over devices.
+        # Otherwise the weights are shared, and their gradients are sums over devices.
         return of_examples(jax.lax.pcast(params, "batch", to="varying"), *rows)
 
     in_specs = (P(), P(None, "batch"), P("batch"))
@@ -242,7 +261,7 @@ def test_the_second_device_alone():
 @pytest.mark.parametrize(
     "shape", [f"{T}, {B}, {I}", slow_case(f"t, b, {I}"), f"{T}, b, {I}"], ids=str
 )
-def test_what_is_exported_runs_anywhere(shape):
+def test_exported_programs_run_anywhere(shape):
     """No native call, and any number of steps and rows."""
     params, xs, *_ = numbers()
 
@@ -251,7 +270,7 @@ def test_what_is_exported_runs_anywhere(shape):
         final, outputs = lj.unroll(CELL, lj.LSTMParams(*params), xs)
         return tuple(final), outputs
 
-    params = tuple(params)  # a file knows no types of ours
+    params = tuple(params)  # a file contains no types of lstm_jax
     spec = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.float32)
     exported = jax.export.export(run)(params, spec)
     assert "custom_call @lstm" not in exported.mlir_module()
@@ -269,7 +288,7 @@ def test_what_is_exported_runs_anywhere(shape):
 @pytest.mark.parametrize(
     ("implementation", "remat"), [(None, 3), slow_case("scan", 3), slow_case("scan", "step")]
 )
-def test_what_a_gradient_keeps_is_exported_for_any_number_of_steps(implementation, remat):
+def test_remat_is_exported_for_any_number_of_steps(implementation, remat):
     params, xs, _, mask = numbers(8)
 
     @jax.jit
@@ -288,7 +307,7 @@ def test_what_a_gradient_keeps_is_exported_for_any_number_of_steps(implementatio
         assert_close(exported.call(*arguments), run(*arguments), 1e-5)
 
 
-def test_a_cell_that_is_linear_is_exported_for_any_number_of_steps():
+def test_linear_cells_are_exported_for_any_number_of_steps():
     cell = lj.MinLSTM(I, H)
     given, xs = cell.init(jax.random.key(0)), numbers()[1]
 
@@ -299,7 +318,7 @@ def test_a_cell_that_is_linear_is_exported_for_any_number_of_steps():
     params = tuple(given)
     spec = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"t, b, {I}"), jnp.float32)
     assert_close(jax.export.export(run)(params, spec).call(params, xs), run(params, xs), 1e-6)
-    (choice,) = lj.explain(cell, spec, implementation="parallel").selections
+    (selection,) = lj.explain(cell, spec, implementation="parallel").selections
     assert selection.reasons["parallel"].endswith("it is a symbol")
 
 
@@ -312,7 +331,7 @@ def test_a_gradient_is_exported_as_well():
 
 
 @pytest.mark.parametrize("options", [{}, {"return_states": True}, {"mask": True, "reset": True}])
-def test_a_gradient_by_a_program_of_its_own_reads_what_the_exported_one_has_saved(options):
+def test_a_backward_pass_outside_of_the_exported_program(options):
     params, xs, state, mask = numbers()
     flagged = {"mask": mask, "reset": jnp.asarray(flags((T, B), 0.3, 1))}
     options = {name: flagged.get(name, value) for name, value in options.items()}
@@ -328,7 +347,7 @@ def test_a_gradient_by_a_program_of_its_own_reads_what_the_exported_one_has_save
     assert_close(pull_back(cotangents), by(cotangents), 1e-5)
 
 
-def test_what_only_another_program_would_read_takes_no_memory():
+def test_saved_arrays_that_are_not_read_take_no_memory():
     exported = jax.export.export(jax.jit(jax.grad(loss)))(*numbers(64))
     compiled = jax.jit(exported.call).lower(*numbers(64)).compile()
     by_scan = jax.jit(jax.grad(functools.partial(loss, implementation="scan")))
@@ -337,14 +356,14 @@ def test_what_only_another_program_would_read_takes_no_memory():
     assert sizes[0] < 1.1 * sizes[1]
 
 
-def test_a_program_for_another_platform_holds_no_native_call():
+def test_programs_for_other_platforms_have_no_native_call():
     traced = jax.jit(jax.grad(loss)).trace(*numbers())
     for platform, there in (("cuda", False), ("cpu", True)):
         text = traced.lower(lowering_platforms=(platform,)).as_text()
         assert [f"@{name}" in text for name in CALLS] == [there, there]
 
 
-def test_a_compiled_program_can_be_kept():
+def test_a_compiled_program_can_be_serialized():
     arguments = numbers()
     compiled = jax.jit(jax.value_and_grad(loss)).lower(*arguments).compile()
     again = serialize_executable.deserialize_and_load(

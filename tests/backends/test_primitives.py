@@ -1,5 +1,6 @@
-"""What a rule is asked for: no more than somebody reads, with the axes and types that it knows."""
+"""What a rule computes: nothing that is not read, and no trace of it for types alone."""
 
+import functools
 from dataclasses import dataclass, field
 
 import jax
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.backends import ffi
+from lstm_jax.backends import ffi, layer
+from lstm_jax.backends.cudnn import CudnnLayer
 from lstm_jax.backends.layer import Layer
-from lstm_jax.backends.primitives import bind_run
+from lstm_jax.backends.primitives import bind_forward
 from lstm_jax.backends.rule import Rule, call
 from lstm_jax.testing import quick_jit
 from tests.helpers.against_scan import draw, flags, needs_native
@@ -22,26 +24,26 @@ CELL = lj.LSTM(I, H)
 
 @dataclass(frozen=True)
 class Product(Rule):
-    """``a * b**2``, and a note of all that it is asked for."""
+    """``a * b**2``, and a record of its calls."""
 
     asked: list = field(default_factory=list, hash=False, compare=False)
 
-    def define(self, *args):
+    def reference(self, *args):
         a, b = args
         return a * b**2, a + 1.0
 
-    def run(self, *args, save, native):
-        self.asked.append(("run", save, native))
+    def forward(self, *args, save, native):
+        self.asked.append(("forward", save, native))
         a, b = args
         return (a * (b * b), 1.0 + a), ((b * b, 2 * a * b) if save else ())
 
-    def pull_back(self, args, outs, saved, cotangents, wanted, *, native):
-        self.asked.append(("pull_back", tuple(v is not None for v in cotangents), wanted, native))
+    def backward(self, args, outs, saved, cotangents, needed, *, native):
+        self.asked.append(("backward", tuple(v is not None for v in cotangents), needed, native))
         of_a, of_b = saved
         v, w = (
             jnp.zeros_like(o) if v is None else v for o, v in zip(outs, cotangents, strict=True)
         )
-        return tuple(g for g, want in zip((v * of_a + w, v * of_b), wanted, strict=True) if want)
+        return tuple(g for g, need in zip((v * of_a + w, v * of_b), needed, strict=True) if need)
 
 
 A, B_ = jnp.asarray([1.0, 2.0, 3.0]), jnp.asarray([0.5, -1.0, 2.0])
@@ -76,7 +78,7 @@ OF_A_RULE = {
 
 
 @pytest.mark.parametrize("name", OF_A_RULE)
-def test_a_rule_is_the_function_that_it_defines(name):
+def test_a_rule_computes_its_reference(name):
     of, rule = OF_A_RULE[name], Product()
     got = quick_jit(lambda: of(lambda *args: call(rule, *args)))()
     assert_close(got, quick_jit(lambda: of(plain))(), 1e-5)
@@ -88,16 +90,16 @@ def test_a_rule_outside_of_jit(name):
     assert_close(of(lambda *args: call(rule, *args)), of(plain), 1e-5)
 
 
-def test_a_rule_runs_fast_both_ways_and_is_told_who_asks():
+def test_a_gradient_runs_both_passes_of_a_rule():
     rule = Product()
     jax.jit(lambda a, b: call(rule, a, b)).lower(A, B_)
-    assert rule.asked[-1] == ("run", False, "here")
+    assert rule.asked[-1] == ("forward", False, "here")
     rule.asked.clear()
     gradient = jax.jit(jax.grad(lambda a, b: call(rule, a, b)[0].sum(), 1))
     gradient.lower(A, B_)
     assert rule.asked[-2:] == [
-        ("run", True, "here"),
-        ("pull_back", (True, False), (False, True), "here"),
+        ("forward", True, "here"),
+        ("backward", (True, False), (False, True), "here"),
     ]
     rule.asked.clear()
     jax.export.export(gradient)(A, B_)
@@ -116,7 +118,7 @@ def equations(jaxpr):
 
 def asked(f, *arguments):
     """The parameters of our primitives in a function, by name, in order."""
-    found = {"lstm_run": [], "lstm_tangent": [], "lstm_pullback": []}
+    found = {"lstm_forward": [], "lstm_tangent": [], "lstm_backward": []}
     for eqn in equations(jax.make_jaxpr(f)(*arguments).jaxpr):
         if eqn.primitive.name in found:
             found[eqn.primitive.name].append(eqn.params)
@@ -129,17 +131,17 @@ def loss(params, xs, state=None, **options):
 
 
 @needs_native
-def test_a_run_alone_saves_nothing():
+def test_a_forward_pass_alone_saves_nothing():
     params, xs, state = draw(CELL, T, (B,))
     found = asked(loss, params, xs, state)
-    assert [run["save"] for run in found["lstm_run"]] == [False]
+    assert [run["save"] for run in found["lstm_forward"]] == [False]
     assert not found["lstm_tangent"]
     assert "lstm_jax_backward" not in quick_jit(loss).lower(params, xs, state).as_text()
 
 
 @needs_native
 @pytest.mark.parametrize(
-    ("argnums", "with_state", "wanted"),
+    ("argnums", "with_state", "needed"),
     [
         (0, False, (False, True, True, True, False, False)),
         (1, True, (True, False, False, False, False, False)),
@@ -147,23 +149,23 @@ def test_a_run_alone_saves_nothing():
         ((0, 1, 2), True, (True,) * 6),
     ],
 )
-def test_only_the_gradients_that_are_wanted_are_computed(argnums, with_state, wanted):
+def test_only_the_gradients_that_are_needed_are_computed(argnums, with_state, needed):
     params, xs, state = draw(CELL, T, (B,))
     arguments = (params, xs, state) if with_state else (params, xs)
     gradient = jax.grad(loss, argnums)
     found = asked(gradient, *arguments)
-    assert [back["wanted"] for back in found["lstm_pullback"]] == [wanted]
+    assert [back["needed"] for back in found["lstm_backward"]] == [needed]
     assert not found["lstm_tangent"]
-    # Of the inputs or of the weights, the native call leaves out what it is not asked for.
+    # The native call leaves out the gradients of inputs or weights that are not needed.
     text = quick_jit(gradient).lower(*arguments).as_text()
     (line,) = [line for line in text.splitlines() if "@lstm_jax_backward" in line]
     results = line.split("->")[-1]
-    assert (f"tensor<1x{T}x{B}x{I}xf32>" in results) is wanted[0]
-    assert (f"tensor<1x{I}x{4 * H}xf32>" in results) is wanted[1]
+    assert (f"tensor<1x{T}x{B}x{I}xf32>" in results) is needed[0]
+    assert (f"tensor<1x{I}x{4 * H}xf32>" in results) is needed[1]
 
 
 @needs_native
-def test_the_gradient_of_masks_and_of_one_array_alone():
+def test_the_gradient_of_one_array_beside_masks():
     params, xs, state = draw(CELL, T, (B,))
     options = {"mask": flags((T, B), 0.7), "reset": flags((T, B), 0.3)}
 
@@ -172,33 +174,33 @@ def test_the_gradient_of_masks_and_of_one_array_alone():
 
     found = asked(jax.grad(of_kernel), params.recurrent_kernel)
     only = (False, False, True, False, False, False, False, False)
-    assert [back["wanted"] for back in found["lstm_pullback"]] == [only]
+    assert [back["needed"] for back in found["lstm_backward"]] == [only]
 
 
 @needs_native
-def test_outputs_that_nobody_reads_send_no_gradient():
+def test_outputs_that_are_not_read_have_no_cotangent():
     def of_final(params, xs):
         return lj.unroll(CELL, params, xs, implementation="cpu")[0].c.sum()
 
     params, xs, _ = draw(CELL, T, (B,))
     found = asked(jax.grad(of_final), params, xs)
-    assert [back["given"] for back in found["lstm_pullback"]] == [(False, False, True)]
+    assert [back["given"] for back in found["lstm_backward"]] == [(False, False, True)]
 
 
 @needs_native
-def test_a_checkpoint_saves_nothing_the_first_time():
+def test_the_forward_pass_of_a_checkpoint_saves_nothing():
     params, xs, state = draw(CELL, T, (B,))
     again = jax.grad(jax.checkpoint(loss))
-    assert [run["save"] for run in asked(again, params, xs, state)["lstm_run"]][-1] is True
+    assert [run["save"] for run in asked(again, params, xs, state)["lstm_forward"]][-1] is True
     first, *_ = asked(jax.grad(lambda *a: jax.checkpoint(loss)(*a) ** 2), params, xs, state)[
-        "lstm_run"
+        "lstm_forward"
     ]
     assert first["save"] is False
 
 
 @pytest.mark.slow
 @needs_native
-def test_numbers_without_gradients():
+def test_integers_have_no_gradients():
     params, _, _ = draw(CELL, T, (B,))
     whole = jnp.arange(T * B * I).reshape(T, B, I)
     lengths = jnp.asarray([3, T])
@@ -217,12 +219,12 @@ def test_numbers_without_gradients():
 @needs_native
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("options", [{}, {"masked": True, "resets": True, "states": True}], ids=str)
-def test_the_layer_itself_is_what_it_defines_for_several_networks(options):
+def test_the_layer_computes_its_reference_for_several_networks(options):
     G = 3
     shapes = [(G, T, B, I), (G, I, 4 * H), (G, H, 4 * H), (G, 4 * H), (G, B, H), (G, B, H)]
     args = random_like([jax.ShapeDtypeStruct(shape, float) for shape in shapes])
     args += [jnp.asarray(flags((G, T, B), 0.6, k)) for k in range(2 if options else 0)]
-    layer = Layer(reverse=True, **options)
+    rule = Layer(reverse=True, **options)
     if options:
         args[0] = jnp.where(args[6][..., None], args[0], 0.0)
 
@@ -233,9 +235,9 @@ def test_the_layer_itself_is_what_it_defines_for_several_networks(options):
 
         return quick_jit(jax.grad(of, range(6), has_aux=True))(*args[:6])
 
-    assert_close(both(lambda *a: call(layer, *a)), both(lambda *a: layer.define(*a)))
-    # Cell states, where they are given, and gates: without any mask they follow from each other.
-    outs = jax.jit(lambda *a: bind_run(layer, a, save=True))(*args)
+    assert_close(both(lambda *a: call(rule, *a)), both(lambda *a: rule.reference(*a)))
+    # Cell states and gates: at valid steps they determine the outputs.
+    outs = jax.jit(lambda *a: bind_forward(rule, a, save=True))(*args)
     *_, cs, gates = outs
     assert (cs.shape, gates.shape) == ((G, T, B, H), (G, T, B, 4 * H))
     hs, o = outs[0], gates[..., 3 * H :]
@@ -245,18 +247,18 @@ def test_the_layer_itself_is_what_it_defines_for_several_networks(options):
 
 
 @needs_native
-def test_what_looks_for_nan_finds_those_that_are_there():
+def test_debug_nans_names_the_primitive():
     params, xs, state = draw(CELL, T, (B,))
     spoilt = xs.at[1, 0, 0].set(jnp.nan)
     arrays = [leaf[None] for leaf in (spoilt, *params, *state)]
     with jax.debug_nans(True):
         jax.grad(loss)(params, xs, state)
-        with pytest.raises(FloatingPointError, match=r"\(nan\) encountered in lstm_run"):
+        with pytest.raises(FloatingPointError, match=r"\(nan\) encountered in lstm_forward"):
             call(Layer(), *arrays)
 
 
 @needs_native
-def test_without_jit_it_runs_as_well():
+def test_disable_jit():
     params, xs, state = draw(CELL, T, (B,))
     wanted = jax.grad(loss)(params, xs, state)
     with jax.disable_jit():
@@ -264,7 +266,7 @@ def test_without_jit_it_runs_as_well():
 
 
 @needs_native
-def test_nothing_of_a_trace_is_kept():
+def test_no_tracer_leaks():
     params, xs, state = draw(CELL, T, (B,))
     with jax.checking_leaks():
         jax.jit(jax.grad(loss))(params, xs, state)
@@ -272,8 +274,36 @@ def test_nothing_of_a_trace_is_kept():
 
 
 @needs_native
-def test_outside_of_jit_equal_runs_are_traced_once(monkeypatch):
+def test_outside_of_jit_equal_calls_are_traced_once(monkeypatch):
     params, xs, state = draw(CELL, T, (B,))
     jax.grad(loss)(params, xs, state)
     monkeypatch.setattr(ffi, "forward", lambda *args, **options: pytest.fail("traced again"))
     jax.grad(loss)(params, 2 * xs, state)
+
+
+@needs_native
+def test_a_gradient_is_traced_without_a_step(monkeypatch):
+    params, xs, state = draw(CELL, T, (B,))
+    monkeypatch.setattr(layer, "lstm_gates", lambda *args: pytest.fail("a step is traced"))
+    jax.make_jaxpr(jax.grad(loss))(params, xs, state)
+    jax.make_jaxpr(jax.vmap(jax.grad(loss), (None, 1, 0)))(params, xs, state)
+
+
+@pytest.mark.parametrize("options", [{}, {"states": True}, {"masked": True, "resets": True}])
+@pytest.mark.parametrize("rule", [Layer, Product, CudnnLayer])
+def test_the_types_of_a_rule_are_those_that_it_computes(rule, options):
+    floats = [(3, T, B, I), (3, I, 4 * H), (3, H, 4 * H), (3, 4 * H), (3, B, H), (3, B, H)]
+    if rule is CudnnLayer:
+        floats = [shape[1:] for shape in floats]
+    args = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in floats]
+    if rule is Layer:
+        args += [jax.ShapeDtypeStruct((3, T, B), bool)] * (2 if "masked" in options else 0)
+    elif options:
+        pytest.skip("only layers have options")
+    if rule is Product:
+        args = [jax.ShapeDtypeStruct((3,), jnp.float32)] * 2
+    a_rule = rule(**options)
+    assert list(a_rule.out_types(*args)) == list(jax.eval_shape(a_rule.reference, *args))
+    if rule is not CudnnLayer:
+        forward = functools.partial(a_rule.forward, save=True, native="no")
+        assert list(a_rule.saved_types(*args)) == list(jax.eval_shape(forward, *args)[1])

@@ -1,4 +1,4 @@
-"""Runs of LSTMs by one kernel, held to those of the plain scan."""
+"""LSTMs unrolled by one implementation, compared with the plain scan."""
 
 from typing import Any, NamedTuple
 
@@ -16,11 +16,11 @@ CLOSE = {"float32": (1e-6, 1e-5), "float64": (1e-12, 1e-12), "bfloat16": (0.01, 
 T, B = 9, 4
 
 _REASON = cpu.unsupported_cell_reason(lj.LSTM(1, 1))
-needs_native = pytest.mark.skipif(_REASON is not None, reason=f"the native kernel: {_REASON}")
+needs_native = pytest.mark.skipif(_REASON is not None, reason=f"the native backend: {_REASON}")
 
 
 class Numbers(NamedTuple):
-    """What a run takes, all of it random so that no term can hide."""
+    """Arguments of `unroll`, all of them random so that no term is zero."""
 
     params: Any
     xs: Any
@@ -28,7 +28,7 @@ class Numbers(NamedTuple):
 
 
 def draw(cell, T=T, batch=(B,), seed=0):
-    """Numbers for any cell made of LSTMs."""
+    """Random `Numbers` for any cell made of LSTMs."""
     normal = np.random.default_rng(seed).standard_normal
 
     def like(leaf):
@@ -45,19 +45,19 @@ def draw(cell, T=T, batch=(B,), seed=0):
 
 
 def lengths_of(T, batch, seed=0):
-    """Lengths among which are 0 and T."""
+    """Random lengths, 0 and T among them."""
     lengths = np.random.default_rng(seed).integers(0, T + 1, batch)
     lengths.flat[:2] = [0, T][: lengths.size]
     return lengths
 
 
 def flags(shape, share, seed=0):
-    """True at random, for so large a share."""
+    """True at random places, with the probability `share`."""
     return np.random.default_rng(seed).random(shape) < share
 
 
 def results(cell, numbers, *, own_state=False, **options):
-    """What a run gives, and the gradients of that: of parameters, inputs and state."""
+    """What `unroll` returns, and its gradients by parameters, inputs and state."""
 
     def run(params, xs, state):
         return lj.unroll(cell, params, xs, None if own_state else state, **options)
@@ -65,14 +65,14 @@ def results(cell, numbers, *, own_state=False, **options):
     return quick_jit(with_gradients(run))(*numbers)
 
 
-def kernels(cell, numbers, **options):
-    """The kernels that a run takes."""
+def implementations(cell, numbers, **options):
+    """The implementations by which a cell is unrolled."""
     params, xs, state = numbers
     return set(lj.explain(cell, xs, state, params=params, **options).implementations)
 
 
 def assert_near(got, wanted, dtype="float32", loose=1):
-    """Values and gradients of two runs: near to each other, and of the same types."""
+    """Check that values and gradients are close to each other, and of the same types."""
     assert jax.tree.structure(got) == jax.tree.structure(wanted)
     for part, of_got, of_wanted, bound in zip(
         ("values", "gradients"), got, wanted, CLOSE[dtype], strict=True
@@ -87,9 +87,9 @@ def assert_near(got, wanted, dtype="float32", loose=1):
 
 
 def agrees(cell, numbers=None, dtype="float32", *, loose=1, own_state=False, **options):
-    """Hold the native kernel to the scan."""
+    """Compare the native backend with the scan."""
     numbers = draw(cell) if numbers is None else numbers
-    assert kernels(cell, numbers, implementation="cpu", **options) == {"cpu"}
+    assert implementations(cell, numbers, implementation="cpu", **options) == {"cpu"}
     got, wanted = (
         results(cell, numbers, own_state=own_state, implementation=name, **options)
         for name in ("cpu", "scan")

@@ -1,4 +1,4 @@
-"""The compiled kernels of `lstm_jax`, as calls that XLA makes.
+"""The native backend of `lstm_jax`: compiled functions that XLA calls.
 
 >>> instruction_set() in ("avx512", "avx2", "baseline")
 True
@@ -11,11 +11,11 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-INTERFACE = 2
-"""Counted up whenever the arguments of the calls change, so that none is called as another."""
+ABI_VERSION = 2
+"""Version of the arguments of the calls; that of `lstm_jax.backends.ffi` must be equal."""
 
 TARGETS = ("lstm_jax_forward", "lstm_jax_backward")
-"""Names of the calls."""
+"""Names of the functions that XLA calls."""
 
 
 @functools.cache
@@ -23,7 +23,7 @@ def library() -> ctypes.CDLL:
     """The loaded library.
 
     Returns:
-      A handle whose attributes in `TARGETS` are the calls.
+      A handle with the functions in `TARGETS` as attributes.
 
     Raises:
       OSError: when it cannot be loaded.
@@ -32,12 +32,12 @@ def library() -> ctypes.CDLL:
 
 
 def handler(target: str) -> Any:
-    """The call of a name, as `jax.ffi.pycapsule` takes it."""
+    """The function of a name in `TARGETS`, for `jax.ffi.pycapsule`."""
     return getattr(library(), target)
 
 
 def instruction_set() -> str:
-    """What this machine runs: ``avx512``, ``avx2``, or ``baseline`` (SSE2, or Neon on Arm)."""
+    """The instruction set in use: ``avx512``, ``avx2``, or ``baseline`` (SSE2, or Neon on Arm)."""
     name = library().lstm_jax_instruction_set
     name.restype = ctypes.c_char_p
     return name().decode()

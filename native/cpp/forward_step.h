@@ -1,40 +1,41 @@
-// The steps of the forward pass.
+// One step of the forward pass: pre-activations, gates, cell state and hidden state.
 #pragma once
 
 #include <algorithm>
 
-#include "problem.h"
-#include "product.h"
-#include "scratch.h"
+#include "arguments.h"
+#include "gates.h"
+#include "matrix_product.h"
+#include "scratch_memory.h"
 
 namespace lstm::LSTM_ISA {
 
-// What a block of rows carries from step to step, and its share of projected inputs.
+// The state of a block of rows between steps, and its projected inputs.
 template <class S>
 struct ForwardState {
   S *h[2], *c;   // [rows, padded H]; h of this step and of the next
   S* projected;  // [vector of units][step of a chunk, row][4, lanes]
-  ForwardState(Pieces& pieces, int64_t rows, int64_t H, int64_t chunk) {
-    for (S*& each : h) each = pieces.take<S>(rows * padded<S>(H));
-    c = pieces.take<S>(rows * padded<S>(H));
-    projected = pieces.take<S>(chunk * rows * 4 * padded<S>(H));
+  ForwardState(Arena& arena, int64_t rows, int64_t H, int64_t chunk) {
+    for (S*& each : h) each = arena.take<S>(rows * padded<S>(H));
+    c = arena.take<S>(rows * padded<S>(H));
+    projected = arena.take<S>(chunk * rows * 4 * padded<S>(H));
   }
 };
 
 template <class S>
-class ForwardPass {
+class ForwardSteps {
  public:
-  // One network of the problem; its weights are still to be packed.
-  ForwardPass(const Forward<S>& f, Pieces& pieces, int64_t chunk) : f_(f), chunk_(chunk) {
+  // For one network; its weights are packed by `pack`.
+  ForwardSteps(const ForwardArgs<S>& f, Arena& arena, int64_t chunk) : f_(f), chunk_(chunk) {
     units_ = vectors<S>(f.n.H);
-    kernel_ = pieces.take<S>(f.n.I * 4 * padded<S>(f.n.H));
-    recurrent_ = pieces.take<S>(f.n.H * 4 * padded<S>(f.n.H));
-    bias_ = pieces.take<S>(4 * padded<S>(f.n.H));
+    kernel_ = arena.take<S>(f.n.I * 4 * padded<S>(f.n.H));
+    recurrent_ = arena.take<S>(f.n.H * 4 * padded<S>(f.n.H));
+    bias_ = arena.take<S>(4 * padded<S>(f.n.H));
   }
 
-  // The same for another network, in its place.
-  ForwardPass with(const Forward<S>& f) const {
-    ForwardPass other = *this;
+  // The same for another network, in the same memory.
+  ForwardSteps with(const ForwardArgs<S>& f) const {
+    ForwardSteps other = *this;
     other.f_ = f;
     return other;
   }
@@ -48,16 +49,16 @@ class ForwardPass {
   void start(const ForwardState<S>& s, int64_t b_0, int64_t rows) const {
     const int64_t H = f_.n.H, HP = padded<S>(H);
     for (int64_t r = 0; r < rows; r++) {
-      const bool anew = starts_anew(0, b_0 + r);
+      const bool reset = is_reset(0, b_0 + r);
       for (int64_t k = 0; k < HP; k += kLanes<S>) {
         const int64_t at = (b_0 + r) * H + k;
-        store(s.h[0] + r * HP + k, anew ? V<S>{} : load(f_.h_0 + at, H - k));
-        store(s.c + r * HP + k, anew ? V<S>{} : load(f_.c_0 + at, H - k));
+        store(s.h[0] + r * HP + k, reset ? V<S>{} : load(f_.h_0 + at, H - k));
+        store(s.c + r * HP + k, reset ? V<S>{} : load(f_.c_0 + at, H - k));
       }
     }
   }
 
-  // Step n (of the order they are run in) of some rows and some vectors of units.
+  // Step n, in the order of computation, of some rows and some vectors of units.
   void step(const ForwardState<S>& s, int64_t n, int64_t b_0, int64_t rows, int64_t first,
             int64_t last) const {
     if (chunk_ > 0 && n % chunk_ == 0) project(s, n, b_0, rows, first, last);
@@ -84,15 +85,15 @@ class ForwardPass {
  private:
   int64_t time(int64_t n) const { return f_.reverse ? f_.n.T - 1 - n : n; }
 
-  bool is_there(int64_t n, int64_t b) const {
+  bool is_valid(int64_t n, int64_t b) const {
     return f_.valid == nullptr || f_.valid[time(n) * f_.n.B + b];
   }
 
-  bool starts_anew(int64_t n, int64_t b) const {
-    return f_.reset != nullptr && n < f_.n.T && f_.reset[time(n) * f_.n.B + b] && is_there(n, b);
+  bool is_reset(int64_t n, int64_t b) const {
+    return f_.reset != nullptr && n < f_.n.T && f_.reset[time(n) * f_.n.B + b] && is_valid(n, b);
   }
 
-  // W x + b of a chunk of steps at once: the weights are read once for all of them.
+  // W x + b of a chunk of steps at once, so that the weights are read once for all of them.
   void project(const ForwardState<S>& s, int64_t n_0, int64_t b_0, int64_t rows, int64_t first,
                int64_t last) const {
     const int64_t I = f_.n.I, steps = std::min(chunk_, f_.n.T - n_0);
@@ -101,7 +102,7 @@ class ForwardPass {
         for_tiles(rows, [&](auto height, int64_t row) {
           constexpr int R = decltype(height)::value;
           V<S> z[R][4];
-          begin<R>(z, j);
+          bias_into<R>(z, j);
           multiply<S>(f_.x + (time(n) * f_.n.B + b_0 + row) * I, I, kernel_at(j), I, z);
           S* const out = projected_at(s, n, rows, row, j);
           LSTM_UNROLL for (int r = 0; r < R; r++)
@@ -110,7 +111,7 @@ class ForwardPass {
   }
 
   template <int R>
-  LSTM_INLINE void begin(V<S> (&z)[R][4], int64_t j) const {
+  LSTM_INLINE void bias_into(V<S> (&z)[R][4], int64_t j) const {
     LSTM_UNROLL for (int v = 0; v < 4; v++) {
       const V<S> b = load(bias_ + (j * 4 + v) * kLanes<S>);
       LSTM_UNROLL for (int r = 0; r < R; r++) z[r][v] = b;
@@ -124,7 +125,8 @@ class ForwardPass {
     return s.projected + ((j * chunk_ + n % chunk_) * rows + row) * 4 * kLanes<S>;
   }
 
-  // R rows of one vector of units: the gates are computed where the products were summed.
+  // R rows of one vector of units. The gates are computed while their pre-activations z are in
+  // registers.
   template <int R, bool kGates>
   __attribute__((noinline)) void tile(const ForwardState<S>& s, int64_t n, int64_t b_0,
                                       int64_t rows, int64_t row, int64_t j) const {
@@ -146,7 +148,7 @@ class ForwardPass {
         LSTM_UNROLL for (int r = 0; r < R; r++)
           LSTM_UNROLL for (int v = 0; v < 4; v++) z[r][v] = load(from + (r * 4 + v) * L);
       } else {
-        begin<R>(z, j);
+        bias_into<R>(z, j);
         multiply<S>(f_.x + at * I, I, kernel_at(j), I, z);
       }
       multiply<S>(h_tm1, HP, recurrent_ + j * H * 4 * L, H, z);
@@ -160,8 +162,7 @@ class ForwardPass {
           for (int v = 0; v < 4; v++)
             store(f_.gates + ((at + r) * 4 + v) * H + j * L, V<S>{}, lanes);
       } else {
-        const V<S> i = sigmoid<S>(z[r][0]), f = sigmoid<S>(z[r][1]);
-        const V<S> g = tanh<S>(z[r][2]), o = sigmoid<S>(z[r][3]);
+        const auto [i, f, g, o] = gates_of<S>(z[r]);
         c = f * load(c_t + r * HP) + i * g;
         h = o * tanh<S>(c);
         if constexpr (sizeof(S) == 4)
@@ -176,21 +177,21 @@ class ForwardPass {
       }
       store(f_.hs + (at + r) * H + j * L, h, lanes);
       if (f_.cs != nullptr) store(f_.cs + (at + r) * H + j * L, c, lanes);
-      // What the next step goes on from.
-      const bool anew = f_.reset != nullptr && starts_anew(n + 1, b_0 + row + r);
-      store(h_t + r * HP, anew ? V<S>{} : h);
-      store(c_t + r * HP, anew ? V<S>{} : c);
+      // The state before the next step.
+      const bool reset = f_.reset != nullptr && is_reset(n + 1, b_0 + row + r);
+      store(h_t + r * HP, reset ? V<S>{} : h);
+      store(c_t + r * HP, reset ? V<S>{} : c);
     }
   }
 
-  Forward<S> f_;
+  ForwardArgs<S> f_;
   int64_t chunk_, units_;
   S *kernel_, *recurrent_, *bias_;
 };
 
 // The arrays of network g.
 template <class S>
-Forward<S> network(Forward<S> f, int64_t g) {
+ForwardArgs<S> of_network(ForwardArgs<S> f, int64_t g) {
   const int64_t T = f.n.T, B = f.n.B, I = f.n.I, H = f.n.H;
   const auto move = [g](auto*& p, int64_t size) { p = p == nullptr ? p : p + g * size; };
   move(f.x, T * B * I);

@@ -1,7 +1,7 @@
-// Work shared among threads of a pool that belongs to someone else.
+// Work shared among the threads of a pool, which is XLA's and may be busy.
 //
-// Nothing here waits for work that nobody has started: the caller takes part, so that it all gets
-// done even if the pool never runs what it was given.
+// Nothing here waits for work that has not started: the caller takes part, so all work is done even
+// if the pool never runs what was scheduled.
 #pragma once
 
 #include <atomic>
@@ -15,11 +15,6 @@
 
 namespace lstm {
 
-// Bytes of recurrent weights below which a row is not worth more than one thread.
-constexpr int64_t kFewWeights = 128 << 10;
-// Weights below which packing them is not worth waking other threads.
-constexpr int64_t kQuicklyPacked = 1 << 17;
-
 class Pool {
  public:
   virtual ~Pool() = default;
@@ -27,18 +22,18 @@ class Pool {
   virtual void schedule(std::function<void()> work) = 0;
 };
 
-// Hands work to the pool for up to so many helpers. What they were given refers to the caller, who
-// has to stay until it is done: so what the pool throws, as for want of memory, ends here, and those
-// who are there do it all.
+// Schedules work for up to `helpers` threads. That work refers to the caller's memory, so the
+// caller must not leave early: if the pool throws, as when memory is exhausted, the exception ends
+// here, and the threads that have started do all of the work.
 template <class F>
-void ask_for_help(Pool& pool, int helpers, F&& work_of) {
+void schedule_helpers(Pool& pool, int helpers, F&& work_of) {
   try {
     for (int k = 0; k < helpers; k++) pool.schedule(work_of(k));
   } catch (...) {
   }
 }
 
-inline void relax() {
+inline void spin_pause() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -48,7 +43,7 @@ inline void relax() {
 
 // f(0), ..., f(n - 1), each once, in any order.
 template <class F>
-void for_each(Pool& pool, int n, F&& f) {
+void parallel_for(Pool& pool, int n, F&& f) {
   if (n <= 1 || pool.threads() <= 1) {
     for (int i = 0; i < n; i++) f(i);
     return;
@@ -58,8 +53,8 @@ void for_each(Pool& pool, int n, F&& f) {
     std::mutex mutex;
     std::condition_variable all_done;
   };
-  // What is scheduled may start after the caller has left: it holds on to what it looks at, and
-  // touches `f`, which it does not, only for work that the caller is still waiting for.
+  // Scheduled work may start after the caller has returned. So it shares ownership of its state,
+  // and uses `f`, which it does not own, only for tasks that the caller still waits for.
   auto shared = std::make_shared<Shared>();
   auto work = [shared, n, task = &f] {
     for (int i; (i = shared->next.fetch_add(1)) < n;) {
@@ -71,26 +66,26 @@ void for_each(Pool& pool, int n, F&& f) {
     }
   };
   const int helpers = (n < pool.threads() ? n : pool.threads()) - 1;
-  ask_for_help(pool, helpers, [&](int) { return work; });
+  schedule_helpers(pool, helpers, [&](int) { return work; });
   work();
-  for (int k = 0; k < 2000 && shared->done.load() < n; k++) relax();
+  for (int k = 0; k < 2000 && shared->done.load() < n; k++) spin_pause();
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->all_done.wait(lock, [&] { return shared->done.load() == n; });
 }
 
-// f(w, 0), ..., f(w, n - 1), each once, by workers w who do one after the other.
+// f(w, 0), ..., f(w, n - 1), each once; each worker w does one after the other.
 template <class F>
-void for_each_by(Pool& pool, int workers, int64_t n, F&& f) {
+void parallel_for_workers(Pool& pool, int workers, int64_t n, F&& f) {
   std::atomic<int64_t> next{0};
-  for_each(pool, workers, [&](int w) {
+  parallel_for(pool, workers, [&](int w) {
     for (int64_t i; (i = next.fetch_add(1)) < n;) f(w, i);
   });
 }
 
-// f(e, i) for every epoch e and task i < n, an epoch starting when the one before it is done.
+// f(e, i) for every epoch e and task i < n; an epoch starts when the one before it is done.
 //
-// Every worker begins each epoch with tasks of its own, so that what they read stays in its cache,
-// and then takes those that nobody has claimed.
+// Every worker begins each epoch with its own tasks, so that their data stays in its cache, and
+// then claims tasks that no worker has started.
 template <class F>
 void in_lockstep(Pool& pool, int workers, int64_t epochs, int n, F&& f) {
   struct Shared {
@@ -106,7 +101,7 @@ void in_lockstep(Pool& pool, int workers, int64_t epochs, int n, F&& f) {
     for (int64_t e = shared->done.load(std::memory_order_acquire) / n; e < epochs; e++) {
       for (int spins = 0; shared->done.load(std::memory_order_acquire) < e * n;)
         if (++spins < 4000)
-          relax();
+          spin_pause();
         else
           std::this_thread::yield();
       for (int k = 0; k < n; k++) {
@@ -119,7 +114,7 @@ void in_lockstep(Pool& pool, int workers, int64_t epochs, int n, F&& f) {
       }
     }
   };
-  ask_for_help(pool, workers - 1, [&](int k) { return [work, k] { work(k + 1); }; });
+  schedule_helpers(pool, workers - 1, [&](int k) { return [work, k] { work(k + 1); }; });
   work(0);
   while (shared->done.load(std::memory_order_acquire) < epochs * n) std::this_thread::yield();
 }

@@ -1,4 +1,4 @@
-// Which kernels to take on the machine at hand.
+// Which instruction set is selected on this machine.
 #include <cstdlib>
 #include <cstring>
 
@@ -6,49 +6,49 @@
 #include <unistd.h>
 #endif
 
-#include "problem.h"
+#include "arguments.h"
 
 namespace lstm {
 
 namespace baseline {
-extern const Kernels kKernels;
+extern const IsaFunctions kFunctions;
 }
 #if defined(__x86_64__)
 namespace avx2 {
-extern const Kernels kKernels;
+extern const IsaFunctions kFunctions;
 }
 namespace avx512 {
-extern const Kernels kKernels;
+extern const IsaFunctions kFunctions;
 }
 #endif
 
 namespace {
 
-// Of those that the machine runs, the widest; or as wide as LSTM_JAX_ISA says, for tests, and for
-// those who want the same bits on two machines.
-const Kernels& best() {
-  const char* const wanted = std::getenv("LSTM_JAX_ISA");
+// The widest that the machine supports, or the one that LSTM_JAX_ISA names, if that is narrower:
+// for tests, and for the same bits on two machines.
+const IsaFunctions& select() {
+  const char* const requested = std::getenv("LSTM_JAX_ISA");
 #if defined(__x86_64__)
-  const auto narrower = [&](const char* name) {
-    return wanted != nullptr && std::strcmp(wanted, name) == 0;
+  const auto is_requested = [&](const char* name) {
+    return requested != nullptr && std::strcmp(requested, name) == 0;
   };
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  if (avx2 && !narrower("baseline"))
-    return avx512 && !narrower("avx2") ? avx512::kKernels : avx2::kKernels;
+  if (avx2 && !is_requested("baseline"))
+    return avx512 && !is_requested("avx2") ? avx512::kFunctions : avx2::kFunctions;
 #else
-  (void)wanted;
+  (void)requested;
 #endif
-  return baseline::kKernels;
+  return baseline::kFunctions;
 }
 
 }  // namespace
 
-const Kernels& kernels() {
-  static const Kernels& chosen = best();
-  return chosen;
+const IsaFunctions& functions() {
+  static const IsaFunctions& selected = select();
+  return selected;
 }
 
 int64_t second_level_cache() {

@@ -1,4 +1,4 @@
-// The matrix product that everything runs on: a tile of rows and vectors kept in registers.
+// The matrix product of both passes: a tile of rows and vectors is kept in registers.
 #pragma once
 
 #include <type_traits>
@@ -11,8 +11,8 @@ namespace lstm::LSTM_ISA {
 
 // acc[r][v] += sum over k of a[r][k] * w[k][v], w being packed as [K][N][lanes].
 //
-// Whatever R is, every sum is taken in the same order: results do not depend on how rows are
-// divided among threads.
+// The order of every sum is the same for any R, so results do not depend on how rows are divided
+// among threads.
 template <class S, int R, int N>
 LSTM_INLINE void multiply(const S* a, int64_t lda, const S* w, int64_t K, V<S> (&acc)[R][N]) {
   constexpr int L = kLanes<S>;
@@ -93,7 +93,7 @@ void pack_gates(const S* w, int64_t K, int64_t H, S* out, int64_t first, int64_t
 template <class S>
 void pack_transposed(const S* w, int64_t K, const Panels<S>& panels, S* out, int64_t first,
                      int64_t last) {
-  constexpr int64_t kBlock = 16;  // stays in the cache while it is turned
+  constexpr int64_t kBlock = 16;  // stays in the cache while it is transposed
   for (int64_t p = first; p < last; p++) {
     const int64_t n_0 = panels.first(p), width = panels.width(p) * kLanes<S>;
     S* const panel = out + n_0 * K;

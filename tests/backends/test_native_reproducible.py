@@ -1,4 +1,4 @@
-"""The native kernels give the same bits whenever, beside whatever, and whoever asks."""
+"""The native backend returns the same bits: repeated, in any batch, thread, and device."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,7 +24,7 @@ def same_bits(got, wanted):
 
 
 def gradient(cell, **options):
-    """What a run gives, and the gradients of one loss, which treats all rows alike."""
+    """What `unroll` returns, and the gradients of a loss that treats all rows alike."""
 
     def loss(params, xs, state):
         run = lj.unroll(cell, params, xs, state, implementation="cpu", **options)
@@ -33,9 +33,9 @@ def gradient(cell, **options):
     return quick_jit(jax.grad(loss, (0, 1, 2), has_aux=True))
 
 
-# Rows are owned by one thread each, or units are; projected inputs; one thread's sums and all's.
+# Threads own rows, or units; projected inputs; sums by each thread, or by all together.
 @pytest.mark.parametrize(("I", "H", "rows"), [(3, 17, 7), (40, 100, 13), (3, 256, 1), (3, 512, 5)])
-def test_the_same_run_twice(I, H, rows):  # noqa: E741
+def test_repeated_calls(I, H, rows):  # noqa: E741
     cell = lj.LSTM(I, H)
     numbers = draw(cell, T, (rows,))
     run = gradient(cell, mask=flags((T, rows), 0.7))
@@ -61,7 +61,7 @@ def test_a_row_is_the_same_in_any_batch(I, H, dtype):  # noqa: E741
             assert same_bits(of(rows), every)
 
 
-def test_what_is_saved_for_a_gradient_changes_no_bit_of_what_is_given():
+def test_saving_for_a_gradient_changes_no_bit_of_the_outputs():
     cell = lj.LSTM(3, 37)
     numbers = draw(cell, T, (7,))
     _, with_gradient = gradient(cell)(*numbers)
@@ -84,7 +84,7 @@ def test_two_halves_are_the_whole(dtype):
 
 
 @pytest.mark.parametrize(("H", "rows"), [(64, 5), (256, 1)], ids=["rows", "units"])
-def test_many_threads_of_python_at_once(H, rows):
+def test_many_python_threads_at_once(H, rows):
     cell = lj.LSTM(3, H)
     numbers = draw(cell, 30, (rows,))
     run = gradient(cell)

@@ -1,38 +1,40 @@
-// The steps of the backward pass: from the last that was run to the first.
+// One step of the backward pass: dz, the gradient of the pre-activations, from that of the step
+// after it. Steps go from the last that the forward pass computed to the first.
 #pragma once
 
 #include <algorithm>
 
-#include "problem.h"
-#include "product.h"
-#include "scratch.h"
+#include "arguments.h"
+#include "gates.h"
+#include "matrix_product.h"
+#include "scratch_memory.h"
 
 namespace lstm::LSTM_ISA {
 
-// Gradients that a block of rows carries from step to step.
+// Gradients of a block of rows between steps.
 template <class S>
 struct BackwardState {
-  S* dc;    // [rows, padded H] of the cell state
-  S* held;  // [rows, padded H] of hidden states that masked steps have handed on
-  S* dz;    // [chunk + 1, rows, 4H] before the gates, at the steps of a chunk and the one after it
-  BackwardState(Pieces& pieces, int64_t rows, int64_t H, int64_t chunk) {
-    dc = pieces.take<S>(rows * padded<S>(H));
-    held = pieces.take<S>(rows * padded<S>(H));
-    dz = pieces.take<S>((chunk + 1) * rows * 4 * H);
+  S* dc;       // [rows, padded H] of the cell state
+  S* kept_dh;  // [rows, padded H] of the hidden state, kept over masked steps
+  S* dz;       // [chunk + 1, rows, 4H] of the steps of a chunk, and of the step after it
+  BackwardState(Arena& arena, int64_t rows, int64_t H, int64_t chunk) {
+    dc = arena.take<S>(rows * padded<S>(H));
+    kept_dh = arena.take<S>(rows * padded<S>(H));
+    dz = arena.take<S>((chunk + 1) * rows * 4 * H);
   }
 };
 
 template <class S>
-class BackwardPass {
+class BackwardSteps {
  public:
-  BackwardPass(const Backward<S>& f, Pieces& pieces) : f_(f), panels_(f.n.H), inputs_(f.n.I) {
-    recurrent_ = pieces.take<S>(4 * f.n.H * padded<S>(f.n.H));
-    kernel_ = f.dx == nullptr ? nullptr : pieces.take<S>(4 * f.n.H * padded<S>(f.n.I));
+  BackwardSteps(const BackwardArgs<S>& f, Arena& arena) : f_(f), panels_(f.n.H), inputs_(f.n.I) {
+    recurrent_ = arena.take<S>(4 * f.n.H * padded<S>(f.n.H));
+    kernel_ = f.dx == nullptr ? nullptr : arena.take<S>(4 * f.n.H * padded<S>(f.n.I));
   }
 
-  // The same for another network, in its place.
-  BackwardPass with(const Backward<S>& f) const {
-    BackwardPass other = *this;
+  // The same for another network, in the same memory.
+  BackwardSteps with(const BackwardArgs<S>& f) const {
+    BackwardSteps other = *this;
     other.f_ = f;
     return other;
   }
@@ -50,7 +52,7 @@ class BackwardPass {
     for (int64_t r = 0; r < rows; r++)
       for (int64_t k = 0; k < HP; k += kLanes<S>) {
         store(s.dc + r * HP + k, load(f_.dc_T + (b_0 + r) * H + k, H - k));
-        store(s.held + r * HP + k, load(f_.dh_T + (b_0 + r) * H + k, H - k));
+        store(s.kept_dh + r * HP + k, load(f_.dh_T + (b_0 + r) * H + k, H - k));
       }
   }
 
@@ -74,8 +76,8 @@ class BackwardPass {
       std::memcpy(f_.dc_0 + (b_0 + r) * H, s.dc + r * HP, H * sizeof(S));
   }
 
-  // Gradients of the inputs of a row's steps: dz W^T.
-  void inputs(int64_t at, int64_t rows, const S* dz) const {
+  // Gradients of the inputs of some rows of steps: dz W^T.
+  void input_gradients(int64_t at, int64_t rows, const S* dz) const {
     const int64_t I = f_.n.I, K = 4 * f_.n.H;
     for (int64_t p = 0; p < inputs_.count; p++)
       with_width(inputs_.width(p), [&](auto width) {
@@ -96,19 +98,19 @@ class BackwardPass {
   int64_t panels() const { return panels_.count; }
   int64_t time(int64_t n) const { return f_.reverse ? f_.n.T - 1 - n : n; }
 
-  bool starts_anew(int64_t n, int64_t b) const {
+  bool is_reset(int64_t n, int64_t b) const {
     if (f_.reset == nullptr || n < 0 || n >= f_.n.T) return false;
     const int64_t at = time(n) * f_.n.B + b;
     return f_.reset[at] && (f_.valid == nullptr || f_.valid[at]);
   }
 
-  // The hidden state that step n of a row goes on from, or null for zeros.
+  // The hidden state before step n of a row, or null for zeros.
   const S* hidden_before(int64_t n, int64_t b) const {
-    if (starts_anew(n, b)) return nullptr;
+    if (is_reset(n, b)) return nullptr;
     return (n > 0 ? f_.hs + time(n - 1) * f_.n.B * f_.n.H : f_.h_0) + b * f_.n.H;
   }
 
-  const Backward<S>& problem() const { return f_; }
+  const BackwardArgs<S>& args() const { return f_; }
 
  private:
   template <int R, int N>
@@ -122,12 +124,12 @@ class BackwardPass {
     V<S> dh[R][N] = {};
     if (dz_next != nullptr) multiply<S>(dz_next, 4 * H, recurrent_ + n_0 * 4 * H, 4 * H, dh);
     for (int r = 0; r < R; r++) {
-      // A row that starts anew at the next step hands nothing back to this one.
-      if (f_.reset != nullptr && starts_anew(n + 1, b + r))
+      // No gradient passes a reset before the next step.
+      if (f_.reset != nullptr && is_reset(n + 1, b + r))
         LSTM_UNROLL for (int v = 0; v < N; v++) dh[r][v] = V<S>{};
       if (masked || dz_next == nullptr)
         LSTM_UNROLL for (int v = 0; v < N; v++)
-          dh[r][v] += load(s.held + (row + r) * HP + n_0 + v * L);
+          dh[r][v] += load(s.kept_dh + (row + r) * HP + n_0 + v * L);
     }
     if (n < 0) {
       for (int r = 0; r < R; r++)
@@ -138,47 +140,48 @@ class BackwardPass {
       return;
     }
     LSTM_UNROLL for (int r = 0; r < R; r++) {
-      const bool there = !masked || f_.valid[at + r];
-      const bool anew = f_.reset != nullptr && starts_anew(n, b + r);
+      const bool valid = !masked || f_.valid[at + r];
+      const bool reset = f_.reset != nullptr && is_reset(n, b + r);
       const S* const c_tm1 =
           (n > 0 ? f_.cs + time(n - 1) * f_.n.B * H : f_.c_0) + (b + r) * H;
       LSTM_UNROLL for (int v = 0; v < N; v++) {
         const int64_t k = n_0 + v * L, lanes = H - k;
         V<S> d = dh[r][v];
         if (f_.dhs != nullptr) d += load(f_.dhs + (at + r) * H + k, lanes);
-        S* const carried = s.dc + (row + r) * HP + k;
+        S* const kept_dc = s.dc + (row + r) * HP + k;
         S* const out = dz + r * 4 * H + k;
-        V<S> dc = load(carried);
+        V<S> dc = load(kept_dc);
         if (f_.dcs != nullptr) dc += load(f_.dcs + (at + r) * H + k, lanes);
-        if (!there) {
-          store(s.held + (row + r) * HP + k, d);
-          store(carried, dc);
+        if (!valid) {
+          store(s.kept_dh + (row + r) * HP + k, d);
+          store(kept_dc, dc);
           for (int g = 0; g < 4; g++) store(out + g * H, V<S>{}, lanes);
           continue;
         }
         const S* const gates = f_.gates + (at + r) * 4 * H + k;
         const V<S> i = load(gates, lanes), f = load(gates + H, lanes);
         const V<S> g = load(gates + 2 * H, lanes), o = load(gates + 3 * H, lanes);
-        const V<S> squashed = tanh<S>(load(f_.cs + (at + r) * H + k, lanes));
-        const V<S> before = anew ? V<S>{} : load(c_tm1 + k, lanes);
-        dc += d * o * (S(1) - squashed * squashed);
+        const V<S> tanh_c = tanh<S>(load(f_.cs + (at + r) * H + k, lanes));
+        const V<S> before = reset ? V<S>{} : load(c_tm1 + k, lanes);
+        dc += d * o * (S(1) - tanh_c * tanh_c);
         store(out, dc * g * i * (S(1) - i), lanes);
         store(out + H, dc * before * f * (S(1) - f), lanes);
         store(out + 2 * H, dc * i * (S(1) - g * g), lanes);
-        store(out + 3 * H, d * squashed * o * (S(1) - o), lanes);
-        store(carried, anew ? V<S>{} : dc * f);
-        if (masked) store(s.held + (row + r) * HP + k, V<S>{});
+        store(out + 3 * H, d * tanh_c * o * (S(1) - o), lanes);
+        store(kept_dc, reset ? V<S>{} : dc * f);
+        if (masked) store(s.kept_dh + (row + r) * HP + k, V<S>{});
       }
     }
   }
 
-  Backward<S> f_;
+  BackwardArgs<S> f_;
   Panels<S> panels_, inputs_;
   S *recurrent_, *kernel_;
 };
 
+// The arrays of network g.
 template <class S>
-Backward<S> network(Backward<S> f, int64_t g) {
+BackwardArgs<S> of_network(BackwardArgs<S> f, int64_t g) {
   const int64_t T = f.n.T, B = f.n.B, I = f.n.I, H = f.n.H;
   const auto move = [g](auto*& p, int64_t size) { p = p == nullptr ? p : p + g * size; };
   move(f.x, T * B * I), move(f.dx, T * B * I);

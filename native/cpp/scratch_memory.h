@@ -1,5 +1,5 @@
-// Memory that a call works in, kept for the next call: fresh pages cost more than what is done in
-// small ones.
+// Working memory of a call, kept for the next call: page faults of new memory take longer than a
+// small layer.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,8 @@ namespace lstm {
 
 constexpr size_t kPage = size_t{2} << 20;
 
-// Asks for large pages where an array is large: the system hands out small ones at about 2 us each.
-inline void prefer_large_pages(void* p, size_t bytes) {
+// Asks the system for large pages for a large array: a fault of a small page takes about 2 us.
+inline void use_large_pages(void* p, size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   if (p == nullptr || bytes < 2 * kPage) return;
   const auto first = (reinterpret_cast<uintptr_t>(p) + kPage - 1) & ~(kPage - 1);
@@ -44,7 +44,7 @@ class Scratch {
     void* p = nullptr;
     size_t bytes = 0;
   };
-  // What is kept is small beside the arrays of a call large enough to fill it.
+  // Bytes kept: little beside the arrays of a call that needs so much.
   static constexpr size_t kKept = size_t{32} << 20;
   struct Kept {
     std::mutex mutex;
@@ -52,7 +52,7 @@ class Scratch {
     size_t bytes = 0;
   };
   static Kept& kept() {
-    static Kept* const all = new Kept;  // outlives threads that still run at exit
+    static Kept* const all = new Kept;  // never destroyed: threads may still run at exit
     return *all;
   }
 
@@ -72,7 +72,7 @@ class Scratch {
     Block block{nullptr, (bytes + unit - 1) / unit * unit};
     block.p = std::aligned_alloc(unit, block.bytes);
     if (block.p == nullptr) throw std::bad_alloc();
-    prefer_large_pages(block.p, block.bytes);
+    use_large_pages(block.p, block.bytes);
     return block;
   }
 
@@ -95,10 +95,10 @@ class Scratch {
   Block block_;
 };
 
-// Hands out pieces of a block, each at a cache line; counts first, with no block, what it will take.
-class Pieces {
+// Divides a block into arrays, each at a cache line. Without a block it only counts the bytes.
+class Arena {
  public:
-  explicit Pieces(char* p = nullptr) : start_(p) {}
+  explicit Arena(char* p = nullptr) : start_(p) {}
   template <class S>
   S* take(int64_t count) {
     S* const piece = start_ == nullptr ? nullptr : reinterpret_cast<S*>(start_ + used_);

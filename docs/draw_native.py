@@ -1,4 +1,4 @@
-"""Draws the pictures of kernels.md: ``python docs/draw_kernels.py``."""
+"""Draws the pictures of backends.md: ``python docs/draw_native.py``."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], **ho
 
 
 def threads() -> Figure:
-    """What a thread owns: rows for all time, or units with a meeting each step."""
+    """What a thread owns: rows for all steps, or units with a meeting at every step."""
     figure, axes = canvas(9.0, 4.2, "What a thread owns")
     band, bottom, wide = 0.56, 1.12, 3.6
     for left, what in ((0.75, "rows of the batch"), (5.15, "hidden units")):
@@ -61,7 +61,7 @@ def threads() -> Figure:
     for k in range(4):
         to = (5.17 + 3 * 0.6, bottom + (2.5 - 0.2 * (k - 1.5)) * band)
         arrow(axes, (5.42 + 2 * 0.6, bottom + (3.5 - k) * band), to, linewidth=0.9)
-    text(axes, 2.55, 3.6, "Rows for all time: nobody waits", 10.5, color=BLUE)
+    text(axes, 2.55, 3.6, "Rows, for all steps: no waiting", 10.5, color=BLUE)
     text(axes, 6.95, 3.6, "Units: all meet after every step", 10.5, color=ORANGE)
     text(axes, 2.55, 0.42, "reads all weights,\nand the hidden states of its own rows")
     text(axes, 6.95, 0.42, "reads the weights of its own units,\nand the hidden states of all")
@@ -104,7 +104,7 @@ def tile() -> Figure:
     text(axes, left + 2 * unit, low - 0.45, "24 sums, for all K in 24 of the 32 registers", 9.5)
     text(axes, left + 2 * unit, low + 6 * row + 0.33, "24 multiply-adds", 8.5, color=ORANGE)
     arrow(axes, (2.67, low + 3 * row), (left - 0.1, low + 3 * row), linewidth=1.4)
-    # What leaves the registers.
+    # What is stored.
     end = left + 4 * unit
     arrow(axes, (end + 0.08, low + 3 * row), (end + 1.22, low + 3 * row), linewidth=1.4)
     text(
@@ -131,8 +131,8 @@ def backward() -> Figure:
         box(axes, left + k * cell, y, cell, 0.3, color, edgecolor=GREY, linewidth=0.6)
     for at, words, color in ((5.5, "to come", "white"), (13.5, "this chunk", SHADES[1]),
                              (20, "done", LIGHT)):  # fmt: skip
-        shown = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
-        text(axes, left + at * cell, y + 0.15, words, bbox=shown)
+        style = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
+        text(axes, left + at * cell, y + 0.15, words, bbox=style)
     text(axes, left - 0.12, y + 0.15, "time step 1", ha="right")
     text(axes, left + 24 * cell + 0.12, y + 0.15, "T", ha="left")
     arrow(axes, (left + 24 * cell, y + 0.48), (left, y + 0.48), linewidth=1.4)
@@ -152,7 +152,7 @@ def backward() -> Figure:
                   connectionstyle="arc3,rad=0.35")  # fmt: skip
     text(axes, first + 2.95 * slot, floor + 0.98, "a step: $dh = dz_{t+1} R^T + dh_t$, then back"
          " through the saved gates and $c$")  # fmt: skip
-    text(axes, first + 5.5 * slot + 0.68, floor + 0.23, "kept from\nthe chunk\nbefore", 8.5,
+    text(axes, first + 5.5 * slot + 0.68, floor + 0.23, "copied from\nthe chunk\nbefore", 8.5,
          color=ORANGE, ha="left")  # fmt: skip
     text(axes, first - 0.12, floor + 0.23, "dz [rows, 4H]\nof each step", 8.5, ha="right")
     arrow(axes, (first + 0.3 * slot, floor - 0.06), (first + 5.5 * slot, floor - 0.06),
@@ -184,10 +184,10 @@ def backward() -> Figure:
 
 
 def main() -> None:
-    """Draw all of them."""
+    """Draw and save all of them."""
     for figure, name in ((threads(), "threads"), (tile(), "tile"), (backward(), "backward")):
-        metadata = {"Software": None}  # the same bytes whatever drew them
-        path = str(IMAGES / f"kernel_{name}.png")
+        metadata = {"Software": None}  # the same bytes for any version of matplotlib
+        path = str(IMAGES / f"native_{name}.png")
         FigureCanvasAgg(figure).print_png(path, metadata=metadata)
 
 

@@ -1,11 +1,11 @@
-// The kernels as calls that XLA makes.
+// The functions that JAX calls, through XLA's foreign function interface (FFI).
 //
-// Every array has the networks' axis G first. An array of no elements stands for one that is not
-// there, or not wanted.
+// Every array has the axis G of networks first. An empty array stands for one that is absent or not
+// needed.
 #include <exception>
 #include <string>
 
-#include "problem.h"
+#include "arguments.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -36,7 +36,7 @@ S* data(ffi::Result<ffi::AnyBuffer>& buffer) {
 
 const bool* flags(const ffi::AnyBuffer& buffer) { return data<const bool>(buffer); }
 
-// Says what is wrong with an array, or nothing.
+// Checks dtypes and sizes of arrays; keeps the first error.
 class Check {
  public:
   Check(lstm::Sizes n, ffi::DataType type) : n_(n), type_(type) {}
@@ -56,8 +56,8 @@ class Check {
   const std::string& wrong() const { return wrong_; }
 
  private:
-  void type(const char* name, const ffi::AnyBuffer& b, ffi::DataType wanted) {
-    if (b.element_type() != wanted) add(name, "the wrong dtype");
+  void type(const char* name, const ffi::AnyBuffer& b, ffi::DataType expected) {
+    if (b.element_type() != expected) add(name, "the wrong dtype");
   }
   void size(const char* name, const ffi::AnyBuffer& b, std::initializer_list<int64_t> shape,
             bool optional) {
@@ -82,7 +82,7 @@ bool sizes(const ffi::AnyBuffer& x, const ffi::AnyBuffer& recurrent, lstm::Sizes
   return true;
 }
 
-// Runs what may throw; an exception must not cross into XLA.
+// Turns exceptions into errors: they must not cross into XLA.
 template <class F>
 ffi::Error guarded(F&& run) {
   try {
@@ -112,17 +112,18 @@ ffi::Error forward(ffi::ThreadPool threads, In x, In kernel, In recurrent, In bi
   check.has("h_T", h_T, {G, B, H}), check.has("c_T", c_T, {G, B, H});
   check.has("cs", cs, {G, T, B, H}, true), check.has("gates", gates, {G, T, B, 4 * H}, true);
   if (!check.wrong().empty()) return ffi::Error::InvalidArgument(check.wrong());
-  const auto run = [&](auto number, auto kernels) {
+  const auto run = [&](auto number, auto pass) {
     using S = decltype(number);
     XlaPool pool(threads);
-    kernels(pool,
-            lstm::Forward<S>{n, reverse, round, data<S>(x), data<S>(kernel), data<S>(recurrent),
-                             data<S>(bias), data<S>(h_0), data<S>(c_0), flags(valid), flags(reset),
-                             data<S>(hs), data<S>(h_T), data<S>(c_T), data<S>(cs), data<S>(gates)});
+    pass(pool,
+         lstm::ForwardArgs<S>{n, reverse, round, data<S>(x), data<S>(kernel), data<S>(recurrent),
+                              data<S>(bias), data<S>(h_0), data<S>(c_0), flags(valid),
+                              flags(reset), data<S>(hs), data<S>(h_T), data<S>(c_T), data<S>(cs),
+                              data<S>(gates)});
   };
   switch (x.element_type()) {
-    case ffi::DataType::F32: return guarded([&] { run(0.0f, lstm::kernels().forward_f32); });
-    case ffi::DataType::F64: return guarded([&] { run(0.0, lstm::kernels().forward_f64); });
+    case ffi::DataType::F32: return guarded([&] { run(0.0f, lstm::functions().forward_f32); });
+    case ffi::DataType::F64: return guarded([&] { run(0.0, lstm::functions().forward_f64); });
     default: return ffi::Error::InvalidArgument("lstm_jax: x must be float32 or float64");
   }
 }
@@ -148,19 +149,19 @@ ffi::Error backward(ffi::ThreadPool threads, In x, In kernel, In recurrent, In h
   check.has("dbias", dbias, {G, 4 * H}, !sums);
   check.has("dh_0", dh_0, {G, B, H}), check.has("dc_0", dc_0, {G, B, H});
   if (!check.wrong().empty()) return ffi::Error::InvalidArgument(check.wrong());
-  const auto run = [&](auto number, auto kernels) {
+  const auto run = [&](auto number, auto pass) {
     using S = decltype(number);
     XlaPool pool(threads);
-    kernels(pool, lstm::Backward<S>{
-                      n, reverse, data<S>(x), data<S>(kernel), data<S>(recurrent), data<S>(h_0),
-                      data<S>(c_0), flags(valid), flags(reset), data<S>(hs), data<S>(cs),
-                      data<S>(gates), data<S>(dhs), data<S>(dcs), data<S>(dh_T), data<S>(dc_T),
-                      data<S>(dx), data<S>(dkernel), data<S>(drecurrent), data<S>(dbias),
-                      data<S>(dh_0), data<S>(dc_0)});
+    pass(pool, lstm::BackwardArgs<S>{
+                   n, reverse, data<S>(x), data<S>(kernel), data<S>(recurrent), data<S>(h_0),
+                   data<S>(c_0), flags(valid), flags(reset), data<S>(hs), data<S>(cs),
+                   data<S>(gates), data<S>(dhs), data<S>(dcs), data<S>(dh_T), data<S>(dc_T),
+                   data<S>(dx), data<S>(dkernel), data<S>(drecurrent), data<S>(dbias),
+                   data<S>(dh_0), data<S>(dc_0)});
   };
   switch (x.element_type()) {
-    case ffi::DataType::F32: return guarded([&] { run(0.0f, lstm::kernels().backward_f32); });
-    case ffi::DataType::F64: return guarded([&] { run(0.0, lstm::kernels().backward_f64); });
+    case ffi::DataType::F32: return guarded([&] { run(0.0f, lstm::functions().backward_f32); });
+    case ffi::DataType::F64: return guarded([&] { run(0.0, lstm::functions().backward_f64); });
     default: return ffi::Error::InvalidArgument("lstm_jax: x must be float32 or float64");
   }
 }
@@ -188,6 +189,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(
         .Attr<bool>("reverse"));
 
 extern "C" const char* lstm_jax_instruction_set();
-extern "C" const char* lstm_jax_instruction_set() { return lstm::kernels().name; }
+extern "C" const char* lstm_jax_instruction_set() { return lstm::functions().name; }
 
 #pragma GCC visibility pop

@@ -1,9 +1,10 @@
-// What the kernels are asked for: one layer over a whole sequence, for one or more networks at once.
+// The arguments of the forward and the backward pass: one layer over a whole sequence, for one or
+// more networks at once.
 #pragma once
 
 #include <cstdint>
 
-#include "parallel.h"
+#include "thread_pool.h"
 
 namespace lstm {
 
@@ -12,21 +13,21 @@ struct Sizes {
   int64_t G, T, B, I, H;
 };
 
-// Arrays are contiguous and not aligned; gate blocks stand in the order i, f, g, o. A null pointer
-// stands for an array that is not there, or not wanted.
+// Arrays are contiguous and need no alignment; gate blocks are in the order i, f, g, o. A null
+// pointer stands for an array that is absent or not needed.
 template <class S>
-struct Forward {
+struct ForwardArgs {
   Sizes n;
   bool reverse;          // from the last step to the first
-  bool round;            // hidden states are rounded to bfloat16
+  bool round;            // round hidden states to bfloat16
   const S* x;            // [G, T, B, I], zeros at masked steps
   const S* kernel;       // [G, I, 4H]
   const S* recurrent;    // [G, H, 4H]
   const S* bias;         // [G, 4H]
   const S* h_0;          // [G, B, H]
   const S* c_0;          // [G, B, H]
-  const bool* valid;     // [G, T, B] or null: whether a row has this step; if not, its state is held
-  const bool* reset;     // [G, T, B] or null: whether a row starts anew, from zeros, if it has it
+  const bool* valid;     // [G, T, B] or null: true at valid steps; at others the state is kept
+  const bool* reset;     // [G, T, B] or null: true where a valid step restarts from zeros
   S* hs;                 // [G, T, B, H] hidden states after every step
   S* h_T;                // [G, B, H] the last of them
   S* c_T;                // [G, B, H]
@@ -35,7 +36,7 @@ struct Forward {
 };
 
 template <class S>
-struct Backward {
+struct BackwardArgs {
   Sizes n;
   bool reverse;
   const S* x;
@@ -45,7 +46,7 @@ struct Backward {
   const S* c_0;
   const bool* valid;
   const bool* reset;
-  const S* hs;           // as the forward pass left them
+  const S* hs;           // outputs of the forward pass
   const S* cs;
   const S* gates;
   const S* dhs;          // [G, T, B, H] or null for zeros
@@ -55,22 +56,22 @@ struct Backward {
   S* dx;                 // [G, T, B, I] or null
   S* dkernel;            // [G, I, 4H]
   S* drecurrent;         // [G, H, 4H]
-  S* dbias;              // [G, 4H], or null if gradients of the weights are not wanted
+  S* dbias;              // [G, 4H], or null if the gradients of the weights are not needed
   S* dh_0;               // [G, B, H]
   S* dc_0;               // [G, B, H]
 };
 
-// The kernels of one instruction set.
-struct Kernels {
+// The two passes, compiled for one instruction set.
+struct IsaFunctions {
   const char* name;
-  void (*forward_f32)(Pool&, const Forward<float>&);
-  void (*forward_f64)(Pool&, const Forward<double>&);
-  void (*backward_f32)(Pool&, const Backward<float>&);
-  void (*backward_f64)(Pool&, const Backward<double>&);
+  void (*forward_f32)(Pool&, const ForwardArgs<float>&);
+  void (*forward_f64)(Pool&, const ForwardArgs<double>&);
+  void (*backward_f32)(Pool&, const BackwardArgs<float>&);
+  void (*backward_f64)(Pool&, const BackwardArgs<double>&);
 };
 
-// The best kernels that this machine can run.
-const Kernels& kernels();
+// Those for the instruction set that is selected on this machine: see select_isa.cc.
+const IsaFunctions& functions();
 
 // Bytes of the second-level cache of a core.
 int64_t second_level_cache();
