@@ -85,8 +85,8 @@ def test_without_cudnn_what_is_saved_is_nan(without_gpu):
     [
         ({"lengths": jnp.array([7, 0])}, "whole sequences"),
         ({"reset": jnp.zeros((T, B), bool)}, "whole sequences"),
-        ({"remat": "step"}, "remat asks for less"),
-        ({"return_states": True}, "no cell states on the way"),
+        ({"remat": "step"}, "remat=3 keeps fewer"),
+        ({"return_states": True}, "does not return the cell states of every step"),
     ],
 )
 def test_the_scan_runs_what_is_unsupported(monkeypatch, options, reason):

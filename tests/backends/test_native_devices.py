@@ -319,7 +319,7 @@ def test_linear_cells_are_exported_for_any_number_of_steps():
     spec = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"t, b, {I}"), jnp.float32)
     assert_close(jax.export.export(run)(params, spec).call(params, xs), run(params, xs), 1e-6)
     (selection,) = lj.explain(cell, spec, implementation="parallel").selections
-    assert selection.reasons["parallel"].endswith("it is a symbol")
+    assert selection.reasons["parallel"].endswith("it is symbolic")
 
 
 def test_a_gradient_is_exported_as_well():
