@@ -14,7 +14,8 @@ from lstm_jax.cells.checks import check_size
 from lstm_jax.transforms import recurrent_dropout as drop_recurrent
 from lstm_jax.transforms import stack
 from lstm_jax.transforms.step_rng import check_rate
-from lstm_jax.transforms.transform import AnyCell, batch_shape, check_cell, initial_state
+from lstm_jax.transforms.transform import AnyCell, batch_shape, initial_state
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import Cell, DType, Initializer, Policy, PyTree
 
 CellOrMaker = AnyCell | Callable[[int], AnyCell]
@@ -42,7 +43,7 @@ def cell_for(function: str, cell: CellOrMaker, inputs: PyTree) -> AnyCell:
     made = not isinstance(cell, Cell) and callable(cell) and not isinstance(cell, type)
     if made and inputs is not None:
         cell = cell(jax.tree.leaves(inputs)[0].shape[-1])  # pyright: ignore[reportCallIssue]
-    check_cell(function, cell)
+    check_is_cell(function, cell)
     return cell  # pyright: ignore[reportReturnType]
 
 

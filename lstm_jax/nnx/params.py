@@ -11,7 +11,8 @@ from flax.nnx.variablelib import VariableMetadata
 
 from lstm_jax.layers import Unboxed, as_key
 from lstm_jax.named import Named, check_names, from_named, to_named
-from lstm_jax.transforms.transform import AnyCell, check_cell, draws, param_shapes
+from lstm_jax.transforms.transform import AnyCell, draws, param_shapes
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import Initializer, PRNGKey, PyTree
 
 Metadata = Mapping[str, Mapping[str, Any]]
@@ -46,7 +47,7 @@ class CellModule(nnx.Module):
         metadata: Metadata | None = None,
     ) -> None:
         function = type(self).__name__
-        check_cell(function, cell)
+        check_is_cell(function, cell)
         self.cell = cell
         self.deterministic = deterministic
         self.rngs: Any = nnx.data(None)
