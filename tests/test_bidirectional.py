@@ -9,7 +9,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit
-from tests.helpers.toys import Sum, assert_close, column, random_like, shown
+from tests.helpers.toys import Sum, assert_close, column, random_like, rows_of
 
 XS = column([1, 2, 3, 4], [10, 20, 30, 40])
 MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool).T
@@ -18,7 +18,7 @@ F64 = {"dtype": jnp.float64}
 
 def pair(outputs):
     """What the two directions show, as rows of numbers."""
-    return [shown(outputs[..., k, None]) for k in range(2)]
+    return [rows_of(outputs[..., k, None]) for k in range(2)]
 
 
 def test_each_direction_sums_from_its_own_end_of_a_short_row():
@@ -33,8 +33,8 @@ def test_each_direction_sums_from_its_own_end_of_a_short_row():
 def test_states_of_both_directions_have_their_initial_one_at_the_front():
     cell = lj.bidirectional(Sum(1), Sum(2))
     *_, states = lj.unroll(cell, cell.init(jax.random.key(0)), XS, mask=MASK, return_states=True)
-    assert shown(states.forward[0]) == [[1, 2, 4, 7, 11], [1, 11, 31, 31, 31]]
-    assert shown(states.backward[0]) == [[2, 12, 11, 9, 6], [2, 32, 22, 2, 2]]
+    assert rows_of(states.forward[0]) == [[1, 2, 4, 7, 11], [1, 11, 31, 31, 31]]
+    assert rows_of(states.backward[0]) == [[2, 12, 11, 9, 6], [2, 32, 22, 2, 2]]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_states_of_both_directions_have_their_initial_one_at_the_front():
 def test_what_is_shown_is_merged_and_padding_is_zero(merge, wanted):
     cell = lj.bidirectional(Sum(), merge=merge)
     _, outputs = lj.unroll(cell, lj.Directions((), ()), XS, mask=MASK)
-    assert shown(outputs) == wanted
+    assert rows_of(outputs) == wanted
     assert cell.output_size == 1
 
 
@@ -219,11 +219,11 @@ def test_resets_return_both_directions_to_what_they_learned(given):
     reset = np.array([[0, 0, 1, 0], [0, 0, 0, 0]], bool).T
     *_, states = lj.unroll(cell, params, XS, state, reset=reset, return_states=True)
     a, b = (5, 6) if given else (100, 200)
-    assert shown(states.forward[0]) == [
+    assert rows_of(states.forward[0]) == [
         [a, a + 1, a + 3, 103, 107],
         [a, a + 10, a + 30, a + 60, a + 100],
     ]
-    assert shown(states.backward[0])[0] == [b, 203, 202, b + 7, b + 4]
+    assert rows_of(states.backward[0])[0] == [b, 203, 202, b + 7, b + 4]
 
     def loss(params):
         return lj.unroll(cell, params, XS, state, reset=reset)[1].sum()

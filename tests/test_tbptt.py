@@ -9,7 +9,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit, weighed
-from tests.helpers.toys import Sum, assert_close, column, random_like, shown, slow_case
+from tests.helpers.toys import Sum, assert_close, column, random_like, rows_of, slow_case
 
 T = 5
 F64 = {"dtype": jnp.float64}
@@ -107,7 +107,7 @@ def test_each_input_is_reached_by_so_many_outputs(k1, k2, reach):
     def total(xs):
         return lj.tbptt(Sum(), (), xs, k1=k1, k2=k2)[1].sum()
 
-    assert shown(quick_jit(jax.grad(total))(column([1, 2, 3, 4, 5]))) == [reach]
+    assert rows_of(quick_jit(jax.grad(total))(column([1, 2, 3, 4, 5]))) == [reach]
 
 
 @pytest.mark.usefixtures("x64")
@@ -130,7 +130,7 @@ def test_what_was_held_from_before_a_window_is_a_constant():
 
     for k2, reach in ((2, [0, 0, 0, 0]), (3, [0, 1, 0, 0]), (4, [1, 1, 0, 0])):
         grad = quick_jit(jax.grad(lambda xs, k2=k2: last(xs, k2)))
-        assert shown(grad(column([1, 2, 3, 4]))) == [reach]
+        assert rows_of(grad(column([1, 2, 3, 4]))) == [reach]
 
 
 @pytest.mark.parametrize("k2", [2, 3])
@@ -140,7 +140,7 @@ def test_a_bare_step_is_reset_to_the_state_that_the_sequence_started_with(k2):
     final, outputs = lj.tbptt(
         Sum().step, (), column([1, 2, 3, 4, 5]), state, k1=2, k2=k2, reset=reset
     )
-    assert shown(outputs) == [[101, 103, 106, 104, 109]]
+    assert rows_of(outputs) == [[101, 103, 106, 104, 109]]
     assert final[0].item() == 109
 
 

@@ -35,8 +35,9 @@ class LearnedParams(NamedTuple):
 def learned_initial_state(cell: AnyCell) -> AnyCell:
     """Make the initial state a parameter, shared by all rows.
 
-    It starts with the values of the cell's own state. Resets return to it as well, so each reset adds to its gradient. It is not constrained: the
-    normaliser of an `SLSTM` or `MLSTM`, which is positive by itself, can be learned below zero.
+    It starts with the values of the cell's own state. Resets return to it as well, so each reset
+    adds to its gradient. It is not constrained: the normaliser of an `SLSTM` or `MLSTM`, which is
+    positive by itself, can be learned below zero.
 
     Args:
       cell: any cell; each single cell inside of a stack or transform learns its own.

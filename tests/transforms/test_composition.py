@@ -13,7 +13,7 @@ from lstm_jax.testing import check_cell, quick_jit, reference_unroll
 from lstm_jax.transforms.residual import Residual
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import apply
-from tests.helpers.toys import Sum, assert_close, column, random_like, shown
+from tests.helpers.toys import Sum, assert_close, column, random_like, rows_of
 
 T, B = 5, 2
 KEY = jax.random.key(0)
@@ -106,7 +106,7 @@ def test_padding_is_of_the_whole_and_not_of_the_cell_inside(padding, wanted):
     xs, mask = column([1, 2, 3, 4, 5]), np.array([[1, 1, 0, 1, 0]], bool).T
     for cell in (lj.residual(Sum()), lj.residual(OneWay(Sum()))):
         _, outputs = lj.unroll(cell, (), xs, mask=mask, padding=padding)
-        assert shown(outputs) == [wanted]
+        assert rows_of(outputs) == [wanted]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

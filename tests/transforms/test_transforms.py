@@ -15,7 +15,7 @@ import lstm_jax as lj
 from lstm_jax.testing import quick_jit
 from lstm_jax.transforms.transform import needs_sequence
 from tests.helpers import reference
-from tests.helpers.toys import Sum, assert_close, assert_same_numbers, random_like
+from tests.helpers.toys import Sum, assert_close, assert_leaves_close, random_like
 
 T, B, H = 5, 2, 3
 F64 = {"dtype": jnp.float64}
@@ -46,7 +46,7 @@ def agrees(cell, numpy_step):
     for x in np.asarray(xs):
         s, y = numpy_step(params, s, x)
         ys.append(y)
-    assert_same_numbers(got, (s, np.stack(ys)))
+    assert_leaves_close(got, (s, np.stack(ys)))
 
 
 @pytest.mark.usefixtures("x64")
