@@ -1,4 +1,4 @@
-"""Truncated gradients: values of `unroll`, gradients that go back so far and no further."""
+"""Truncated gradients: values equal those of `unroll`, gradients go back `k2` steps."""
 
 import re
 
@@ -25,7 +25,7 @@ def numbers(cell):
 
 
 def by_hand(cell, k1, k2, *, mask=None, reset=None, padding="zero", key=None, start=0, **options):
-    """Every chunk of k1 steps for itself, from the state k2 steps before its end, a constant."""
+    """Each chunk of k1 steps by itself, from the constant state k2 steps before its end."""
 
     def part(first, last):
         cut = {"mask": mask, "reset": reset}
@@ -55,7 +55,7 @@ def with_gradients(run):
     return quick_jit(jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True))
 
 
-with jax.enable_x64(True):  # transforms look at the types of what cells hold
+with jax.enable_x64(True):  # transforms read the dtypes of parameters
     NOISY = lj.stack(
         lj.dropout(lj.zoneout(CELL, h=0.2, c=0.3), 0.3),
         lj.weight_drop(
@@ -75,7 +75,7 @@ with jax.enable_x64(True):  # transforms look at the types of what cells hold
         (6, 6, {}),
     ],
 )
-def test_values_are_those_of_unroll_and_gradients_those_of_every_chunk_by_itself(k1, k2, options):
+def test_values_equal_unroll_and_gradients_equal_chunks(k1, k2, options):
     arguments = numbers(CELL)
     got = with_gradients(lambda *a: lj.tbptt(CELL, *a, k1=k1, k2=k2, **options))(*arguments)
     assert_close(got, with_gradients(by_hand(CELL, k1, k2 or k1, **options))(*arguments))
@@ -103,7 +103,7 @@ def test_random_numbers_are_those_of_unroll_and_resets_reach_a_learned_state():
         (1, 9, [5, 4, 3, 2, 1]),
     ],
 )
-def test_each_input_is_reached_by_so_many_outputs(k1, k2, reach):
+def test_the_number_of_outputs_whose_gradient_reaches_an_input(k1, k2, reach):
     def total(xs):
         return lj.tbptt(Sum(), (), xs, k1=k1, k2=k2)[1].sum()
 
@@ -111,8 +111,8 @@ def test_each_input_is_reached_by_so_many_outputs(k1, k2, reach):
 
 
 @pytest.mark.usefixtures("x64")
-def test_held_padding_is_that_of_unroll_though_windows_start_with_it():
-    cell = lj.residual(lj.LSTM(3, 3, **F64))  # shows more than its state
+def test_hold_padding_equals_unroll_where_windows_start_with_padding():
+    cell = lj.residual(lj.LSTM(3, 3, **F64))  # the output is not the state
     arguments = numbers(cell)
     mask = np.array([[1, 0, 0, 0, 1], [1, 1, 0, 1, 0], [0] * 5], bool).T
     wanted = lj.unroll(cell, *arguments, mask=mask, padding="hold")
@@ -122,7 +122,7 @@ def test_held_padding_is_that_of_unroll_though_windows_start_with_it():
         assert_close(got, wanted)
 
 
-def test_what_was_held_from_before_a_window_is_a_constant():
+def test_an_output_forward_filled_from_before_a_window_is_a_constant():
     mask = np.array([[True, True, False, False]]).T
 
     def last(xs, k2):
@@ -134,7 +134,7 @@ def test_what_was_held_from_before_a_window_is_a_constant():
 
 
 @pytest.mark.parametrize("k2", [2, 3])
-def test_a_bare_step_is_reset_to_the_state_that_the_sequence_started_with(k2):
+def test_a_bare_step_is_reset_to_the_given_state(k2):
     reset = np.array([[False, False, False, True, False]]).T
     state = (jnp.full((1, 1), 100.0),)
     final, outputs = lj.tbptt(
@@ -145,7 +145,7 @@ def test_a_bare_step_is_reset_to_the_state_that_the_sequence_started_with(k2):
 
 
 @pytest.mark.slow
-def test_a_plain_state_and_numpy_will_do():
+def test_a_plain_state_and_numpy_arrays():
     cell = lj.LSTM(3, 4)
     params, xs = cell.init(jax.random.key(0)), np.ones((T, 2, 3), np.float32)
     state = (np.ones((2, 4), np.float32), np.ones((2, 4), np.float32))
@@ -164,7 +164,7 @@ def test_any_number_of_batch_axes_and_none(batch):
     assert_close(got, lj.unroll(CELL, params, xs, lengths=lengths))
 
 
-def test_no_steps_leave_the_state_alone():
+def test_no_steps_return_the_state():
     final, outputs = lj.tbptt(Sum(3), (), jnp.zeros((0, 2, 1)), k1=2)
     assert outputs.shape == (0, 2, 1)
     assert final[0].tolist() == [[3], [3]]

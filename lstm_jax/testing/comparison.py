@@ -84,7 +84,8 @@ class Comparison:
             if a.dtype == jax.dtypes.float0:
                 continue
             a, b = (np.asarray(each, np.float64) for each in (a, b))
-            message = f"{self.cell}: {what} disagrees at {jax.tree_util.keystr(path)}:\n{a}\nexpected:\n{b}"
+            where = jax.tree_util.keystr(path)
+            message = f"{self.cell}: {what} disagrees at {where}:\n{a}\nexpected:\n{b}"
             chex.assert_trees_all_equal_shapes(a, b, custom_message=message)
             chex.assert_tree_all_finite(a, custom_message=message)
             scale = max(1.0, float(np.max(np.abs(b), initial=0.0)))
