@@ -137,7 +137,7 @@ def test_resets_make_episodes_independent_in_both_directions(name, reverse):
 
     outputs = run(jnp.where(GAPS[..., None], xs, jnp.nan), GAPS, STARTS)
     for row in range(2):
-        # A reset comes before its step, in the order of the steps; those of masked steps do nothing.
+        # A reset comes before its step, in the order of the steps; at a masked step it does nothing.
         order = range(T - 1, -1, -1) if reverse else range(T)
         steps = [t for t in order if GAPS[t, row]]
         cuts = [k for k, t in enumerate(steps) if STARTS[t, row] and k]

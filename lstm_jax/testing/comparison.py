@@ -85,9 +85,10 @@ class Comparison:
                 continue
             a, b = (np.asarray(each, np.float64) for each in (a, b))
             where = jax.tree_util.keystr(path)
-            message = f"{self.cell}: {what} disagrees at {where}:\n{a}\nexpected:\n{b}"
-            chex.assert_trees_all_equal_shapes(a, b, custom_message=message)
-            chex.assert_tree_all_finite(a, custom_message=message)
+            message = f"{self.cell}: {what} disagrees at {where}"
+            numbers = f"{message}:\n{a}\nexpected:\n{b}"
+            chex.assert_trees_all_equal_shapes(a, b, custom_message=numbers)
+            chex.assert_tree_all_finite(a, custom_message=numbers)
             scale = max(1.0, float(np.max(np.abs(b), initial=0.0)))
             chex.assert_trees_all_close(
                 a, b, rtol=0, atol=self.tolerance * scale, custom_message=message
