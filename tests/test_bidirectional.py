@@ -137,7 +137,7 @@ def test_resets_make_episodes_independent_in_both_directions(name, reverse):
 
     outputs = run(jnp.where(GAPS[..., None], xs, jnp.nan), GAPS, STARTS)
     for row in range(2):
-        # A reset comes before its step, in the order of the steps; at a masked step it does nothing.
+        # A reset comes before its step, in the order of steps; at a masked step it does nothing.
         order = range(T - 1, -1, -1) if reverse else range(T)
         steps = [t for t in order if GAPS[t, row]]
         cuts = [k for k, t in enumerate(steps) if STARTS[t, row] and k]
@@ -317,3 +317,20 @@ def test_value_semantics():
 def test_errors(make, error, message):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         make()
+
+
+def test_hold_padding_and_resets_outside_of_jit_are_compiled_once(caplog):
+    key = jax.random.key(0)
+    cell = lj.bidirectional(lj.LSTM(3, 5))
+    params, xs = cell.init(key), jax.random.normal(key, (6, 2, 3))
+    reset = jnp.zeros((6, 2), bool)
+
+    def unrolled():
+        lengths = jnp.array([3, 6])
+        return lj.unroll(cell, params, xs, lengths=lengths, reset=reset, padding="hold")
+
+    with jax.log_compiles():
+        unrolled()
+        caplog.clear()
+        unrolled()
+    assert [r.message for r in caplog.records if "Compiling" in r.message] == []

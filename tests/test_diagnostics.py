@@ -149,3 +149,14 @@ def test_a_gradient_too_small_to_square_still_has_a_norm():
     full = gradient_flow(cell, params, xs, lambda hs: hs[-1].sum())
     assert float(small.h[0]) > 0
     np.testing.assert_allclose(small.h / 1e-30, full.h, rtol=1e-5)
+
+
+def test_gradient_flow_with_a_plain_state_and_of_a_bare_step():
+    cell, key = LSTM(3, H), jax.random.key(0)
+    params, xs = cell.init(key), jax.random.normal(key, (6, 2, 3))
+    flow = gradient_flow(cell, params, xs, lambda hs: hs[-1].sum())
+    plain = (jnp.zeros((2, H)), np.zeros((2, H), np.float32))
+    for each in (cell, lstm_step):
+        again = gradient_flow(each, params, xs, lambda hs: hs[-1].sum(), plain)
+        for a, b in zip(again, flow, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)

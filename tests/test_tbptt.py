@@ -203,3 +203,13 @@ def test_no_steps_return_the_state():
 def test_errors(options, error, message):
     with pytest.raises(error, match=f"^{re.escape('tbptt: ' + message)}$"):
         lj.tbptt(**{"cell": Sum(), "params": (), "xs": jnp.zeros((7, 1, 1))} | options)
+
+
+def test_truncation_beyond_the_end_computes_no_more_steps_than_the_sequence_has():
+    cell = lj.LSTM(3, 5)
+    params, xs = cell.init(KEY), jax.random.normal(KEY, (6, 2, 3))
+
+    def steps(k1):
+        return str(jax.make_jaxpr(lambda xs: lj.tbptt(cell, params, xs, k1=k1))(xs))
+
+    assert steps(2000) == steps(6)

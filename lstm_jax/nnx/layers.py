@@ -1,7 +1,8 @@
 """Layers that unroll a cell over a sequence."""
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
@@ -22,6 +23,8 @@ from lstm_jax.nnx.params import (
 from lstm_jax.options import OptionArgs, Options, takes_options
 from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import DType, Initializer, PyTree
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class SequenceLayer(CellModule):
@@ -137,6 +140,21 @@ class SequenceLayer(CellModule):
         return outputs
 
 
+def takes_layer_options(init: F) -> F:
+    """Give a constructor with ``**options`` a signature that lists those of `SequenceLayer`.
+
+    >>> "padding" in inspect.signature(LSTM.__init__).parameters
+    True
+    """
+    signature = inspect.signature(init)
+    params = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for p in inspect.signature(SequenceLayer.__init__).parameters.values():
+        if p.kind is p.KEYWORD_ONLY and p.name not in signature.parameters:
+            params.append(p)
+    init.__signature__ = signature.replace(parameters=params)  # pyright: ignore[reportFunctionMemberAccess]
+    return init
+
+
 class Recurrent(SequenceLayer):
     """Any cell as a layer; see `SequenceLayer` for the arguments.
 
@@ -167,6 +185,7 @@ class Bidirectional(SequenceLayer):
     ((2, 7, 10), (3, 15))
     """
 
+    @takes_layer_options
     def __init__(
         self,
         forward: AnyCell,
@@ -223,6 +242,7 @@ class LSTM(SequenceLayer):
     (10, 20)
     """
 
+    @takes_layer_options
     def __init__(
         self,
         in_features: int,

@@ -179,3 +179,23 @@ def test_the_gradient_flow_of_linear_cells_is_the_product_of_their_gates():
     onwards = np.cumprod(np.asarray(gates)[:0:-1], axis=0)[::-1]
     wanted = np.concatenate([onwards, np.ones((1, B, 3))])
     np.testing.assert_allclose(flow[0], np.linalg.norm(wanted, axis=-1), rtol=1e-12)
+
+
+def test_a_transform_must_override_apply_and_not_step():
+    message = "Negative: a Transform overrides apply, not step; or derive from StateTransform"
+    with pytest.raises(TypeError, match=f"^{message}$"):
+
+        class Negative(lj.Transform):
+            def step(self, params, state, x, rng=None):
+                return state
+
+
+@pytest.mark.slow
+def test_a_state_in_numpy_with_connections_around_a_cell():
+    cell, xs = lj.residual(lj.LSTM(3, 3)), jax.random.normal(KEY, (6, 2, 3))
+    params, state = cell.init(KEY), lj.LSTMState(*np.ones((2, 2, 3), np.float32))
+    lengths = jnp.array([6, 0])
+    _, outputs = lj.unroll(cell, params, xs, state, lengths=lengths, padding="hold")
+    assert jnp.array_equal(outputs[:, 1], jnp.ones((6, 3)))
+    _, again = lj.tbptt(cell, params, xs, state, k1=2, lengths=lengths, padding="hold")
+    np.testing.assert_allclose(again, outputs, atol=1e-6)

@@ -5,6 +5,8 @@ A random number depends on the key, the place in the model, and the time: a tran
 at every step fold in the time as well. `masks` computes this without code of the library.
 """
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -380,3 +382,10 @@ def test_dropout_keeps_dtype_and_mean_in_low_precision_too():
 def test_errors_of_keys():
     with pytest.raises(TypeError, match=r"^unroll: key must be made by jax\.random\.key; got "):
         lj.unroll(lj.dropout(Echo(3), 0.5), Echo(3).init(KEY), jnp.ones((2, 3)), key=jnp.zeros(2))
+    cell = lj.dropout(Echo(3), 0.5)
+    for options, message in [
+        ({"key": jax.random.split(KEY)}, "key must be a single key; got keys of shape (2,)"),
+        ({"start": 1.5}, "start must be an integer; got 1.5"),
+    ]:
+        with pytest.raises(TypeError, match=f"^unroll: {re.escape(message)}$"):
+            lj.unroll(cell, cell.init(KEY), jnp.ones((2, 3)), **options)

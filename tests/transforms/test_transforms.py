@@ -366,6 +366,15 @@ def test_candidate_dropout_needs_a_candidate():
         lj.candidate_dropout(lj.stack(Sum(), Sum()), 0.5)
 
 
+def test_recurrent_dropout_needs_memory_besides_h_or_a_hook():
+    message = (
+        "recurrent_dropout: cell must have memory besides h, or a step with the keyword"
+        " on_recurrent; got MinLSTM(input_size=3, hidden_size=5)"
+    )
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        lj.recurrent_dropout(lj.MinLSTM(3, 5), 0.5)
+
+
 @pytest.mark.parametrize("around", [lj.dropout, lj.weight_drop])
 def test_a_transform_of_a_bidirectional_cell_needs_the_whole_sequence(around):
     assert needs_sequence(lj.stack(around(lj.bidirectional(L3), 0.5)))
