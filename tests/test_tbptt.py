@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.testing import quick_jit, weighed
+from lstm_jax.testing import quick_jit, with_gradients
 from tests.helpers.toys import Sum, assert_close, column, random_like, rows_of, slow_case
 
 T = 5
@@ -32,7 +32,7 @@ def by_hand(cell, k1, k2, *, mask=None, reset=None, padding="zero", key=None, st
         cut = {name: a if a is None else a[first:last] for name, a in cut.items()}
         return cut | {"key": key, "padding": padding, "start": start + first} | options
 
-    def run(params, xs, state):
+    def truncated(params, xs, state):
         chunks = []
         for end in range(k1, T + k1, k1):
             first = max(end - k2, 0)
@@ -44,15 +44,11 @@ def by_hand(cell, k1, k2, *, mask=None, reset=None, padding="zero", key=None, st
             chunks.append(ys[end - k1 - first :])
         return final, jnp.concatenate(chunks)
 
-    return run
+    return truncated
 
 
-def with_gradients(run):
-    def of(*arguments):
-        given = run(*arguments)
-        return weighed(given), given
-
-    return quick_jit(jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True))
+def evaluate(function, arguments):
+    return quick_jit(with_gradients(function))(*arguments)
 
 
 with jax.enable_x64(True):  # transforms read the dtypes of parameters
@@ -77,9 +73,11 @@ with jax.enable_x64(True):  # transforms read the dtypes of parameters
 )
 def test_values_equal_unroll_and_gradients_equal_chunks(k1, k2, options):
     arguments = numbers(CELL)
-    got = with_gradients(lambda *a: lj.tbptt(CELL, *a, k1=k1, k2=k2, **options))(*arguments)
-    assert_close(got, with_gradients(by_hand(CELL, k1, k2 or k1, **options))(*arguments))
-    assert_close(got[0][1], quick_jit(lambda *a: lj.unroll(CELL, *a, **options))(*arguments))
+    got = quick_jit(with_gradients(lambda *a: lj.tbptt(CELL, *a, k1=k1, k2=k2, **options)))(
+        *arguments
+    )
+    assert_close(got, quick_jit(with_gradients(by_hand(CELL, k1, k2 or k1, **options)))(*arguments))
+    assert_close(got[0], quick_jit(lambda *a: lj.unroll(CELL, *a, **options))(*arguments))
 
 
 @pytest.mark.usefixtures("x64")
@@ -87,8 +85,10 @@ def test_values_equal_unroll_and_gradients_equal_chunks(k1, k2, options):
 def test_random_numbers_are_those_of_unroll_and_resets_reach_a_learned_state():
     arguments = numbers(NOISY)
     options = {"mask": MASK, "reset": RESET, "key": KEY, "start": 3}
-    got = with_gradients(lambda *a: lj.tbptt(NOISY, *a, k1=3, k2=4, **options))(*arguments)
-    assert_close(got, with_gradients(by_hand(NOISY, 3, 4, **options))(*arguments))
+    got = quick_jit(with_gradients(lambda *a: lj.tbptt(NOISY, *a, k1=3, k2=4, **options)))(
+        *arguments
+    )
+    assert_close(got, quick_jit(with_gradients(by_hand(NOISY, 3, 4, **options)))(*arguments))
     assert jnp.all(got[1][0][1].state.c != 0)
 
 

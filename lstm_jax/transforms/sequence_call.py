@@ -1,4 +1,4 @@
-"""What `Transform.apply_sequence` gets to unroll the cells inside of a transform with."""
+"""The argument of `Transform.apply_sequence` that unrolls the cells inside of a transform."""
 
 from typing import Any, Protocol
 
@@ -8,7 +8,7 @@ from lstm_jax.types import PRNGKey, PyTree
 
 
 class SequenceCall(Protocol):
-    """A call of `unroll`, as `Transform.apply_sequence` sees it.
+    """A call of `unroll`, as passed to `Transform.apply_sequence`.
 
     It has the lengths, masks, resets and options of the call, and applies them to every cell.
     """

@@ -16,6 +16,7 @@ import jax
 
 from lstm_jax.cells.cell import short_repr
 from lstm_jax.transforms.sequence_call import SequenceCall
+from lstm_jax.transforms.sizes import batch_shape, input_size, output_size
 from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
 from lstm_jax.types import Cell, PRNGKey, PyTree
 
@@ -123,7 +124,7 @@ class Transform:
     def apply_sequence(
         self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
-        """`apply` for all steps: unroll the cells inside, each over the whole sequence.
+        """Do `apply` for all steps: unroll the cells inside, each over the whole sequence.
 
         Args:
           call: unrolls the cells inside.
@@ -252,14 +253,40 @@ def apply(
 def step(
     cell: AnyCell, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> PyTree:
-    """One step of any cell: ``s_t``, the first result of `apply`."""
+    """One step of any cell: the state, which is the first result of `apply`.
+
+    Args:
+      cell, params, state, x, rng: as in `apply`.
+
+    Returns:
+      ``s_t``.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.TanhRNN(3, 5)
+    >>> x, params = jax.numpy.ones(3), cell.init(jax.random.key(0))
+    >>> step(cell, params, cell.initial_state(), x).h.shape
+    (5,)
+    """
     return apply(cell, params, state, x, rng)[0]
 
 
 def gates(
     cell: Any, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> PyTree:
-    """The gate activations of one step of any cell that has gates; arguments as in `apply`."""
+    """The gate activations of one step of any cell that has gates.
+
+    Args:
+      cell, params, state, x, rng: as in `apply`.
+
+    Returns:
+      What ``cell.gates`` returns, for the LSTM `LSTMGates`.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.dropout(lj.LSTM(3, 5), 0.5)
+    >>> x, params = jax.numpy.ones(3), cell.init(jax.random.key(0))
+    >>> gates(cell, params, cell.initial_state(), x).f.shape
+    (5,)
+    """
     if isinstance(cell, Transform):
         return cell.gates(params, state, x, rng)
     return cell.gates(params, state, x)
@@ -282,6 +309,11 @@ def output_of(cell: AnyCell, state: PyTree, x: PyTree) -> PyTree:
 
     Returns:
       What `apply` would have returned with this state.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.residual(lj.LSTM(3, 3))
+    >>> output_of(cell, cell.initial_state(), jax.numpy.zeros(3)).tolist()
+    [0.0, 0.0, 0.0]
     """
     return cell.output_of(state, x) if isinstance(cell, Transform) else state[0]
 
@@ -296,6 +328,12 @@ def sample_params(cell: AnyCell, params: PyTree, key: PRNGKey | None) -> PyTree:
 
     Returns:
       Parameters for `apply`.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.weight_drop(lj.LSTM(3, 5), 1.0)
+    >>> params = cell.init(jax.random.key(0))
+    >>> bool(sample_params(cell, params, jax.random.key(1)).recurrent_kernel.any())
+    False
     """
     if key is None or not isinstance(cell, Transform):
         return params
@@ -315,30 +353,17 @@ def draws(cell: Any) -> bool:
 def param_shapes(cell: AnyCell) -> PyTree:
     """The shapes and dtypes of a cell's parameters.
 
+    Args:
+      cell: any cell.
+
+    Returns:
+      The structure of ``cell.init(key)`` with `jax.ShapeDtypeStruct` leaves.
+
     >>> import lstm_jax as lj
     >>> param_shapes(lj.LSTM(3, 5)).bias.shape
     (20,)
     """
     return jax.eval_shape(cell.init, jax.random.key(0))
-
-
-def batch_shape(cell: Any, x: PyTree) -> tuple[int, ...]:
-    """The batch axes of one step's input: all but the last, or `cell.batch_shape(x)`."""
-    if hasattr(cell, "batch_shape"):
-        return cell.batch_shape(x)
-    return jax.tree.leaves(x)[0].shape[:-1]
-
-
-def input_size(cell: Any) -> int | None:
-    """Number of input features of a cell, or None where it is not known."""
-    return getattr(cell, "input_size", None)
-
-
-def output_size(cell: Any) -> int | None:
-    """Number of output features of a cell, or None where it is not known."""
-    if isinstance(cell, Transform):
-        return cell.output_size
-    return jax.eval_shape(cell.initial_state)[0].shape[-1]
 
 
 def needs_sequence(cell: Any) -> bool:

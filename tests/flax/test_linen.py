@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,12 +38,12 @@ def test_parameters_are_those_that_the_cell_draws(inputs):
     again = LSTM(5, num_layers=2).init(rng, inputs)
     cell = lj.stack(lj.LSTM(4, 5), lj.LSTM(5, 5))
     params = params_of(cell, drawn)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, drawn, again))
+    chex.assert_trees_all_equal(drawn, again)
     # Orthogonal recurrent kernels and a forget bias of one, so no parameter was left at zero.
     block = params[1].recurrent_kernel[:, 5:10]
     close(block @ block.T, jnp.eye(5))
     assert params[0].bias.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, variables(params), drawn))
+    chex.assert_trees_all_equal(variables(params), drawn)
 
 
 def test_an_initializer_draws_gate_by_gate_as_in_flax():
@@ -191,7 +192,7 @@ def test_chunks_equal_the_whole_sequence(inputs, sizes, rate):
         chunks.append(ys)
         start += size
     assert jnp.array_equal(jnp.concatenate(chunks, axis=1), outputs)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, carry, final))
+    chex.assert_trees_all_equal(carry, final)
 
 
 @pytest.mark.parametrize("steps", [slow_case(1), 3, slow_case(7), 10])

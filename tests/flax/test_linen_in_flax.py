@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -162,7 +163,7 @@ def test_training_reduces_the_loss_and_parameters_are_serialized(inputs):
     assert losses[-1] < 0.1 * losses[0]
     saved = serialization.to_bytes(drawn)
     loaded = serialization.from_bytes(jax.tree.map(jnp.zeros_like, drawn), saved)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, loaded, drawn))
+    chex.assert_trees_all_equal(loaded, drawn)
 
 
 def test_errors(inputs):

@@ -3,6 +3,7 @@
 import functools
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -54,10 +55,10 @@ def test_the_parameters_have_the_tree_of_the_linen_layer(inputs):
 def test_parameters_can_be_replaced():
     layer, params = lstm(), lj.LSTM(4, 5).init(jax.random.key(9))
     layer.set_params(params)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, layer.params, params))
+    chex.assert_trees_all_equal(layer.params, params)
     with pytest.raises(ValueError, match=r"LSTM: kernel must have shape \(4, 20\); got \(4, 24\)"):
         layer.set_params(lj.LSTM(4, 6).init(KEY))
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, layer.params, params))
+    chex.assert_trees_all_equal(layer.params, params)
     lstm(param_dtype=jnp.bfloat16).set_params(params)  # in any dtype, without a warning
     assert layer.kernel.dtype == jnp.float32
     for abstract in (nnx.eval_shape(lstm), lstm(param_dtype=jnp.bfloat16)):
@@ -140,7 +141,7 @@ def test_chunks_equal_the_whole_sequence(inputs, sizes):
         chunks.append(ys)
         start += size
     assert jnp.array_equal(jnp.concatenate(chunks, axis=1), outputs)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, carry, final))
+    chex.assert_trees_all_equal(carry, final)
 
 
 def test_single_steps_equal_the_whole_sequence(inputs):
