@@ -73,10 +73,8 @@ with jax.enable_x64(True):  # transforms read the dtypes of parameters
 )
 def test_values_equal_unroll_and_gradients_equal_chunks(k1, k2, options):
     arguments = numbers(CELL)
-    got = quick_jit(with_gradients(lambda *a: lj.tbptt(CELL, *a, k1=k1, k2=k2, **options)))(
-        *arguments
-    )
-    assert_close(got, quick_jit(with_gradients(by_hand(CELL, k1, k2 or k1, **options)))(*arguments))
+    got = evaluate(lambda *a: lj.tbptt(CELL, *a, k1=k1, k2=k2, **options), arguments)
+    assert_close(got, evaluate(by_hand(CELL, k1, k2 or k1, **options), arguments))
     assert_close(got[0], quick_jit(lambda *a: lj.unroll(CELL, *a, **options))(*arguments))
 
 
@@ -85,10 +83,8 @@ def test_values_equal_unroll_and_gradients_equal_chunks(k1, k2, options):
 def test_random_numbers_are_those_of_unroll_and_resets_reach_a_learned_state():
     arguments = numbers(NOISY)
     options = {"mask": MASK, "reset": RESET, "key": KEY, "start": 3}
-    got = quick_jit(with_gradients(lambda *a: lj.tbptt(NOISY, *a, k1=3, k2=4, **options)))(
-        *arguments
-    )
-    assert_close(got, quick_jit(with_gradients(by_hand(NOISY, 3, 4, **options)))(*arguments))
+    got = evaluate(lambda *a: lj.tbptt(NOISY, *a, k1=3, k2=4, **options), arguments)
+    assert_close(got, evaluate(by_hand(NOISY, 3, 4, **options), arguments))
     assert jnp.all(got[1][0][1].state.c != 0)
 
 

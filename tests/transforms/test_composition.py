@@ -1,6 +1,7 @@
 """Any transform of any cell, tested against all that is promised, with every backend."""
 
 import dataclasses
+import inspect
 from typing import Any
 
 import jax
@@ -53,6 +54,17 @@ def test_every_public_transform_is_checked():
     }
     assert len(public) == 10
     assert public <= set(EVERY)
+
+
+@pytest.mark.parametrize("name", lj.transforms.__all__)
+def test_every_public_name_is_documented_with_an_example(name):
+    public = getattr(lj.transforms, name)
+    text = inspect.getdoc(public)
+    if not isinstance(public, type):
+        assert "Args:" in text
+        assert ">>> " in text
+        assert "Returns:" in text or inspect.signature(public).return_annotation is None
+    assert text[0].isupper() or text[0] == "`"
 
 
 with jax.enable_x64(True):  # transforms read the dtypes of parameters
