@@ -4,13 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lstm_jax.transforms.step_rng import StepRng, check_key
-from lstm_jax.transforms.transform import (
-    apply,
-    batch_shape,
-    check_cell,
-    initial_state,
-    sample_params,
-)
+from lstm_jax.transforms.transform import apply, batch_shape, initial_state, sample_params
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S
 
 
@@ -51,7 +46,7 @@ def advance(
     >>> y.shape
     (2, 4)
     """
-    check_cell("advance", cell)
+    check_is_cell("advance", cell)
     check_key("advance", key)
     params = sample_params(cell, params, key)
     if state is None:

@@ -13,13 +13,13 @@ from lstm_jax.transforms.transform import (
     AnyCell,
     SequenceCall,
     Transform,
-    check_cell,
     initial_state,
     input_size,
     output_of,
     output_size,
     sample_params,
 )
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import PRNGKey, PyTree, promote_dtypes
 
 Merge = Literal["concat", "sum", "mean", "multiply", "none"]
@@ -34,11 +34,11 @@ _MERGES: dict[str, Callable[[jax.Array, jax.Array], Any]] = {
 
 
 class Directions(NamedTuple):
-    """Something for each direction of time: parameters, or a state.
+    """Parameters or states of the two directions of time.
 
     Attributes:
-      forward: of the cell that runs from the first step to the last.
-      backward: of the cell that runs from the last step to the first.
+      forward: of the cell that is unrolled from the first step to the last.
+      backward: of the cell that is unrolled from the last step to the first.
     """
 
     forward: Any
@@ -50,22 +50,23 @@ def bidirectional(
 ) -> "Bidirectional":
     """Two cells over one sequence, one in each direction: ``y_t = merge(h_t, h'_t)``.
 
-    The backward direction of a short row starts at the row's own end, and a sequence that is cut by
-    resets is cut at the same places for both.
+    The backward direction of a short row starts at the end of that row, and resets cut both
+    directions at the same places.
 
     Args:
-      forward: cell that runs from the first step to the last.
-      backward: cell that runs from the last step to the first; like `forward` when not given, with
-        parameters of its own.
+      forward: the cell that is unrolled from the first step to the last.
+      backward: the cell that is unrolled from the last step to the first; a copy of `forward` with
+        its own parameters when not given.
       merge: ``"concat"``, ``"sum"``, ``"mean"``, ``"multiply"``, or ``"none"`` for the pair.
 
     Returns:
-      A cell that `unroll` runs over whole sequences, with `Directions` of parameters and of states.
-      It has no step, as the backward direction starts at the end.
+      A cell for `unroll`, with `Directions` of parameters and of states. It has no single step, as
+      the backward direction starts at the end.
 
     Raises:
-      TypeError: when a cell is none.
-      ValueError: when `merge` has no such value, or the sizes of what they show cannot be merged.
+      TypeError: when a cell is not a cell.
+      ValueError: when `merge` has no such value, the input sizes differ, or the output sizes cannot
+        be merged.
 
     Reference:
       Schuster & Paliwal (1997), *Bidirectional recurrent neural networks*; Graves & Schmidhuber
@@ -80,17 +81,15 @@ def bidirectional(
     """
     backward = forward if backward is None else backward
     for cell in (forward, backward):
-        check_cell("bidirectional", cell)
+        check_is_cell("bidirectional", cell)
     check_merge("bidirectional", merge)
-    reads = input_size(forward), input_size(backward)
-    if None not in reads and reads[0] != reads[1]:
-        raise ValueError(
-            f"bidirectional: both cells must read the same inputs; got input sizes {reads}"
-        )
+    inputs = input_size(forward), input_size(backward)
+    if None not in inputs and inputs[0] != inputs[1]:
+        raise ValueError(f"bidirectional: both cells must have one input size; got {inputs}")
     sizes = output_size(forward), output_size(backward)
     if merge not in ("concat", "none") and sizes[0] != sizes[1]:
         raise ValueError(
-            f"bidirectional: merge={merge!r} needs cells that show as many features; got {sizes}"
+            f"bidirectional: merge={merge!r} needs cells of one output size; got {sizes}"
         )
     return Bidirectional(forward, backward, merge)
 
@@ -108,7 +107,7 @@ def check_merge(function: str, merge: Any) -> None:
 
 @dataclass(frozen=True, repr=False)
 class Bidirectional(Transform):
-    """What `bidirectional` gives."""
+    """The result of `bidirectional`."""
 
     has_steps: ClassVar[bool] = False
 
@@ -121,12 +120,12 @@ class Bidirectional(Transform):
         return self.forward, self.backward
 
     def with_children(self, cells: Sequence[AnyCell]) -> Self:
-        """The same made of other cells."""
+        """The same with other cells."""
         forward, backward = cells
         return dataclasses.replace(self, forward=forward, backward=backward)
 
     def init(self, key: PRNGKey) -> Directions:
-        """Draw parameters, for each direction its own.
+        """Draw parameters for each direction.
 
         Args:
           key: typed random key.
@@ -140,7 +139,7 @@ class Bidirectional(Transform):
     def initial_state(
         self, batch_shape: Sequence[int] = (), params: Directions | None = None
     ) -> Directions:
-        """The states that the two directions start from, each at its own end."""
+        """The initial states of the two directions, each for its own end of the sequence."""
         p_forward, p_backward = (None, None) if params is None else params
         return Directions(
             initial_state(self.forward, p_forward, batch_shape),
@@ -150,7 +149,7 @@ class Bidirectional(Transform):
     def apply(
         self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
-        """There is no step: the backward direction starts at the end of the sequence.
+        """Raise: the backward direction starts at the end, so there is no single step.
 
         Raises:
           TypeError: always.
@@ -160,12 +159,12 @@ class Bidirectional(Transform):
         )
 
     def output_of(self, state: Directions, x: PyTree) -> PyTree:
-        """What is shown of states that no step led to, and of an input of zeros."""
-        shown = (output_of(cell, s, x) for cell, s in zip(self.children(), state, strict=True))
-        return self._merged(*shown)
+        """The merged output of states that no step has computed."""
+        ys = (output_of(cell, s, x) for cell, s in zip(self.children(), state, strict=True))
+        return self._merged(*ys)
 
     def sample_params(self, params: Directions, key: PRNGKey) -> Directions:
-        """The parameters for one sequence, where they depend on random numbers."""
+        """The parameters for one sequence, where a part of them is random."""
         return Directions(
             sample_params(self.forward, params.forward, child_key(key, 0)),
             sample_params(self.backward, params.backward, child_key(key, 1)),
@@ -179,7 +178,7 @@ class Bidirectional(Transform):
         state: Directions,
         key: PRNGKey | None,
     ) -> tuple[Directions, PyTree, Directions]:
-        """Run both cells over the whole sequence, and merge what they show."""
+        """Unroll both cells over the whole sequence, and merge their outputs."""
         s_forward, s_backward = state
         final, ys, states = call.unroll_child(
             self.forward, params.forward, xs, s_forward, child_key(key, 0)
@@ -198,7 +197,7 @@ class Bidirectional(Transform):
 
     @property
     def output_size(self) -> int | None:
-        """Features of what is shown, where they are known."""
+        """Number of output features, or None where it is not known."""
         sizes = [output_size(cell) for cell in self.children()]
         if self.merge == "none" or None in sizes:
             return None

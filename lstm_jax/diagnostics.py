@@ -1,4 +1,4 @@
-"""What a person wants to look at: the gates over time, and how far back a gradient reaches."""
+"""Diagnostics of a cell: its gates over time, and how far back a gradient reaches."""
 
 import dataclasses
 import functools
@@ -29,19 +29,19 @@ G = TypeVar("G")
 
 
 class GatedCell(Cell[P, S], Protocol[P, S, G_co]):
-    """A cell that can say what its gates do."""
+    """A cell with a function that returns its gate activations."""
 
     def gates(self, params: P, state: S, x: Any, /) -> G_co:
-        """The activations inside one step."""
+        """The gate activations of one step."""
         ...
 
 
 class Trace(NamedTuple, Generic[S, G]):
-    """Everything a cell did over a sequence.
+    """All states and gate activations of a cell over a sequence.
 
     Attributes:
       states: the state after every step; for the LSTM ``h`` and ``c``, each ``[T, ..., H]``.
-      gates: the activations inside every step; for the LSTM ``i, f, g, o``, each ``[T, ..., H]``.
+      gates: the gate activations of every step; for the LSTM ``i, f, g, o``, each ``[T, ..., H]``.
     """
 
     states: S
@@ -61,15 +61,15 @@ def trace(
     key: PRNGKey | None = None,
     start: int | Int[Array, ""] = 0,
 ) -> Trace[S, G]:
-    """Run a cell over a sequence and keep every state and gate.
+    """Unroll a cell over a sequence and return every state and gate activation.
 
     Args:
-      cell: a cell with a `gates` function, such as `LSTM`, or one made of such cells: a stack gives
-        a tuple of gates, one for each layer.
+      cell: a cell with a function `gates`, such as `LSTM`, or a cell made of such cells; a stack
+        has a tuple of gates, one for each layer.
       params: the cell's parameters.
       xs: inputs ``[T, ..., I]``.
       state: state before the first step; the cell's own initial state when not given.
-      lengths: as in `unroll`. At masked steps the state is held, and gates are zero.
+      lengths: as in `unroll`. Masked steps keep the state, and their gates are zero.
       mask: as in `unroll`.
       reset: as in `unroll`.
       reverse: as in `unroll`; everything stays in the order of the inputs.
@@ -80,8 +80,7 @@ def trace(
       `Trace` with leaves ``[T, ..., H]``.
 
     Raises:
-      TypeError: when `cell` has no gates to show, or needs its whole sequence; otherwise as
-        `unroll`.
+      TypeError: when `cell` has no gates, or needs the whole sequence; otherwise as `unroll`.
       ValueError: as `unroll`.
 
     Reference:
@@ -89,8 +88,8 @@ def trace(
 
     >>> from lstm_jax import LSTM
     >>> cell = LSTM(input_size=3, hidden_size=5)
-    >>> seen = trace(cell, cell.init(jax.random.key(0)), jnp.ones((7, 3)))
-    >>> seen.gates.f.shape, seen.states.c.shape
+    >>> traced = trace(cell, cell.init(jax.random.key(0)), jnp.ones((7, 3)))
+    >>> traced.gates.f.shape, traced.states.c.shape
     ((7, 5), (7, 5))
     """
     if not has_gates(cell):
@@ -98,18 +97,20 @@ def trace(
             f"trace: cell must have init, initial_state, step and gates; got {type(cell).__name__}"
         )
     if needs_sequence(cell):
-        raise TypeError(f"trace: cell must go step by step; got {cell}, which needs its sequence")
+        raise TypeError(
+            f"trace: cell must have single steps; got {cell}, which needs the whole sequence"
+        )
     call = prepare(
         "trace", cell, params, xs, state,
         lengths=lengths, mask=mask, reset=reset, reverse=reverse, key=key, start=start,
     )  # fmt: skip
-    _, (seen, states) = scan_request(call, _EmitGates(cell))
-    return Trace(states, seen)
+    _, (all_gates, states) = scan_request(call, _EmitGates(cell))
+    return Trace(states, all_gates)
 
 
 @dataclass(frozen=True)
 class _EmitGates:
-    """What `trace` keeps of a step; a value as the cell is one, so that a scan is compiled once."""
+    """Stack gates and states. It has value semantics if the cell has, so the scan compiles once."""
 
     cell: Any
 
@@ -128,21 +129,21 @@ def gradient_flow(
 ) -> S:
     """How much of a loss's gradient arrives at each time step: ``||dL / ds_t||``.
 
-    It is the gradient with respect to the state after step ``t`` on its way to step ``t + 1``: the
-    one that flows back through time into ``h_t`` and ``c_t``. With a loss at the last step, the
-    norm against ``T - t`` shows whether memory outlives the vanishing gradient.
+    It is the gradient with respect to the state after step ``t``, which flows back through time
+    into ``h_t`` and ``c_t``. For a loss of the last output, a plot of the norm against ``T - t``
+    shows whether the gradient vanishes.
 
     Args:
       cell: any cell.
       params: the cell's parameters.
       xs: inputs ``[T, ..., I]``.
-      loss: scalar function of the outputs ``[T, ..., H]``, for example of ``outputs[-1]``. A sum
-        over the batch gives every row its own gradient.
+      loss: scalar function of the outputs ``[T, ..., H]``, for example of ``outputs[-1]``. With a
+        sum over the batch, the gradients of the rows are independent.
       state: state before the first step; the cell's own initial state when not given.
 
     Returns:
-      A state of norms over the last axis, each field ``[T, ...]``. Nothing follows the last
-      step, so the norm there is that of ``dL / dh_T`` through the output, and zero for ``c``.
+      A state of norms over the last axis, each field ``[T, ...]``. No step follows the last one, so
+      its norm is that of ``dL / dh_T`` through the output, and zero for ``c``.
 
     Raises:
       TypeError, ValueError: as `unroll`.
@@ -162,12 +163,13 @@ def gradient_flow(
     call = prepare("gradient_flow", cell, params, xs, state)
     if needs_sequence(call.cell):
         raise TypeError(
-            f"gradient_flow: cell must go step by step; got {call.cell}, which needs its sequence"
+            f"gradient_flow: cell must have single steps; got {call.cell}, which needs the whole"
+            " sequence"
         )
     T = jax.tree.leaves(call.xs)[0].shape[0]
     x_1 = first_input("gradient_flow", call.xs)
     new, _ = jax.eval_shape(functools.partial(apply, call.cell), call.params, call.state, x_1)
-    # Zeros that are added to every state: the gradient with respect to them is that of the state.
+    # Add zeros to every state: the gradient with respect to them is that of the state.
     zeros = jax.tree.map(lambda s: jnp.zeros((T, *s.shape), s.dtype), new)
 
     def loss_of(zeros: S) -> Float[Array, ""]:

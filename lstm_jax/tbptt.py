@@ -1,4 +1,4 @@
-"""Backpropagation through time that stops after so many steps."""
+"""Truncated backpropagation through time."""
 
 import dataclasses
 from typing import Unpack
@@ -33,24 +33,24 @@ def tbptt(
     start: int | Int[Array, ""] = 0,
     **options: Unpack[OptionArgs],
 ) -> tuple[S, Float[Array, "T ... H"]]:
-    """`unroll` with truncated gradients: every `k1` steps, go back `k2` steps and no further.
+    """`unroll` with truncated gradients: for each chunk of `k1` steps, go back `k2` steps.
 
-    Values are those of `unroll`. The outputs of each chunk of `k1` steps send their gradient back
-    to `k2` steps before the end of the chunk, where the state counts as a constant. With equal
-    `k1` and `k2`, that is a cut between chunks. With a larger `k2`, chunks look back into earlier
-    ones, whose steps are run again for them, all chunks side by side. What the first chunks reach
-    of `state` (or of a learned initial state) gets its gradient.
+    Values are those of `unroll`. The gradient of the outputs of a chunk goes back to the state `k2`
+    steps before the end of the chunk, which counts as a constant. With equal `k1` and `k2`, the
+    gradient is cut between chunks. With a larger `k2`, it reaches into earlier chunks, whose steps
+    are computed again; all of these windows are computed in parallel. `state` (or a learned initial
+    state) gets the gradients of the windows that reach it.
 
     To update parameters between chunks, unroll one chunk at a time and stop the gradient of the
     state in between: ``state = jax.lax.stop_gradient(final)``.
 
     Args:
-      cell: a cell that goes step by step, or a bare step function.
+      cell: a cell with single steps, or a bare step function.
       params: the cell's parameters.
       xs: inputs ``[T, ..., I]``.
       state: state before the first step; a cell's own initial state when not given.
-      k1: steps from one update to the next.
-      k2: steps that each goes back, at least `k1`; `k1` when not given.
+      k1: steps of a chunk.
+      k2: steps that its gradient goes back, at least `k1`; `k1` when not given.
       lengths: as in `unroll`.
       mask: as in `unroll`.
       reset: as in `unroll`.
@@ -59,10 +59,10 @@ def tbptt(
       **options: as in `unroll`: padding, remat, unroll, implementation.
 
     Returns:
-      ``(final, outputs)`` as `unroll`; `final` sends its gradient back as the last output does.
+      ``(final, outputs)`` as `unroll`; the gradient of `final` is cut as that of the last output.
 
     Raises:
-      TypeError: when the cell needs its whole sequence; otherwise as `unroll`.
+      TypeError: when the cell needs the whole sequence; otherwise as `unroll`.
       ValueError: when `k1` is below 1 or `k2` below `k1`; otherwise as `unroll`.
 
     Reference:
@@ -73,7 +73,7 @@ def tbptt(
     >>> cell = LSTM(input_size=3, hidden_size=5)
     >>> params, xs = cell.init(jax.random.key(0)), jnp.ones((7, 2, 3))
     >>> reach = jax.grad(lambda xs: tbptt(cell, params, xs, k1=1, k2=3)[1][-1].sum())(xs)
-    >>> (reach != 0).any(axis=(1, 2)).tolist()  # the last output sees three steps
+    >>> (reach != 0).any(axis=(1, 2)).tolist()  # the last output reaches three steps
     [False, False, False, False, True, True, True]
     """
     check_size("tbptt", "k1", k1)
@@ -88,7 +88,7 @@ def tbptt(
     )  # fmt: skip
     if needs_sequence(call.cell):
         raise TypeError(
-            f"tbptt: cell must go step by step; got {call.cell}, which needs its sequence"
+            f"tbptt: cell must have single steps; got {call.cell}, which needs the whole sequence"
         )
     xs = jax.tree.map(jnp.asarray, call.xs)
     T = jax.tree.leaves(xs)[0].shape[0]
@@ -96,12 +96,12 @@ def tbptt(
         final, outputs, _ = call.compute()
         return final, outputs
 
-    # Every state as a constant: where the windows that start later than the sequence take off.
+    # Every state as a constant: the initial states of windows that start later than the sequence.
     _, all_outputs, states = lax.stop_gradient(call.compute())
     state = jax.tree.unflatten(jax.tree.structure(states), jax.tree.leaves(call.state))
-    holds = call.options.padding == "hold" and call.valid is not None
-    first_output = call.initial_output(all_outputs) if holds else None
-    of_windows = dataclasses.replace(call.options, padding="zero") if holds else call.options
+    fill = call.options.padding == "hold" and call.valid is not None
+    first_output = call.initial_output(all_outputs) if fill else None
+    window_options = dataclasses.replace(call.options, padding="zero") if fill else call.options
     k1 = min(k1, T)
     ends = k1 * np.arange(1, -(-T // k1) + 1)
     k2 = min(k2, int(ends[-1]))
@@ -111,25 +111,25 @@ def tbptt(
 
     def in_window(at: jax.Array, inside: jax.Array, steps: jax.Array) -> tuple[S, PyTree]:
         first = steps[0]
-        taken_off = jax.tree.map(lambda leaf: leaf[jnp.maximum(first, 0)], states)
-        begin = jax.tree.map(lambda a, b: jnp.where(first <= 0, a, b), state, taken_off)
-        valid, again = (None if a is None else a[at] for a in (call.valid, call.reset))
+        constant = jax.tree.map(lambda leaf: leaf[jnp.maximum(first, 0)], states)
+        begin = jax.tree.map(lambda a, b: jnp.where(first <= 0, a, b), state, constant)
+        valid, reset = (None if a is None else a[at] for a in (call.valid, call.reset))
         if not all_inside:
-            rows = next((a.shape[1:] for a in (valid, again) if a is not None), ())
-            there = jnp.broadcast_to(inside.reshape(k2, *[1] * len(rows)), (k2, *rows))
-            valid = there if valid is None else there & valid
+            rows = next((a.shape[1:] for a in (valid, reset) if a is not None), ())
+            in_sequence = jnp.broadcast_to(inside.reshape(k2, *[1] * len(rows)), (k2, *rows))
+            valid = in_sequence if valid is None else in_sequence & valid
         windowed = dataclasses.replace(
             call,
             xs=jax.tree.map(lambda leaf: leaf[at], xs),
             state=begin,
             times=None if call.times is None else call.times[0] + steps.astype(jnp.int32),
             valid=valid,
-            reset=again,
-            options=of_windows,
+            reset=reset,
+            options=window_options,
             return_states=False,
         )
         final, outputs, _ = windowed.compute()
-        if holds and valid is not None:
+        if fill and valid is not None:
             before = jax.tree.map(lambda leaf: leaf[jnp.maximum(first, 1) - 1], all_outputs)
             before = jax.tree.map(lambda a, b: jnp.where(first <= 0, a, b), first_output, before)
             outputs = forward_fill(valid, outputs, before, reverse=False)

@@ -1,4 +1,4 @@
-"""Both directions of time: every row from its own end, every episode by itself."""
+"""Both directions of time: each row from its own end, each episode by itself."""
 
 import re
 
@@ -9,7 +9,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit
-from tests.helpers.toys import Sum, assert_close, column, random_like, shown
+from tests.helpers.toys import Sum, assert_close, column, random_like, rows_of
 
 XS = column([1, 2, 3, 4], [10, 20, 30, 40])
 MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], bool).T
@@ -17,8 +17,8 @@ F64 = {"dtype": jnp.float64}
 
 
 def pair(outputs):
-    """What the two directions show, as rows of numbers."""
-    return [shown(outputs[..., k, None]) for k in range(2)]
+    """The outputs of the two directions, as rows of numbers."""
+    return [rows_of(outputs[..., k, None]) for k in range(2)]
 
 
 def test_each_direction_sums_from_its_own_end_of_a_short_row():
@@ -33,8 +33,8 @@ def test_each_direction_sums_from_its_own_end_of_a_short_row():
 def test_states_of_both_directions_have_their_initial_one_at_the_front():
     cell = lj.bidirectional(Sum(1), Sum(2))
     *_, states = lj.unroll(cell, cell.init(jax.random.key(0)), XS, mask=MASK, return_states=True)
-    assert shown(states.forward[0]) == [[1, 2, 4, 7, 11], [1, 11, 31, 31, 31]]
-    assert shown(states.backward[0]) == [[2, 12, 11, 9, 6], [2, 32, 22, 2, 2]]
+    assert rows_of(states.forward[0]) == [[1, 2, 4, 7, 11], [1, 11, 31, 31, 31]]
+    assert rows_of(states.backward[0]) == [[2, 12, 11, 9, 6], [2, 32, 22, 2, 2]]
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def test_states_of_both_directions_have_their_initial_one_at_the_front():
         ("multiply", [[10, 27, 42, 40], [300, 600, 0, 0]]),
     ],
 )
-def test_what_is_shown_is_merged_and_padding_is_zero(merge, wanted):
+def test_outputs_are_merged_and_padding_is_zero(merge, wanted):
     cell = lj.bidirectional(Sum(), merge=merge)
     _, outputs = lj.unroll(cell, lj.Directions((), ()), XS, mask=MASK)
-    assert shown(outputs) == wanted
+    assert rows_of(outputs) == wanted
     assert cell.output_size == 1
 
 
-def test_without_a_merge_both_are_given():
+def test_without_a_merge_both_outputs_are_returned():
     cell = lj.bidirectional(Sum(), merge="none")
     _, outputs = lj.unroll(cell, lj.Directions((), ()), XS, mask=MASK)
     joined = lj.unroll(lj.bidirectional(Sum()), lj.Directions((), ()), XS, mask=MASK)[1]
@@ -61,13 +61,13 @@ def test_without_a_merge_both_are_given():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_held_padding_shows_the_last_output_of_the_whole(reverse):
+def test_hold_padding_repeats_the_last_merged_output(reverse):
     cell = lj.bidirectional(Sum(1), Sum(2))
     mask = np.array([[0, 1, 0, 1], [0, 0, 0, 0]], bool).T
     _, outputs = lj.unroll(
         cell, lj.Directions((), ()), XS, mask=mask, padding="hold", reverse=reverse
     )
-    first, second = (3, 8), (7, 6)  # forward and backward at the two steps that are there
+    first, second = (3, 8), (7, 6)  # forward and backward at the two valid steps
     if reverse:
         first, second = (7, 4), (5, 8)
         wanted = [first, first, second, second]
@@ -77,7 +77,7 @@ def test_held_padding_shows_the_last_output_of_the_whole(reverse):
     assert outputs[:, 1].tolist() == [[1, 2]] * 4  # of the initial state
 
 
-def test_raw_padding_is_what_both_make_of_a_zero_input():
+def test_raw_padding_is_the_output_for_a_zero_input():
     _, outputs = lj.unroll(
         lj.bidirectional(Sum()), lj.Directions((), ()), XS, mask=MASK, padding="raw"
     )
@@ -96,10 +96,10 @@ def test_reverse_swaps_the_directions():
 
 
 T = 8
-# Two rows cut into episodes, with steps missing at the ends, inside, and at a cut.
+# Two rows of several episodes, with masked steps at the ends, inside, and at a reset.
 GAPS = np.array([[1, 1, 0, 1, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0, 1, 1]], bool).T
 STARTS = np.array([[1, 0, 0, 1, 0, 1, 0, 1], [1, 0, 0, 1, 1, 0, 1, 0]], bool).T
-with jax.enable_x64(True):  # transforms look at the types of what cells hold
+with jax.enable_x64(True):  # transforms read the dtypes of parameters
     CELLS = {
         "one layer": lj.bidirectional(lj.LSTM(3, 4, **F64), lj.GRU(3, 2, **F64)),
         "linear cells": lj.bidirectional(lj.MinLSTM(3, 3, **F64), merge="sum"),
@@ -127,7 +127,7 @@ def numbers(cell):
         pytest.param("layers", True, marks=pytest.mark.slow),
     ],
 )
-def test_resets_cut_both_directions_as_if_every_episode_ran_alone(name, reverse):
+def test_resets_make_episodes_independent_in_both_directions(name, reverse):
     cell = CELLS[name]
     params, xs = numbers(cell)
 
@@ -137,7 +137,7 @@ def test_resets_cut_both_directions_as_if_every_episode_ran_alone(name, reverse)
 
     outputs = run(jnp.where(GAPS[..., None], xs, jnp.nan), GAPS, STARTS)
     for row in range(2):
-        # A reset comes before the step in the order of the run, and is none at a masked step.
+        # A reset comes before its step, in the order of steps; at a masked step it does nothing.
         order = range(T - 1, -1, -1) if reverse else range(T)
         steps = [t for t in order if GAPS[t, row]]
         cuts = [k for k, t in enumerate(steps) if STARTS[t, row] and k]
@@ -151,7 +151,7 @@ def test_resets_cut_both_directions_as_if_every_episode_ran_alone(name, reverse)
 
 
 @pytest.mark.usefixtures("x64")
-def test_is_two_unrolls_side_by_side_with_parameters_and_gradients_of_their_own():
+def test_two_unrolls_have_the_same_values_and_gradients():
     cell = CELLS["one layer"]
     params, xs = numbers(cell)
     state = random_like(cell.initial_state((2,)), seed=2)
@@ -192,7 +192,7 @@ def test_nan_in_padding_reaches_neither_values_nor_gradients():
 
 
 @pytest.mark.usefixtures("x64")
-def test_layers_are_one_bidirectional_unroll_after_the_other():
+def test_a_stack_is_one_bidirectional_unroll_after_the_other():
     cell = CELLS["layers"]
     params, xs = numbers(cell)
     lengths = [5, 0]
@@ -207,9 +207,9 @@ def test_layers_are_one_bidirectional_unroll_after_the_other():
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_resets_return_both_directions_to_what_they_learned(given):
+def test_resets_return_both_directions_to_the_learned_state(given):
     inner = lj.residual(lj.bidirectional(Sum(), merge="sum"))
-    cell = lj.learned_initial_state(lj.learned_initial_state(inner))  # the outer one counts
+    cell = lj.learned_initial_state(lj.learned_initial_state(inner))  # the outer one is used
     params = cell.init(jax.random.key(0))
     params = lj.Directions(
         params.forward._replace(state=(jnp.full(1, 100.0),)),
@@ -219,28 +219,28 @@ def test_resets_return_both_directions_to_what_they_learned(given):
     reset = np.array([[0, 0, 1, 0], [0, 0, 0, 0]], bool).T
     *_, states = lj.unroll(cell, params, XS, state, reset=reset, return_states=True)
     a, b = (5, 6) if given else (100, 200)
-    assert shown(states.forward[0]) == [
+    assert rows_of(states.forward[0]) == [
         [a, a + 1, a + 3, 103, 107],
         [a, a + 10, a + 30, a + 60, a + 100],
     ]
-    assert shown(states.backward[0])[0] == [b, 203, 202, b + 7, b + 4]
+    assert rows_of(states.backward[0])[0] == [b, 203, 202, b + 7, b + 4]
 
     def loss(params):
         return lj.unroll(cell, params, XS, state, reset=reset)[1].sum()
 
     grads = jax.grad(loss)(params)
-    shares = (2, 2) if given else (8, 8)  # steps that show it
+    shares = (2, 2) if given else (8, 8)  # outputs that depend on it
     assert tuple(grad.state[0].item() for grad in grads) == shares
 
 
-def test_one_cell_used_twice_shares_no_parameters():
+def test_the_directions_share_no_parameters():
     cell = lj.bidirectional(lj.LSTM(3, 4))
     params = cell.init(jax.random.key(0))
     assert jnp.all(params.forward.kernel != params.backward.kernel)
     assert jnp.all(params.forward.recurrent_kernel != params.backward.recurrent_kernel)
 
 
-def test_mixed_dtypes_are_shown_in_the_wider_one():
+def test_merged_outputs_have_the_promoted_dtype():
     cell = lj.bidirectional(lj.LSTM(3, 4, dtype=jnp.bfloat16), lj.LSTM(3, 4))
     for merge in ("concat", "sum"):
         merged = lj.bidirectional(*cell.children(), merge=merge)
@@ -249,7 +249,7 @@ def test_mixed_dtypes_are_shown_in_the_wider_one():
         assert (outputs.dtype, final.forward.h.dtype) == (jnp.float32, jnp.bfloat16)
 
 
-def test_is_a_value():
+def test_value_semantics():
     cell = lj.bidirectional(lj.LSTM(3, 4))
     assert cell == lj.bidirectional(lj.LSTM(3, 4), lj.LSTM(3, 4))
     assert hash(cell) == hash(lj.bidirectional(lj.LSTM(3, 4)))
@@ -273,7 +273,7 @@ def test_is_a_value():
         (
             lambda: lj.bidirectional(lj.LSTM(3, 4), lj.LSTM(3, 5), merge="sum"),
             ValueError,
-            "bidirectional: merge='sum' needs cells that show as many features; got (4, 5)",
+            "bidirectional: merge='sum' needs cells of one output size; got (4, 5)",
         ),
         (
             lambda: lj.bidirectional(lj.LSTM(3, 4), lj.LSTM),
@@ -288,15 +288,16 @@ def test_is_a_value():
         (
             lambda: lj.bidirectional(lj.LSTM(3, 5), lj.LSTM(4, 5)),
             ValueError,
-            "bidirectional: both cells must read the same inputs; got input sizes (3, 4)",
+            "bidirectional: both cells must have one input size; got (3, 4)",
         ),
         (
             lambda: lj.unroll(
                 lj.residual(lj.bidirectional(Sum(), merge="none")), lj.Directions((), ()), XS
             ),
             TypeError,
-            "residual: cell must show one array; Bidirectional(forward=Sum(begin=0.0, input_size=1)"
-            ", backward=Sum(begin=0.0, input_size=1), merge='none') shows PyTreeDef((*, *))",
+            "residual: cell must return one array; Bidirectional(forward=Sum(begin=0.0"
+            ", input_size=1), backward=Sum(begin=0.0, input_size=1), merge='none') returns"
+            " PyTreeDef((*, *))",
         ),
         (
             lambda: lj.bidirectional(Sum()).step((), lj.Directions((0.0,), (0.0,)), 0.0),
@@ -307,11 +308,29 @@ def test_is_a_value():
         (
             lambda: lj.tbptt(lj.stack(lj.bidirectional(Sum())), (((), ()),), XS, k1=2),
             TypeError,
-            "tbptt: cell must go step by step; got Stack(cells=(Bidirectional(forward=Sum(begin=0.0"
-            ", input_size=1), backward=Sum(begin=0.0, input_size=1)),)), which needs its sequence",
+            "tbptt: cell must have single steps; got Stack(cells=(Bidirectional(forward=Sum("
+            "begin=0.0, input_size=1), backward=Sum(begin=0.0, input_size=1)),)), which needs the"
+            " whole sequence",
         ),
     ],
 )
 def test_errors(make, error, message):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         make()
+
+
+def test_hold_padding_and_resets_outside_of_jit_are_compiled_once(caplog):
+    key = jax.random.key(0)
+    cell = lj.bidirectional(lj.LSTM(3, 5))
+    params, xs = cell.init(key), jax.random.normal(key, (6, 2, 3))
+    reset = jnp.zeros((6, 2), bool)
+
+    def unrolled():
+        lengths = jnp.array([3, 6])
+        return lj.unroll(cell, params, xs, lengths=lengths, reset=reset, padding="hold")
+
+    with jax.log_compiles():
+        unrolled()
+        caplog.clear()
+        unrolled()
+    assert [r.message for r in caplog.records if "Compiling" in r.message] == []

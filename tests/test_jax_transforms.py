@@ -11,18 +11,19 @@ from jax.sharding import PartitionSpec as P
 
 from lstm_jax import LSTM, LSTMParams, LSTMState, TanhRNN, lstm_step, unroll
 from tests.helpers import reference
+from tests.helpers.toys import assert_leaves_close
 
 I, H, T, BATCH = 3, 5, 4, (2,)  # noqa: E741
-PROBLEM = reference.draw(I, H, BATCH, T)
+ARGUMENTS = reference.draw(I, H, BATCH, T)
 CELL = LSTM(I, H)
 
-# What the loss weighs h_1 .. h_T and c_T with: arbitrary, so that no gradient cancels.
+# Weights of h_1 .. h_T and c_T in the loss: arbitrary, so that no gradient cancels.
 ON_H = np.random.default_rng(1).standard_normal((T, *BATCH, H))
 ON_C = np.random.default_rng(2).standard_normal((*BATCH, H))
 
 
 def arguments(dtype=jnp.float64):
-    params, xs, state = jax.tree.map(lambda a: jnp.asarray(a, dtype), PROBLEM)
+    params, xs, state = jax.tree.map(lambda a: jnp.asarray(a, dtype), ARGUMENTS)
     return LSTMParams(*params), xs, LSTMState(*state)
 
 
@@ -32,7 +33,7 @@ def loss(params, xs, state):
 
 
 def numpy_loss(kernel, recurrent, bias, xs, h, c):
-    """`loss`, sharing nothing with it."""
+    """`loss` in NumPy, without code of the library."""
     weights = reference.weights_of((kernel, recurrent, bias))
     (_, c), hs = reference.run(weights, xs, h, c)
     return np.sum(ON_H * hs**2) + np.sum(ON_C * c**2)
@@ -46,7 +47,7 @@ def flat(params, xs, state):
     return [*params, xs, *state]
 
 
-FLAT = flat(*PROBLEM)
+FLAT = flat(*ARGUMENTS)
 
 
 def direction(seed=3):
@@ -58,24 +59,19 @@ def packed(kernel, recurrent, bias, xs, h, c):
     return LSTMParams(kernel, recurrent, bias), jnp.asarray(xs), LSTMState(h, c)
 
 
-def assert_all_close(got, expected, tolerance):
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
-
-
 @pytest.mark.parametrize("apply", ["step", "unroll"])
 def test_jit_changes_nothing(apply):
     params, xs, state = arguments(jnp.float32)
     function, x = (lstm_step, xs[0]) if apply == "step" else (partial(unroll, CELL), xs)
     args = (params, state, x) if apply == "step" else (params, x, state)
-    assert_all_close(jax.jit(function)(*args), function(*args), 1e-6)
+    assert_leaves_close(jax.jit(function)(*args), function(*args), 1e-6)
 
 
 @pytest.mark.usefixtures("x64")
 def test_gradients_of_params_inputs_and_state():
     assert loss(*arguments()) == pytest.approx(numpy_loss(*FLAT), rel=1e-13)
     grads = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*arguments())
-    assert_all_close(flat(*grads), numpy_gradient(*FLAT), 1e-12)
+    assert_leaves_close(flat(*grads), numpy_gradient(*FLAT), 1e-12)
 
 
 @pytest.mark.usefixtures("x64")
@@ -97,7 +93,7 @@ def test_gradients_through_an_unrolled_and_a_reversed_loop():
         return jnp.sum(ON_H * outputs[::-1] ** 2) + jnp.sum(ON_C * final.c**2)
 
     grads = jax.jit(jax.grad(reversed_loss, argnums=(0, 1, 2)))(params, xs, state)
-    assert_all_close(flat(*grads), numpy_gradient(*FLAT), 1e-12)
+    assert_leaves_close(flat(*grads), numpy_gradient(*FLAT), 1e-12)
 
 
 @pytest.mark.usefixtures("x64")
@@ -127,7 +123,7 @@ def test_hessian_vector_product(order):
         for sign in (1, -1)
     )
     expected = [(a - b) / (2 * eps) for a, b in zip(ahead, behind, strict=True)]
-    assert_all_close(product, expected, 1e-8)
+    assert_leaves_close(product, expected, 1e-8)
 
 
 @pytest.mark.usefixtures("x64")
@@ -135,7 +131,7 @@ def test_vmap_over_inputs_is_a_batch():
     params, xs, state = arguments()
     batched = unroll(CELL, params, xs, state)
     mapped = jax.vmap(partial(unroll, CELL), in_axes=(None, 1, 0), out_axes=(0, 1))
-    assert_all_close(mapped(params, xs, state), batched, 1e-12)
+    assert_leaves_close(mapped(params, xs, state), batched, 1e-12)
 
 
 @pytest.mark.usefixtures("x64")
@@ -149,7 +145,7 @@ def test_vmap_over_params_is_an_ensemble():
         at = list(map(np.asarray, flat(member, xs, state)))
         assert values[k] == pytest.approx(numpy_loss(*at), rel=1e-11)
         grad = jax.tree.map(lambda g, k=k: g[k], grads)
-        assert_all_close(grad, numpy_gradient(*at)[:3], 1e-11)
+        assert_leaves_close(grad, numpy_gradient(*at)[:3], 1e-11)
 
 
 @pytest.mark.slow
@@ -157,7 +153,7 @@ def test_vmap_over_keys_draws_what_a_loop_draws():
     keys = jax.random.split(jax.random.key(0), 2)
     stacked = jax.vmap(CELL.init)(keys)
     for k, key in enumerate(keys):
-        assert_all_close(jax.tree.map(lambda leaf, k=k: leaf[k], stacked), CELL.init(key), 1e-6)
+        assert_leaves_close(jax.tree.map(lambda leaf, k=k: leaf[k], stacked), CELL.init(key), 1e-6)
     assert not jnp.allclose(stacked.kernel[0], stacked.kernel[1])
 
 
@@ -167,7 +163,7 @@ def test_checkpointing_the_step_keeps_the_gradient():
     def of(step):
         return jax.jit(jax.grad(lambda p: unroll(step, p, xs, state)[1].sum()))(params)
 
-    assert_all_close(of(jax.checkpoint(lstm_step)), of(lstm_step), 1e-5)
+    assert_leaves_close(of(jax.checkpoint(lstm_step)), of(lstm_step), 1e-5)
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
@@ -177,14 +173,14 @@ def test_a_batch_over_two_devices_is_the_batch_on_one(axis_type):
     mesh = jax.make_mesh((2,), ("batch",), (axis_type,), devices=devices)
     params, xs, state = jax.device_put(arguments(jnp.float32), devices[0])
     run = jax.jit(lambda *args: unroll(CELL, *args))
-    split = (
+    sharded = (
         jax.device_put(params, NamedSharding(mesh, P())),
         jax.device_put(xs, NamedSharding(mesh, P(None, "batch"))),
         jax.device_put(state, NamedSharding(mesh, P("batch"))),
     )
-    final, outputs = run(*split)
-    assert_all_close((final, outputs), run(params, xs, state), 1e-6)
-    assert outputs.sharding.shard_shape(outputs.shape) == (T, 1, H)  # and it stayed split
+    final, outputs = run(*sharded)
+    assert_leaves_close((final, outputs), run(params, xs, state), 1e-6)
+    assert outputs.sharding.shard_shape(outputs.shape) == (T, 1, H)  # and it stays sharded
     assert final.c.sharding.device_set == set(devices)
 
 
@@ -199,13 +195,13 @@ def test_a_cells_own_state_follows_a_batch_over_two_devices(cell, axis_type):
 
     expected = jax.value_and_grad(value)(params, xs)
     with jax.set_mesh(mesh):
-        split_xs = jax.device_put(xs, NamedSharding(mesh, P(None, "batch")))
+        sharded_xs = jax.device_put(xs, NamedSharding(mesh, P(None, "batch")))
         whole_params = jax.device_put(params, NamedSharding(mesh, P()))
         for run in (unroll, jax.jit(unroll, static_argnums=0)):
-            _, outputs = run(cell, whole_params, split_xs)
+            _, outputs = run(cell, whole_params, sharded_xs)
             assert outputs.sharding.shard_shape(outputs.shape) == (T, 1, H)
-        got = jax.jit(jax.value_and_grad(value))(whole_params, split_xs)
-    assert_all_close(got, expected, 1e-5)
+        got = jax.jit(jax.value_and_grad(value))(whole_params, sharded_xs)
+    assert_leaves_close(got, expected, 1e-5)
 
 
 @pytest.mark.parametrize("cell", [CELL, TanhRNN(I, H)], ids=["lstm", "tanh_rnn"])
@@ -219,4 +215,4 @@ def test_a_cells_own_state_works_inside_of_shard_map(cell):
             out_specs=P(None, "batch"),
         )
         outputs = jax.jit(mapped)(params, xs)
-    assert_all_close(outputs, unroll(cell, params, xs)[1], 1e-6)
+    assert_leaves_close(outputs, unroll(cell, params, xs)[1], 1e-6)

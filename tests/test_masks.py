@@ -9,7 +9,8 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.resets import resets_in_opposite_direction
-from tests.helpers.toys import Sum, assert_close, column, random_like, shown
+from tests.helpers.toys import Sum, assert_close, column, random_like
+from tests.helpers.toys import rows_of
 
 XS = column([1, 2, 3, 4], [10, 20, 30, 40])
 FULL, SHORT = [1, 3, 6, 10], [10, 30, 0, 0]
@@ -38,7 +39,7 @@ def test_a_running_sum_counts_what_is_there_and_padding_says_what_to_show(mask, 
 
     state = (jnp.full((2, 1), 0.5), jnp.zeros((2, 1)))
     final, outputs = lj.unroll(total, (), XS, state, mask=MASKS[mask], padding=padding)
-    assert shown(outputs) == wanted
+    assert rows_of(outputs) == wanted
     there = np.where(MASKS[mask], np.asarray(XS)[..., 0], 0)
     assert final[0][:, 0].tolist() == there.sum(axis=0).tolist()
     assert final[1][:, 0].tolist() == MASKS[mask].sum(axis=0).tolist()
@@ -50,7 +51,7 @@ def test_raw_padding_is_what_the_cell_makes_of_a_zero_input():
 
     state = (jnp.zeros((2, 1)),)
     final, outputs = lj.unroll(plus_one, (), XS, state, lengths=[4, 2], padding="raw")
-    assert shown(outputs) == [[2, 5, 9, 14], [11, 32, 33, 33]]  # the state stays at 32
+    assert rows_of(outputs) == [[2, 5, 9, 14], [11, 32, 33, 33]]  # the state stays at 32
     assert final[0][:, 0].tolist() == [14, 32]
 
 
@@ -189,7 +190,7 @@ def test_one_step(reverse):
     final, outputs = lj.unroll(
         Sum(), (), XS[:1], (column([5, 5])[:, 0],), reverse=reverse, **options
     )
-    assert shown(outputs) == [[1], [5]]  # the row that is not there is not reset either
+    assert rows_of(outputs) == [[1], [5]]  # the row that is not there is not reset either
     assert final[0][:, 0].tolist() == [1, 5]
 
 
@@ -198,22 +199,22 @@ def test_a_reset_goes_to_the_cells_own_state_and_that_of_a_bare_step_to_the_give
     reset[2] = True, False
     given = (jnp.full((2, 1), 100.0),)
     _, outputs = lj.unroll(Sum(7), (), XS, given, reset=reset)
-    assert shown(outputs) == [[101, 103, 10, 14], [110, 130, 160, 200]]
+    assert rows_of(outputs) == [[101, 103, 10, 14], [110, 130, 160, 200]]
     _, outputs = lj.unroll(Sum(7).step, (), XS, given, reset=reset)
-    assert shown(outputs) == [[101, 103, 103, 107], [110, 130, 160, 200]]
+    assert rows_of(outputs) == [[101, 103, 103, 107], [110, 130, 160, 200]]
 
 
 def test_resets_of_masked_steps_do_nothing():
     mask, reset = MASKS["gaps"], np.array([[0, 1, 1, 0], [1, 0, 1, 1]], bool).T
     _, outputs = lj.unroll(Sum(), (), XS, mask=mask, reset=reset)
-    assert shown(outputs) == [[1, 0, 0, 5], [0, 20, 0, 40]]
+    assert rows_of(outputs) == [[1, 0, 0, 5], [0, 20, 0, 40]]
 
 
 def test_in_reverse_a_reset_comes_before_its_step_in_the_order_they_are_run():
     reset = np.zeros((4, 2), bool)
     reset[1] = True, False
     _, outputs = lj.unroll(Sum(), (), XS, reset=reset, reverse=True)
-    assert shown(outputs) == [[3, 2, 7, 4], [100, 90, 70, 40]]
+    assert rows_of(outputs) == [[3, 2, 7, 4], [100, 90, 70, 40]]
 
 
 def test_resets_after_the_end_of_an_episode():
@@ -223,12 +224,12 @@ def test_resets_after_the_end_of_an_episode():
         [False, True, False, False],
     ]
     _, outputs = lj.unroll(Sum(), (), XS, reset=lj.resets_from_dones(done))
-    assert shown(outputs) == [[1, 3, 3, 7], [10, 20, 50, 90]]
+    assert rows_of(outputs) == [[1, 3, 3, 7], [10, 20, 50, 90]]
     # In chunks: the last `done` of one is the first reset of the next.
     middle, _ = lj.unroll(Sum(), (), XS[:2], reset=lj.resets_from_dones(done[:2]))
     second = lj.resets_from_dones(done[2:], first=done[1])
     _, outputs = lj.unroll(Sum(), (), XS[2:], middle, reset=second)
-    assert shown(outputs) == [[3, 7], [50, 90]]
+    assert rows_of(outputs) == [[3, 7], [50, 90]]
 
 
 def test_resets_after_no_step_and_after_what_is_no_flag():
@@ -261,15 +262,15 @@ def test_states_have_the_initial_one_at_the_front(reverse, wanted, last):
     final, outputs, (states,) = lj.unroll(
         Sum(7), (), XS, lengths=[4, 2], reverse=reverse, return_states=True
     )
-    assert shown(states) == wanted
-    assert shown(outputs) == [wanted[0][1:], [*wanted[1][1:3], 0, 0]]
+    assert rows_of(states) == wanted
+    assert rows_of(outputs) == [wanted[0][1:], [*wanted[1][1:3], 0, 0]]
     assert final[0][:, 0].tolist() == last
 
 
 def test_a_reset_does_not_change_the_state_that_the_sequence_started_with():
     reset, given = np.ones((4, 2), bool), (jnp.full((2, 1), 50.0),)
     *_, (states,) = lj.unroll(Sum(7), (), XS, given, reset=reset, return_states=True)
-    assert shown(states) == [[50, 8, 9, 10, 11], [50, 17, 27, 37, 47]]
+    assert rows_of(states) == [[50, 8, 9, 10, 11], [50, 17, 27, 37, 47]]
 
 
 def test_inputs_may_be_a_tree_with_integers_and_a_mask_goes_with_every_leaf():
@@ -286,17 +287,17 @@ def test_inputs_may_be_a_tree_with_integers_and_a_mask_goes_with_every_leaf():
         return lj.unroll(look_up, table, xs | {"weight": weight}, state, lengths=[3, 1])
 
     (final,), outputs = run(table, xs["weight"])
-    assert shown(outputs) == [[1, 101, 111], [10, 0, 0]]
+    assert rows_of(outputs) == [[1, 101, 111], [10, 0, 0]]
     assert final[:, 0].tolist() == [111, 10]
     grads = jax.grad(lambda *at: run(*at)[1].sum(), argnums=(0, 1))(table, xs["weight"])
     assert grads[0].tolist() == [3, 2, 2]  # each output counts what came before it
-    assert shown(grads[1]) == [[3, 200, 10], [10, 0, 0]]
+    assert rows_of(grads[1]) == [[3, 200, 10], [10, 0, 0]]
 
 
 def test_a_whole_row_of_padding_changes_no_other_row():
     mask = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], bool).T
     final, outputs = lj.unroll(Sum(3), (), XS.at[:, 1].set(jnp.nan), mask=mask)
-    assert shown(outputs) == [[4, 6, 9, 13], [0, 0, 0, 0]]
+    assert rows_of(outputs) == [[4, 6, 9, 13], [0, 0, 0, 0]]
     assert final[0][:, 0].tolist() == [13, 3]
 
 

@@ -1,7 +1,7 @@
-"""Anything drawn at random: cells, transforms, lengths, masks, resets, chunks, dtypes.
+"""Random cells, transforms, lengths, masks, resets, chunks and dtypes.
 
-All of it is held to one slow reference, a Python loop over single steps in float64: outputs, final
-states, and the gradients of parameters, inputs and state.
+Outputs, final states, and the gradients of parameters, inputs and state are tested against one
+reference, a Python loop over single steps in float64.
 """
 
 import jax
@@ -14,7 +14,7 @@ import lstm_jax as lj
 from lstm_jax.testing import quick_jit, with_gradients
 from tests.helpers import drawn
 
-# Layer norm of a single unit divides by sqrt(1e-5), and so makes rounding 316 times larger.
+# Layer norm of a single unit divides by sqrt(1e-5), which makes rounding errors 316 times larger.
 LOOSE = 400
 
 
@@ -25,8 +25,8 @@ def fast(case, params, xs, state):
     )
 
 
-def spoilt(case, xs):
-    """NaN wherever nothing should look."""
+def with_nan(case, xs):
+    """Inputs with NaN at masked steps."""
     if case.mask is None:
         return xs
     here = jnp.asarray(case.mask)[..., None]
@@ -45,11 +45,11 @@ def assert_agree(case, got, wanted, tolerance):
         assert error <= tolerance, f"{jax.tree_util.keystr(path)}: {error} in {case}"
 
 
-def agrees(case):
+def assert_agrees_with_the_loop(case):
     with jax.enable_x64(True):
         params, xs, state = drawn.numbers(case)
-        run = quick_jit(with_gradients(lambda *arguments: fast(case, *arguments)))
-        got = run(params, spoilt(case, xs), state)
+        function = quick_jit(with_gradients(lambda *arguments: fast(case, *arguments)))
+        got = function(params, with_nan(case, xs), state)
         wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, xs, state))
         wanted = with_gradients(lambda *arguments: drawn.slow(case, *arguments))(*wide)
         eps = float(jnp.finfo(case.dtype).eps)
@@ -61,26 +61,26 @@ def agrees(case):
 @settings(max_examples=8)
 @given(case=drawn.cases())
 @pytest.mark.slow
-def test_unroll_is_a_loop_over_single_steps(case):
-    agrees(case)
+def test_unroll_equals_a_loop_over_single_steps(case):
+    assert_agrees_with_the_loop(case)
 
 
 @settings(max_examples=4)
 @given(case=drawn.cases(dtypes=(jnp.float32, jnp.bfloat16, jnp.float16)))
 @pytest.mark.slow
-def test_in_lower_precision_too(case):
-    agrees(case)
+def test_unroll_equals_a_loop_in_lower_precision(case):
+    assert_agrees_with_the_loop(case)
 
 
 @pytest.mark.slow
 @settings(max_examples=50)
 @given(case=drawn.cases())
-def test_unroll_is_a_loop_over_single_steps_in_many_cases(case):
-    agrees(case)
+def test_unroll_equals_a_loop_over_single_steps_in_many_cases(case):
+    assert_agrees_with_the_loop(case)
 
 
 @pytest.mark.slow
 @settings(max_examples=20)
 @given(case=drawn.cases(dtypes=(jnp.float32, jnp.bfloat16, jnp.float16)))
-def test_in_lower_precision_too_in_many_cases(case):
-    agrees(case)
+def test_unroll_equals_a_loop_in_lower_precision_in_many_cases(case):
+    assert_agrees_with_the_loop(case)

@@ -1,4 +1,4 @@
-"""The tests themselves are strict: a careless change to their settings fails here."""
+"""The settings of the tests are strict; a change that loosens them fails here."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def test_make_test_lints_checks_types_and_runs_the_tests():
 
 
 def test_the_type_checker_finds_an_error(tmp_path):
-    """That it passes would mean little if it saw nothing."""
+    """That the type checker passes means nothing unless it can fail."""
     wrong = tmp_path / "wrong.py"
     wrong.write_text("import lstm_jax\n\nlstm_jax.LSTM('3', 5)\n")
     result = subprocess.run(

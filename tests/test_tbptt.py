@@ -1,4 +1,4 @@
-"""Truncated gradients: values of `unroll`, gradients that go back so far and no further."""
+"""Truncated gradients: values equal those of `unroll`, gradients go back `k2` steps."""
 
 import re
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.testing import quick_jit, weighed
-from tests.helpers.toys import Sum, assert_close, column, random_like, shown, slow_case
+from lstm_jax.testing import quick_jit, with_gradients
+from tests.helpers.toys import Sum, assert_close, column, random_like, rows_of, slow_case
 
 T = 5
 F64 = {"dtype": jnp.float64}
@@ -25,14 +25,14 @@ def numbers(cell):
 
 
 def by_hand(cell, k1, k2, *, mask=None, reset=None, padding="zero", key=None, start=0, **options):
-    """Every chunk of k1 steps for itself, from the state k2 steps before its end, a constant."""
+    """Each chunk of k1 steps by itself, from the constant state k2 steps before its end."""
 
     def part(first, last):
         cut = {"mask": mask, "reset": reset}
         cut = {name: a if a is None else a[first:last] for name, a in cut.items()}
         return cut | {"key": key, "padding": padding, "start": start + first} | options
 
-    def run(params, xs, state):
+    def truncated(params, xs, state):
         chunks = []
         for end in range(k1, T + k1, k1):
             first = max(end - k2, 0)
@@ -44,18 +44,14 @@ def by_hand(cell, k1, k2, *, mask=None, reset=None, padding="zero", key=None, st
             chunks.append(ys[end - k1 - first :])
         return final, jnp.concatenate(chunks)
 
-    return run
+    return truncated
 
 
-def with_gradients(run):
-    def of(*arguments):
-        given = run(*arguments)
-        return weighed(given), given
-
-    return quick_jit(jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True))
+def evaluate(function, arguments):
+    return quick_jit(with_gradients(function))(*arguments)
 
 
-with jax.enable_x64(True):  # transforms look at the types of what cells hold
+with jax.enable_x64(True):  # transforms read the dtypes of parameters
     NOISY = lj.stack(
         lj.dropout(lj.zoneout(CELL, h=0.2, c=0.3), 0.3),
         lj.weight_drop(
@@ -75,11 +71,11 @@ with jax.enable_x64(True):  # transforms look at the types of what cells hold
         (6, 6, {}),
     ],
 )
-def test_values_are_those_of_unroll_and_gradients_those_of_every_chunk_by_itself(k1, k2, options):
+def test_values_equal_unroll_and_gradients_equal_chunks(k1, k2, options):
     arguments = numbers(CELL)
-    got = with_gradients(lambda *a: lj.tbptt(CELL, *a, k1=k1, k2=k2, **options))(*arguments)
-    assert_close(got, with_gradients(by_hand(CELL, k1, k2 or k1, **options))(*arguments))
-    assert_close(got[0][1], quick_jit(lambda *a: lj.unroll(CELL, *a, **options))(*arguments))
+    got = evaluate(lambda *a: lj.tbptt(CELL, *a, k1=k1, k2=k2, **options), arguments)
+    assert_close(got, evaluate(by_hand(CELL, k1, k2 or k1, **options), arguments))
+    assert_close(got[0], quick_jit(lambda *a: lj.unroll(CELL, *a, **options))(*arguments))
 
 
 @pytest.mark.usefixtures("x64")
@@ -87,8 +83,8 @@ def test_values_are_those_of_unroll_and_gradients_those_of_every_chunk_by_itself
 def test_random_numbers_are_those_of_unroll_and_resets_reach_a_learned_state():
     arguments = numbers(NOISY)
     options = {"mask": MASK, "reset": RESET, "key": KEY, "start": 3}
-    got = with_gradients(lambda *a: lj.tbptt(NOISY, *a, k1=3, k2=4, **options))(*arguments)
-    assert_close(got, with_gradients(by_hand(NOISY, 3, 4, **options))(*arguments))
+    got = evaluate(lambda *a: lj.tbptt(NOISY, *a, k1=3, k2=4, **options), arguments)
+    assert_close(got, evaluate(by_hand(NOISY, 3, 4, **options), arguments))
     assert jnp.all(got[1][0][1].state.c != 0)
 
 
@@ -103,16 +99,16 @@ def test_random_numbers_are_those_of_unroll_and_resets_reach_a_learned_state():
         (1, 9, [5, 4, 3, 2, 1]),
     ],
 )
-def test_each_input_is_reached_by_so_many_outputs(k1, k2, reach):
+def test_the_number_of_outputs_whose_gradient_reaches_an_input(k1, k2, reach):
     def total(xs):
         return lj.tbptt(Sum(), (), xs, k1=k1, k2=k2)[1].sum()
 
-    assert shown(quick_jit(jax.grad(total))(column([1, 2, 3, 4, 5]))) == [reach]
+    assert rows_of(quick_jit(jax.grad(total))(column([1, 2, 3, 4, 5]))) == [reach]
 
 
 @pytest.mark.usefixtures("x64")
-def test_held_padding_is_that_of_unroll_though_windows_start_with_it():
-    cell = lj.residual(lj.LSTM(3, 3, **F64))  # shows more than its state
+def test_hold_padding_equals_unroll_where_windows_start_with_padding():
+    cell = lj.residual(lj.LSTM(3, 3, **F64))  # the output is not the state
     arguments = numbers(cell)
     mask = np.array([[1, 0, 0, 0, 1], [1, 1, 0, 1, 0], [0] * 5], bool).T
     wanted = lj.unroll(cell, *arguments, mask=mask, padding="hold")
@@ -122,7 +118,7 @@ def test_held_padding_is_that_of_unroll_though_windows_start_with_it():
         assert_close(got, wanted)
 
 
-def test_what_was_held_from_before_a_window_is_a_constant():
+def test_an_output_forward_filled_from_before_a_window_is_a_constant():
     mask = np.array([[True, True, False, False]]).T
 
     def last(xs, k2):
@@ -130,22 +126,22 @@ def test_what_was_held_from_before_a_window_is_a_constant():
 
     for k2, reach in ((2, [0, 0, 0, 0]), (3, [0, 1, 0, 0]), (4, [1, 1, 0, 0])):
         grad = quick_jit(jax.grad(lambda xs, k2=k2: last(xs, k2)))
-        assert shown(grad(column([1, 2, 3, 4]))) == [reach]
+        assert rows_of(grad(column([1, 2, 3, 4]))) == [reach]
 
 
 @pytest.mark.parametrize("k2", [2, 3])
-def test_a_bare_step_is_reset_to_the_state_that_the_sequence_started_with(k2):
+def test_a_bare_step_is_reset_to_the_given_state(k2):
     reset = np.array([[False, False, False, True, False]]).T
     state = (jnp.full((1, 1), 100.0),)
     final, outputs = lj.tbptt(
         Sum().step, (), column([1, 2, 3, 4, 5]), state, k1=2, k2=k2, reset=reset
     )
-    assert shown(outputs) == [[101, 103, 106, 104, 109]]
+    assert rows_of(outputs) == [[101, 103, 106, 104, 109]]
     assert final[0].item() == 109
 
 
 @pytest.mark.slow
-def test_a_plain_state_and_numpy_will_do():
+def test_a_plain_state_and_numpy_arrays():
     cell = lj.LSTM(3, 4)
     params, xs = cell.init(jax.random.key(0)), np.ones((T, 2, 3), np.float32)
     state = (np.ones((2, 4), np.float32), np.ones((2, 4), np.float32))
@@ -164,7 +160,7 @@ def test_any_number_of_batch_axes_and_none(batch):
     assert_close(got, lj.unroll(CELL, params, xs, lengths=lengths))
 
 
-def test_no_steps_leave_the_state_alone():
+def test_no_steps_return_the_state():
     final, outputs = lj.tbptt(Sum(3), (), jnp.zeros((0, 2, 1)), k1=2)
     assert outputs.shape == (0, 2, 1)
     assert final[0].tolist() == [[3], [3]]
@@ -203,3 +199,13 @@ def test_no_steps_leave_the_state_alone():
 def test_errors(options, error, message):
     with pytest.raises(error, match=f"^{re.escape('tbptt: ' + message)}$"):
         lj.tbptt(**{"cell": Sum(), "params": (), "xs": jnp.zeros((7, 1, 1))} | options)
+
+
+def test_truncation_beyond_the_end_computes_no_more_steps_than_the_sequence_has():
+    cell = lj.LSTM(3, 5)
+    params, xs = cell.init(KEY), jax.random.normal(KEY, (6, 2, 3))
+
+    def steps(k1):
+        return str(jax.make_jaxpr(lambda xs: lj.tbptt(cell, params, xs, k1=k1))(xs))
+
+    assert steps(2000) == steps(6)

@@ -1,30 +1,30 @@
-"""What layers for linen and for NNX have in common: axes, order of time, and names.
+"""What the layers for linen and for NNX share: axes, order of time, and argument names of Flax.
 
-Flax puts time after the batch axes, calls lengths ``seq_lengths`` and a state a carry, and gives
-the outputs of a reversed run in the order in which they came.
+Flax puts time after the batch axes, calls lengths ``seq_lengths`` and a state a carry, and returns
+the outputs of a reversed layer in reversed order.
 """
 
 from lstm_jax.layers.cells import (
     CellOrMaker,
-    carry_for,
+    bidirectional_cell,
     cell_for,
     feature_axes,
+    initial_carry,
     lstm_cell,
-    over_both,
 )
-from lstm_jax.layers.unboxed import Unboxed
-from lstm_jax.layers.unroll_layer import advance_layer, as_key, or_else, unroll_layer
+from lstm_jax.layers.metadata_init import MetadataInit
+from lstm_jax.layers.unroll_layer import advance_layer, as_key, resolve_flags, unroll_layer
 
 __all__ = [
     "CellOrMaker",
-    "Unboxed",
+    "MetadataInit",
     "advance_layer",
     "as_key",
-    "carry_for",
+    "bidirectional_cell",
     "cell_for",
     "feature_axes",
+    "initial_carry",
     "lstm_cell",
-    "or_else",
-    "over_both",
+    "resolve_flags",
     "unroll_layer",
 ]

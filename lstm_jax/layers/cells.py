@@ -1,4 +1,4 @@
-"""The cell of a layer: given, made for its inputs, or put together for a ready-made LSTM."""
+"""The cell of a layer: given, made for its inputs, or composed for the layer `LSTM`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +13,8 @@ from lstm_jax.cells.cell import Activation
 from lstm_jax.transforms import recurrent_dropout as drop_recurrent
 from lstm_jax.transforms import stack
 from lstm_jax.transforms.step_rng import check_rate
-from lstm_jax.transforms.transform import AnyCell, batch_shape, check_cell, initial_state
+from lstm_jax.transforms.transform import AnyCell, batch_shape, initial_state
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import Cell, DType, Initializer, Policy, PyTree, check_size
 
 CellOrMaker = AnyCell | Callable[[int], AnyCell]
@@ -21,51 +22,54 @@ CellOrMaker = AnyCell | Callable[[int], AnyCell]
 
 
 def cell_for(function: str, cell: CellOrMaker, inputs: PyTree) -> AnyCell:
-    """The cell that reads such inputs.
+    """The cell of a layer for given inputs.
 
     Args:
       function: the public function to name in errors.
       cell: a cell, or a function from the number of input features to one.
-      inputs: arrays whose last axis is features; None where a function will not do.
+      inputs: arrays with features on the last axis; None if a function is not allowed.
 
     Returns:
       A cell.
 
     Raises:
-      TypeError: when it is neither, or the function gives something else.
+      TypeError: when it is neither, or the function returns something else.
 
     >>> import lstm_jax as lj
     >>> cell_for("Recurrent", lambda features: lj.LSTM(features, 5), jnp.ones((2, 7, 3)))
     LSTM(input_size=3, hidden_size=5)
     """
-    made = not isinstance(cell, Cell) and callable(cell) and not isinstance(cell, type)
-    if made and inputs is not None:
+    is_function = not isinstance(cell, Cell) and callable(cell) and not isinstance(cell, type)
+    if is_function and inputs is not None:
         cell = cell(jax.tree.leaves(inputs)[0].shape[-1])  # pyright: ignore[reportCallIssue]
-    check_cell(function, cell)
+    check_is_cell(function, cell)
     return cell  # pyright: ignore[reportReturnType]
 
 
-def over_both(
+def bidirectional_cell(
     function: str,
     forward: CellOrMaker,
     backward: CellOrMaker | None,
     merge: Any,
     inputs: PyTree,
 ) -> AnyCell:
-    """The cell of both directions; a function that merges is left for the layer to call.
+    """The cell of both directions. If `merge` is a function, the layer calls it afterwards.
 
     Args:
       function: the public function to name in errors.
-      forward: the cell that runs from the first step to the last, or a function that makes it.
-      backward: the other one, or None for one like it.
-      merge: one of the ways of `lstm_jax.bidirectional`, or a function.
-      inputs: arrays whose last axis is features; None where functions that make cells will not do.
+      forward: the cell that is unrolled from the first step to the last, or a function that makes
+        it.
+      backward: that of the other direction, or None for a copy of `forward`.
+      merge: as in `lstm_jax.bidirectional`, or a function of two outputs.
+      inputs: arrays with features on the last axis; None if functions that make cells are not
+        allowed.
 
     Returns:
       A cell.
 
     >>> import lstm_jax as lj
-    >>> over_both("Bidirectional", lj.GRU(3, 5), None, "sum", jnp.ones((2, 7, 3))).output_size
+    >>> inputs = jnp.ones((2, 7, 3))
+    >>> bidirectional_cell("Bidirectional", lj.GRU(3, 5), None, "sum", inputs).output_size
     5
     """
     cells = [cell_for(function, c, inputs) for c in (forward, backward) if c is not None]
@@ -90,20 +94,20 @@ def lstm_cell(
     dtype: DType | None = None,
     param_dtype: DType = jnp.float32,
 ) -> AnyCell:
-    """The cell of a ready-made LSTM layer: as many layers and directions as asked for.
+    """The cell of the layer `LSTM`: layers, directions, projection and dropout.
 
     Args:
       input_size: number of input features ``I``.
       features: number of hidden units ``H`` of every layer and direction.
       num_layers: number of layers.
-      bidirectional: whether every layer runs in both directions.
-      merge: how the two directions are merged; ``"none"`` for one layer only.
-      projection_size: number of units ``P`` that are shown and feed back, where there is a
-        projection.
-      dropout: rate of dropout between layers, drawn anew at every step; nothing with one layer.
+      bidirectional: whether every layer is unrolled in both directions.
+      merge: how the two directions are merged; ``"none"`` with one layer only.
+      projection_size: number of units ``P`` of the projection; None for no projection.
+      dropout: rate of dropout between layers, with a new mask at every step; no effect with one
+        layer.
       recurrent_dropout: rate of dropout of the hidden state, with one mask for a sequence.
-      gate_fn: squashes the gates; None, here and below, for what the cell has.
-      activation_fn: squashes candidate and output.
+      gate_fn: activation of the gates; None, here and below, for the default of the cell.
+      activation_fn: activation of candidate and output.
       kernel_init: initializer of input kernels.
       recurrent_kernel_init: initializer of recurrent kernels.
       bias_init: initializer of the bias.
@@ -114,8 +118,8 @@ def lstm_cell(
       A cell.
 
     Raises:
-      TypeError: when a size is no integer.
-      ValueError: when a size is below 1, a rate is no probability, or `merge` has no such value.
+      TypeError: when a size is not an integer.
+      ValueError: when a size is below 1, a rate is not a probability, or `merge` has no such value.
 
     >>> lstm_cell(3, 5, num_layers=2, bidirectional=True).output_size
     10
@@ -127,17 +131,17 @@ def lstm_cell(
     check_merge("LSTM", merge)
     if bidirectional and merge == "none" and num_layers > 1:
         raise ValueError(
-            f"LSTM: merge='none' gives two outputs, and a layer reads one; got {num_layers=}"
+            f"LSTM: merge='none' returns two outputs, but a layer has one input; got {num_layers=}"
         )
     policy = Policy(param=param_dtype, compute=dtype)
-    given = {
+    settings: dict[str, Any] = {
         "gate_activation": gate_fn,
         "activation": activation_fn,
         "kernel_init": kernel_init,
         "recurrent_kernel_init": recurrent_kernel_init,
         "bias_init": bias_init,
     }
-    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    settings = {name: value for name, value in settings.items() if value is not None}
 
     def layer(inputs: int) -> AnyCell:
         cell: AnyCell
@@ -154,20 +158,20 @@ def lstm_cell(
     first = layer(input_size)
     if num_layers == 1:
         return first
-    shown = features if projection_size is None else projection_size
+    outputs = features if projection_size is None else projection_size
     if bidirectional and merge == "concat":
-        shown = 2 * shown
-    return stack(first, *[layer(shown)] * (num_layers - 1), dropout=dropout)
+        outputs = 2 * outputs
+    return stack(first, *[layer(outputs)] * (num_layers - 1), dropout=dropout)
 
 
-def carry_for(function: str, cell: CellOrMaker, input_shape: Sequence[int]) -> PyTree:
+def initial_carry(function: str, cell: CellOrMaker, input_shape: Sequence[int]) -> PyTree:
     """The state before the first step, for one step's input of this shape.
 
-    A learned initial state is a parameter, which is not known here: it is the one that it is
-    learned from.
+    The parameters are not known here: instead of a learned initial state it is the cell's own, with
+    which the learned one started.
 
     >>> import lstm_jax as lj
-    >>> carry_for("RNNCell", lj.LSTM(3, 5), (2, 3)).h.shape
+    >>> initial_carry("RNNCell", lj.LSTM(3, 5), (2, 3)).h.shape
     (2, 5)
     """
     x = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
@@ -176,7 +180,7 @@ def carry_for(function: str, cell: CellOrMaker, input_shape: Sequence[int]) -> P
 
 
 def feature_axes(cell: CellOrMaker) -> int:
-    """Axes of features in an input: one, but for cells over space.
+    """Number of feature axes of an input: one, except for convolutional cells.
 
     >>> import lstm_jax as lj
     >>> feature_axes(lj.LSTM(3, 5)), feature_axes(lj.ConvLSTM((8, 8, 3), 4, kernel_size=3))
@@ -184,6 +188,6 @@ def feature_axes(cell: CellOrMaker) -> int:
     """
     if not isinstance(cell, Cell):
         return 1
-    # A cell says which axes are of the batch, so of enough axes the rest are of features.
+    # A cell returns the batch axes of an input: of many axes, the others are feature axes.
     many = 16
     return many - len(batch_shape(cell, jax.ShapeDtypeStruct((1,) * many, jnp.float32)))

@@ -1,4 +1,4 @@
-"""Running a cell with Flax's axes, order of time and keys."""
+"""`unroll` and `advance` with the axes, order of time and keys of Flax."""
 
 from typing import Any
 
@@ -33,24 +33,24 @@ def unroll_layer(
     start: int | Int[Array, ""] = 0,
     options: Options = DEFAULTS,
 ) -> tuple[PyTree, Float[Array, "... T H"]]:
-    """`lstm_jax.unroll` with Flax's axes, order of time, and names in errors.
+    """`lstm_jax.unroll` with the axes, order of time and argument names of Flax.
 
     Args:
       function: the public function to name in errors.
       cell: any cell.
       params: its parameters.
-      inputs: ``[..., T, I]``, or ``[T, ..., I]`` where time is major; cells may have more axes of
-        features, or read a pytree.
+      inputs: ``[..., T, I]``, or ``[T, ..., I]`` with `time_major`; a cell may have more feature
+        axes, or read a pytree.
       initial_carry: the state before the first step; the cell's own when not given.
-      seq_lengths: steps of every row ``[...]``.
-      time_major: whether time is the first axis, of masks as well.
-      reverse: run from the last step to the first.
-      keep_order: whether the outputs of a reversed run are in the order of the inputs; otherwise
-        they are in the order in which they came, with padding at the end.
-      mask: true where a step is there ``[..., T]``, in place of lengths.
-      reset: true where a row starts anew ``[..., T]``.
+      seq_lengths: number of steps of every row ``[...]``.
+      time_major: whether time is the first axis of inputs, outputs, masks and resets.
+      reverse: unroll from the last step to the first.
+      keep_order: whether outputs with `reverse` stay in the order of the inputs; otherwise the
+        output of the last step comes first, with padding at the end.
+      mask: true at valid steps ``[..., T]``, in place of `seq_lengths`.
+      reset: true where a row is reset ``[..., T]``.
       key: typed random key, for cells that draw random numbers.
-      start: index of the first step, which random numbers depend on.
+      start: index of the first step, on which random numbers depend.
       options: the options of `lstm_jax.unroll`.
 
     Returns:
@@ -75,10 +75,10 @@ def unroll_layer(
     def steps(name: str, array: Any) -> Any:
         if array is None:
             return None
-        array, wanted = jnp.asarray(array), (*rows[:axis], T, *rows[axis:])
-        if array.shape != wanted:
+        array, shape = jnp.asarray(array), (*rows[:axis], T, *rows[axis:])
+        if array.shape != shape:
             raise ValueError(
-                f"{function}: {name} must have shape {wanted}, the axes of inputs without"
+                f"{function}: {name} must have shape {shape}, the axes of inputs without"
                 f" features; got {array.shape}"
             )
         return time_first(array)
@@ -98,22 +98,22 @@ def unroll_layer(
     )  # fmt: skip
     final, outputs, _ = call.compute()
     if reverse and not keep_order:
-        outputs = jax.tree.map(lambda ys: as_they_came(ys, seq_lengths), outputs)
+        outputs = jax.tree.map(lambda ys: reversed_outputs(ys, seq_lengths), outputs)
     return final, jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, axis), outputs)
 
 
-def as_they_came(
+def reversed_outputs(
     outputs: Float[Array, "T ... H"], lengths: Int[ArrayLike, "..."] | None
 ) -> Float[Array, "T ... H"]:
-    """The outputs of a reversed run, the first step that was run first; padding stays at the end.
+    """Outputs from the last valid step to the first; padding stays at the end.
 
     >>> ys = jnp.arange(4.0).reshape(4, 1, 1)
-    >>> as_they_came(ys, jnp.array([3])).ravel().tolist()
+    >>> reversed_outputs(ys, jnp.array([3])).ravel().tolist()
     [2.0, 1.0, 0.0, 3.0]
     """
     if lengths is None:
         return outputs[::-1]
-    # A narrow dtype may hold the lengths, and not T.
+    # T may not fit into the dtype of the lengths.
     lengths = jnp.clip(jnp.asarray(lengths).astype(jnp.int32), 0, outputs.shape[0])
     t = jnp.arange(outputs.shape[0], dtype=jnp.int32).reshape(-1, *[1] * lengths.ndim)
     order = jnp.where(t < lengths, lengths - 1 - t, t)
@@ -124,7 +124,7 @@ def as_they_came(
 def advance_layer(
     cell: AnyCell, params: PyTree, carry: PyTree, x: PyTree, key: PRNGKey | None
 ) -> tuple[PyTree, Float[Array, "... H"]]:
-    """`lstm_jax.advance`, with the new carry in the structure of the old, as Flax's loops need it.
+    """`lstm_jax.advance`, with the new carry in the structure of the old one, as Flax's loops need.
 
     >>> import lstm_jax as lj
     >>> cell, zeros = lj.LSTM(3, 5), jnp.zeros((2, 5))
@@ -138,17 +138,27 @@ def advance_layer(
     return new, y
 
 
-def or_else(given: bool | None, otherwise: bool) -> bool:
-    """What a call says, or where it says nothing, what the layer does.
+def resolve_flags(layer: Any, **arguments: bool | None) -> dict[str, bool]:
+    """The flags of a call; where an argument is None, the attribute of the layer.
 
-    >>> or_else(None, True), or_else(False, True)
-    (True, False)
+    Args:
+      layer: an object with an attribute for each flag.
+      **arguments: the flags that the call was given, or None.
+
+    Returns:
+      A value for each flag.
+
+    >>> from types import SimpleNamespace
+    >>> resolve_flags(SimpleNamespace(reverse=True), reverse=None)
+    {'reverse': True}
     """
-    return otherwise if given is None else given
+    return {
+        name: getattr(layer, name) if value is None else value for name, value in arguments.items()
+    }
 
 
 def as_key(key: jax.Array | None) -> PRNGKey | None:
-    """A typed key from any that Flax hands out.
+    """A typed key, from a typed or a raw key of Flax.
 
     >>> as_key(jax.random.PRNGKey(0)) == jax.random.key(0)
     Array(True, dtype=bool)
@@ -161,12 +171,12 @@ def as_key(key: jax.Array | None) -> PRNGKey | None:
 def _time_and_rows(
     function: str, cell: AnyCell, inputs: PyTree, time_major: bool
 ) -> tuple[int, int, tuple[int, ...]]:
-    """Where the time axis lies, how long it is, and the batch axes."""
+    """The time axis, its length, and the batch axes."""
     leaves = jax.tree.leaves(inputs)
     if not leaves or min(map(jnp.ndim, leaves)) < feature_axes(cell) + 1:
-        wanted = "[T, ..., features]" if time_major else "[..., T, features]"
+        axes = "[T, ..., features]" if time_major else "[..., T, features]"
         raise ValueError(
-            f"{function}: inputs must have axes {wanted}; got {jax.tree.map(jnp.shape, inputs)}"
+            f"{function}: inputs must have axes {axes}; got {jax.tree.map(jnp.shape, inputs)}"
         )
 
     def rows_without(axis: int) -> tuple[int, ...]:
@@ -179,12 +189,12 @@ def _time_and_rows(
     rows = rows_without(0)
     if time_major:
         return 0, leaves[0].shape[0], rows
-    axis = len(rows)  # whichever axis is taken for time, the others are as many
+    axis = len(rows)  # the number of batch axes does not depend on which of them is time
     return axis, leaves[0].shape[axis], rows_without(axis)
 
 
 def _as_floats(leaf: Any, params: PyTree) -> jax.Array:
-    """Integers in the dtype of the parameters: Flax's layers take them as well."""
+    """Integers in the dtype of the parameters, as Flax's layers allow them."""
     leaf = jnp.asarray(leaf)
     weights = jax.tree.leaves(params)
     if weights and jnp.issubdtype(leaf.dtype, jnp.integer):

@@ -1,4 +1,4 @@
-"""Layers for Flax linen over any cell. There is no maths in them: `lstm_jax.unroll` has it.
+"""Layers for Flax linen: thin wrappers of any cell over `lstm_jax.unroll`.
 
 >>> import jax, jax.numpy as jnp
 >>> from lstm_jax.linen import LSTM

@@ -5,25 +5,26 @@ from collections.abc import Mapping
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from lstm_jax.layers import CellOrMaker, advance_layer, carry_for, cell_for, feature_axes
-from lstm_jax.linen.params import declared, key_of, partitioned
+from lstm_jax.layers import CellOrMaker, advance_layer, cell_for, feature_axes, initial_carry
+from lstm_jax.linen.params import dropout_key, module_params, partition_boxes
 from lstm_jax.types import PRNGKey, PyTree
 
 
 class RNNCell(nn.RNNCellBase):
-    """Any cell that goes step by step, for Flax's own `RNN`, `Bidirectional` and `scan`.
+    """One step of any cell that has single steps, for Flax's own `RNN`, `Bidirectional` and `scan`.
 
-    `Recurrent` has the kernels; this has Flax's loop around one step.
+    Flax's loop calls the step; the backends of `lstm_jax.unroll` are used by `Recurrent` alone.
 
-    What is random is drawn from the key of the step alone, so it takes
-    ``split_rngs={"params": False, "dropout": True}`` for every step to draw its own: a mask that
-    belongs to a whole sequence, as of `lstm_jax.recurrent_dropout`, is then drawn anew as well.
-    With ``"dropout": False`` all steps share whatever is drawn. `Recurrent` does both right.
+    Random numbers are drawn from the key that Flax passes to a step. With
+    ``split_rngs={"params": False, "dropout": True}`` each step has its own key, and even a mask
+    that belongs to a whole sequence, as in `lstm_jax.recurrent_dropout`, is drawn at every step.
+    With ``"dropout": False`` all steps share all masks. `Recurrent` draws each mask as its
+    transform defines it.
 
     Attributes:
       cell: a cell, or a function from the number of input features to one.
-      deterministic: whether nothing random is drawn.
-      partitioning: names of axes by the name of a parameter, as in `SequenceLayer`.
+      deterministic: whether no random numbers are drawn.
+      partitioning: names of axes for parameters by their name, as in `SequenceLayer`.
 
     >>> import jax, jax.numpy as jnp
     >>> import lstm_jax as lj
@@ -45,33 +46,33 @@ class RNNCell(nn.RNNCellBase):
         Args:
           carry: ``s_{t-1}``; for an LSTM ``(h, c)``.
           inputs: ``x_t`` ``[..., I]``.
-          deterministic: in place of the field.
+          deterministic: overrides the field.
 
         Returns:
-          ``(s_t, y_t)``, the carry in the structure of the one given.
+          ``(s_t, y_t)``, the new carry in the structure of the old one.
 
         Raises:
           TypeError, ValueError: as `lstm_jax.advance`.
         """
         cell = cell_for("RNNCell", self.cell, inputs)
-        params = declared(self, cell, partitioned(self.partitioning))
-        return advance_layer(cell, params, carry, inputs, key_of(self, cell, deterministic))
+        params = module_params(self, cell, partition_boxes(self.partitioning))
+        return advance_layer(cell, params, carry, inputs, dropout_key(self, cell, deterministic))
 
     @nn.nowrap
     def initialize_carry(self, rng: PRNGKey | None, input_shape: tuple[int, ...]) -> PyTree:
         """The state before the first step.
 
         Args:
-          rng: taken for Flax's sake; initial states are not random.
+          rng: not used, as initial states are not random; Flax has this argument.
           input_shape: shape of one step's input ``[..., I]``.
 
         Returns:
-          The cell's own initial state; where it is learned, the one it is learned from.
+          The cell's own initial state, also where a learned one would start from it.
         """
         del rng
-        return carry_for("RNNCell", self.cell, input_shape)
+        return initial_carry("RNNCell", self.cell, input_shape)
 
     @property
     def num_feature_axes(self) -> int:
-        """Axes of features in an input."""
+        """Number of feature axes of an input."""
         return feature_axes(self.cell)

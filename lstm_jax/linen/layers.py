@@ -1,4 +1,4 @@
-"""Layers that run a cell over a sequence."""
+"""Layers that unroll a cell over a sequence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +12,15 @@ from jaxtyping import Array, Bool, Int
 from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
 from lstm_jax.initializers import per_gate
-from lstm_jax.layers import CellOrMaker, cell_for, lstm_cell, or_else, over_both, unroll_layer
-from lstm_jax.linen.params import Boxes, declared, key_of, partitioned, unboxed
+from lstm_jax.layers import (
+    CellOrMaker,
+    bidirectional_cell,
+    cell_for,
+    lstm_cell,
+    resolve_flags,
+    unroll_layer,
+)
+from lstm_jax.linen.params import Boxes, dropout_key, module_params, partition_boxes, plain_inits
 from lstm_jax.options import Options, option_fields
 from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import DType, Initializer, PRNGKey, PyTree
@@ -22,19 +29,19 @@ OptionFields = option_fields()
 
 
 class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[reportGeneralTypeIssues]
-    """What `LSTM`, `Recurrent` and `Bidirectional` have in common: how they go over a sequence.
+    """Base of `LSTM`, `Recurrent` and `Bidirectional`: how a cell is unrolled over a sequence.
 
-    Each field can be given at a call as well where Flax allows it.
+    Fields that Flax allows as arguments of a call can be given there as well.
 
     Attributes:
       time_major: whether inputs are ``[T, ..., I]``, not ``[..., T, I]``.
-      return_carry: whether to give ``(carry, outputs)``, not the outputs alone.
-      reverse: run from the last step to the first.
-      keep_order: whether the outputs of a reversed run are in the order of the inputs.
-      deterministic: whether nothing random is drawn; asked for by cells that draw, with Flax's
-        rng ``"dropout"``.
-      partitioning: names of axes by the name of a parameter, such as
-        ``{"kernel": (None, "model")}``; such parameters come in a `flax.linen.Partitioned`.
+      return_carry: whether to return ``(carry, outputs)``, not the outputs alone.
+      reverse: unroll from the last step to the first.
+      keep_order: whether outputs with `reverse` stay in the order of the inputs.
+      deterministic: whether no random numbers are drawn. A cell that draws them needs it, here or
+        in the call; if it is false, Flax's rng ``"dropout"`` as well.
+      partitioning: names of axes for parameters by their name, such as
+        ``{"kernel": (None, "model")}``; such a parameter is a `flax.linen.Partitioned`.
     """
 
     time_major: bool = False
@@ -45,12 +52,12 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
     partitioning: Mapping[str, tuple[str | None, ...]] | None = None
 
     def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
-        """The cell that reads such inputs, and the boxes that its parameters come in.
+        """The cell for these inputs, and the boxes of its parameters.
 
         Raises:
-          TypeError: when a subclass does not say.
+          TypeError: when a subclass does not define it.
         """
-        raise TypeError(f"{type(self).__name__}: a layer says in make_cell what it runs")
+        raise TypeError(f"{type(self).__name__}: a layer must define make_cell")
 
     @nn.compact
     def __call__(
@@ -69,22 +76,22 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
         reset: Bool[ArrayLike, "... T"] | None = None,
         start: int | Int[Array, ""] = 0,
     ) -> Any:
-        """Run over a sequence.
+        """Unroll the cell over a sequence.
 
         Args:
-          inputs: ``[..., T, I]``, or ``[T, ..., I]`` where time is major.
+          inputs: ``[..., T, I]``, or ``[T, ..., I]`` with `time_major`.
           initial_carry: the state before the first step; for an LSTM ``(h, c)``.
-          init_key: taken for Flax's sake; initial states are not random.
-          seq_lengths: steps of every row ``[...]``.
-          return_carry: in place of the field.
-          time_major: in place of the field; masks and resets have the same axes.
-          reverse: in place of the field.
-          keep_order: in place of the field.
-          deterministic: in place of the field.
-          mask: true where a step is there ``[..., T]``, in place of lengths.
-          reset: true where a row starts anew ``[..., T]``.
-          start: index of the first step: a sequence in chunks draws the random numbers of the
-            whole.
+          init_key: not used, as initial states are not random; Flax has this argument.
+          seq_lengths: number of steps of every row ``[...]``.
+          return_carry: overrides the field.
+          time_major: overrides the field; masks and resets have the same axes.
+          reverse: overrides the field.
+          keep_order: overrides the field.
+          deterministic: overrides the field.
+          mask: true at valid steps ``[..., T]``, in place of `seq_lengths`.
+          reset: true where a row is reset ``[..., T]``.
+          start: index of the first step. With it, a sequence in chunks draws the same random
+            numbers as the whole.
 
         Returns:
           The outputs ``[..., T, H]``; with `return_carry`, ``(carry, outputs)``, the carry of an
@@ -95,28 +102,34 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
         """
         del init_key
         name = type(self).__name__
+        flags = resolve_flags(
+            self,
+            time_major=time_major,
+            reverse=reverse,
+            keep_order=keep_order,
+            return_carry=return_carry,
+        )
+        return_carry = flags.pop("return_carry")
         cell, boxes = self.make_cell(inputs)
         carry, outputs = unroll_layer(
             name,
             cell,
-            declared(self, cell, boxes),
+            module_params(self, cell, boxes),
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
-            time_major=or_else(time_major, self.time_major),
-            reverse=or_else(reverse, self.reverse),
-            keep_order=or_else(keep_order, self.keep_order),
+            **flags,
             mask=mask,
             reset=reset,
             start=start,
-            key=key_of(self, cell, deterministic),
+            key=dropout_key(self, cell, deterministic),
             options=Options.of(self),
         )
-        outputs = self.shown(outputs)
-        return (carry, outputs) if or_else(return_carry, self.return_carry) else outputs
+        outputs = self.merged_outputs(outputs)
+        return (carry, outputs) if return_carry else outputs
 
-    def shown(self, outputs: PyTree) -> PyTree:
-        """The outputs as the layer gives them."""
+    def merged_outputs(self, outputs: PyTree) -> PyTree:
+        """The outputs of the layer, from those of its cell."""
         return outputs
 
 
@@ -141,17 +154,18 @@ class Recurrent(SequenceLayer):
     cell: CellOrMaker
 
     def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
-        """The cell, made for the inputs if it is a function."""
-        return cell_for("Recurrent", self.cell, inputs), partitioned(self.partitioning)
+        """The cell; a function is called with the number of input features."""
+        return cell_for("Recurrent", self.cell, inputs), partition_boxes(self.partitioning)
 
 
 class Bidirectional(SequenceLayer):
     """Two cells over one sequence, one in each direction.
 
     Attributes:
-      forward: the cell that runs from the first step to the last, or a function that makes it.
-      backward: the cell that runs the other way; like `forward` when not given, with parameters of
-        its own.
+      forward: the cell that is unrolled from the first step to the last, or a function that makes
+        it.
+      backward: the cell of the other direction; a copy of `forward` with its own parameters when
+        not given.
       merge: ``"concat"``, ``"sum"``, ``"mean"``, ``"multiply"``, ``"none"``, or a function of the
         two outputs.
 
@@ -167,31 +181,31 @@ class Bidirectional(SequenceLayer):
 
     def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
         """The cell of both directions."""
-        cell = over_both("Bidirectional", self.forward, self.backward, self.merge, inputs)
-        return cell, partitioned(self.partitioning)
+        cell = bidirectional_cell("Bidirectional", self.forward, self.backward, self.merge, inputs)
+        return cell, partition_boxes(self.partitioning)
 
-    def shown(self, outputs: PyTree) -> PyTree:
-        """The outputs, merged by the function if there is one."""
+    def merged_outputs(self, outputs: PyTree) -> PyTree:
+        """The outputs, merged by `merge` if it is a function."""
         return self.merge(*outputs) if callable(self.merge) else outputs
 
 
 class LSTM(SequenceLayer):
-    """The LSTM as a layer, ready-made: layers, directions, projection and dropout.
+    """The LSTM as a layer, with several layers, directions, projection and dropout.
 
     Attributes:
       features: number of hidden units ``H``, of every layer and direction.
       num_layers: number of layers.
-      bidirectional: whether every layer runs in both directions.
-      merge: how these are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``; with one
-        layer ``"none"`` as well.
-      projection_size: units ``P`` of a projection, where there is one.
-      dropout: rate of dropout between layers: nothing is dropped where there is one alone.
-      recurrent_dropout: rate of dropout of the hidden state, one mask for a sequence.
-      gate_fn: squashes the gates; the sigmoid when not given.
-      activation_fn: squashes candidate and output; tanh when not given.
-      kernel_init: initializer of input kernels, see `lstm_jax.LSTM` for what holds when not given.
-        Drawn gate by gate, ``[I, H]``, as in Flax; see `lstm_jax.initializers.per_gate`.
-      recurrent_kernel_init: initializer of recurrent kernels, drawn likewise.
+      bidirectional: whether every layer is unrolled in both directions.
+      merge: how the directions are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``;
+        with one layer ``"none"`` as well.
+      projection_size: number of units ``P`` of the projection; None for no projection.
+      dropout: rate of dropout between layers; no effect with one layer.
+      recurrent_dropout: rate of dropout of the hidden state, with one mask for a sequence.
+      gate_fn: activation of the gates; the sigmoid when not given.
+      activation_fn: activation of candidate and output; tanh when not given.
+      kernel_init: initializer of input kernels; that of `lstm_jax.LSTM` when not given. It is
+        called for each gate, ``[I, H]``, as in Flax; see `lstm_jax.initializers.per_gate`.
+      recurrent_kernel_init: initializer of recurrent kernels, called for each gate likewise.
       bias_init: initializer of the bias ``[4H]``; forget bias 1 when not given.
       dtype: dtype of products and outputs; that of the parameters when not given.
       param_dtype: dtype of the parameters.
@@ -222,17 +236,17 @@ class LSTM(SequenceLayer):
     param_dtype: DType = jnp.float32
 
     def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
-        """The cell of all layers."""
-        inits, boxes = unboxed(
+        """The cell of all layers and directions."""
+        inits, boxes = plain_inits(
             {
                 "kernel": self.kernel_init,
                 "recurrent_kernel": self.recurrent_kernel_init,
                 "bias": self.bias_init,
             }
         )
-        # Flax's cell draws the kernels of the gates one by one: the same initializer has to give
-        # the same distribution.
-        drawn = {
+        # Flax's cell draws the kernel of each gate by itself: the same initializer must return the
+        # same distribution here.
+        cell_inits = {
             f"{name}_init": init if name == "bias" else per_gate(init)
             for name, init in inits.items()
         }
@@ -249,6 +263,6 @@ class LSTM(SequenceLayer):
             activation_fn=self.activation_fn,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
-            **drawn,
+            **cell_inits,
         )
-        return cell, boxes | partitioned(self.partitioning)
+        return cell, boxes | partition_boxes(self.partitioning)

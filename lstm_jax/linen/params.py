@@ -1,4 +1,4 @@
-"""A cell's parameters and random key as a linen module has them."""
+"""The parameters and the random key of a cell in a linen module."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -8,23 +8,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.layers import Unboxed, as_key
+from lstm_jax.layers import MetadataInit, as_key
 from lstm_jax.param_dict import ParamDict, check_param_names, from_dict, to_dict
 from lstm_jax.transforms.transform import AnyCell, draws, param_shapes
 from lstm_jax.types import Initializer, PRNGKey, PyTree
 
 Boxes = dict[str, Callable[[Any], Any]]
-"""By the name of a parameter, what puts it into a box with metadata."""
+"""For parameters by their name, the function that puts one into a box with metadata."""
 
 
 def variables(params: PyTree) -> dict[str, ParamDict]:
     """A cell's parameters as the variables of a layer around it.
 
     Args:
-      params: what the cell's `init` draws, or `lstm_jax.convert` gives.
+      params: what the cell's `init` draws, or `lstm_jax.convert` returns.
 
     Returns:
-      ``{"params": ...}``, for ``layer.apply``; in a model, what belongs under the layer's name.
+      ``{"params": ...}``, for ``layer.apply``; in a model, put its contents under the layer's name.
 
     >>> import lstm_jax as lj
     >>> from lstm_jax.linen import Recurrent
@@ -41,13 +41,13 @@ def params_of(cell: AnyCell, variables: Mapping[str, Any]) -> PyTree:
 
     Args:
       cell: the cell.
-      variables: ``{"params": ...}``, or what is in it.
+      variables: ``{"params": ...}``, or its contents.
 
     Returns:
       Parameters as the cell's `init` draws them, without metadata.
 
     Raises:
-      ValueError: when they are not those of such a cell.
+      ValueError: when they are not parameters of this cell.
 
     >>> import lstm_jax as lj
     >>> from lstm_jax.linen import LSTM
@@ -60,19 +60,19 @@ def params_of(cell: AnyCell, variables: Mapping[str, Any]) -> PyTree:
     return from_dict("params_of", param_shapes(cell), nn.meta.unbox(named))
 
 
-def declared(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
-    """The cell's parameters, as parameters of the module with the names of their fields.
+def module_params(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
+    """Create or read the parameters of a cell in a module, with the names of their fields.
 
     Args:
-      module: the module, in its call.
+      module: the module, during its call.
       cell: the cell.
-      boxes: what metadata they come in.
+      boxes: boxes for some of the parameters.
 
     Returns:
-      Parameters as the cell takes them.
+      Parameters for the cell.
 
     Raises:
-      ValueError: when a box is for no parameter.
+      ValueError: when a box has the name of no parameter.
     """
     like = param_shapes(cell)
     named = to_dict(like)
@@ -80,33 +80,33 @@ def declared(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
     missing = any(not module.has_variable("params", name) for name in named)
     drawn: ParamDict | None = None
     if missing and module.is_mutable_collection("params"):
-        # All of them from one key, so that they are what the cell draws.
+        # All of them from one key: the same that `cell.init` draws.
         drawn = to_dict(cell.init(as_key(module.make_rng("params"))))  # pyright: ignore[reportArgumentType]
 
     def value(name: str) -> Any:
-        # Of what is there already Flax asks for the shapes alone, and makes no zeros.
+        # Of existing parameters Flax reads only the shapes: the zeros are never computed.
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), named[name])
-        return _boxed(name, zeros if drawn is None else drawn[name], boxes)
+        return _in_boxes(name, zeros if drawn is None else drawn[name], boxes)
 
     own = {name: module.param(name, lambda _, name=name: value(name)) for name in named}
     return from_dict(type(module).__name__, like, own)
 
 
-def key_of(module: Any, cell: AnyCell, deterministic: bool | None) -> PRNGKey | None:
-    """The key to draw from in this call: None where the cell draws nothing, or should not.
+def dropout_key(module: Any, cell: AnyCell, deterministic: bool | None) -> PRNGKey | None:
+    """The random key of this call; None if the cell draws nothing, or if it is deterministic.
 
     Raises:
-      ValueError: when it is not said whether the cell should, or said twice.
+      ValueError: when `deterministic` is given neither as a field nor in the call, or in both.
     """
     if not draws(cell) or nn.merge_param("deterministic", module.deterministic, deterministic):
         return None
     return as_key(module.make_rng("dropout"))
 
 
-def partitioned(axes: Mapping[str, tuple[str | None, ...]] | None) -> Boxes:
-    """Boxes that name the axes of parameters.
+def partition_boxes(axes: Mapping[str, tuple[str | None, ...]] | None) -> Boxes:
+    """Boxes with the names of axes, from the field `partitioning`.
 
-    >>> partitioned({"bias": ("model",)})["bias"](jnp.ones(4)).names
+    >>> partition_boxes({"bias": ("model",)})["bias"](jnp.ones(4)).names
     ('model',)
     """
     return {
@@ -115,40 +115,42 @@ def partitioned(axes: Mapping[str, tuple[str | None, ...]] | None) -> Boxes:
     }
 
 
-def unboxed(inits: Mapping[str, Initializer | None]) -> tuple[dict[str, Unboxed], Boxes]:
-    """Initializers that give arrays, from such as may give them in boxes.
+def plain_inits(inits: Mapping[str, Initializer | None]) -> tuple[dict[str, MetadataInit], Boxes]:
+    """Initializers that return plain arrays, from those that may return boxes.
 
     Args:
-      inits: by the name of a parameter; None where the cell's own is to be taken.
+      inits: initializers by the name of the parameter; None for the default of the cell.
 
     Returns:
-      Those that are given, and what puts a parameter into the box that its value came in.
+      Those that are not None, and the boxes of what they draw.
 
     >>> init = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
-    >>> inits, boxes = unboxed({"kernel": init, "bias": None})
+    >>> inits, boxes = plain_inits({"kernel": init, "bias": None})
     >>> inits["kernel"](jax.random.key(0), (3, 20)).shape, boxes["kernel"](jnp.ones((3, 20))).names
     ((3, 20), (None, 'model'))
     """
-    plain = {name: Unboxed(init, _opened) for name, init in inits.items() if init is not None}
-    return plain, {name: functools.partial(_again, init) for name, init in plain.items()}
+    plain = {
+        name: MetadataInit(init, _split_box) for name, init in inits.items() if init is not None
+    }
+    return plain, {name: functools.partial(_rebox, init) for name, init in plain.items()}
 
 
-def _opened(value: Any) -> tuple[jax.Array, Any]:
-    """The array in a value, and its box without it."""
+def _split_box(value: Any) -> tuple[jax.Array, Any]:
+    """The array in a box, and the empty box; None for no box."""
     if not isinstance(value, nn.meta.AxisMetadata):
         return value, None
-    # Not by unbox, which may split it over devices: it may be a part, and the box is for the whole.
+    # Not by `unbox`, which may shard the array; it may be a part of what the box is for.
     (array,) = jax.tree.leaves(value)
     return array, value.replace_boxed(None)
 
 
-def _again(init: Unboxed, value: jax.Array) -> Any:
-    """A parameter in the box that the last value of its initializer came in."""
-    return value if init.box is None else init.box.replace_boxed(value)
+def _rebox(init: MetadataInit, value: jax.Array) -> Any:
+    """A parameter in the box of the array that its initializer drew last."""
+    return value if init.metadata is None else init.metadata.replace_boxed(value)
 
 
-def _boxed(name: str, value: Any, boxes: Boxes) -> Any:
-    """A parameter, or a dict of them, in the boxes that go with their names."""
+def _in_boxes(name: str, value: Any, boxes: Boxes) -> Any:
+    """A parameter, or a dict of them, in the boxes for their names."""
     if isinstance(value, dict):
-        return {name: _boxed(name, inner, boxes) for name, inner in value.items()}
+        return {name: _in_boxes(name, inner, boxes) for name, inner in value.items()}
     return boxes[name](value) if name in boxes else value

@@ -1,4 +1,4 @@
-"""Layers for Flax NNX over any cell. There is no maths in them: `lstm_jax.unroll` has it.
+"""Layers for Flax NNX: thin wrappers of any cell over `lstm_jax.unroll`.
 
 >>> import jax.numpy as jnp
 >>> from flax import nnx

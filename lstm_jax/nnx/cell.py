@@ -6,27 +6,27 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lstm_jax.layers import advance_layer, carry_for, feature_axes
-from lstm_jax.nnx.params import CellModule, Randomness, key_of
+from lstm_jax.layers import advance_layer, feature_axes, initial_carry
+from lstm_jax.nnx.params import CellModule, Randomness, dropout_key
 from lstm_jax.types import PyTree
 
 
 class RNNCell(CellModule, nnx.RNNCellBase):
-    """Any cell that goes step by step, for Flax's own `RNN`, `Bidirectional` and `scan`.
+    """One step of any cell that has single steps, for Flax's own `RNN`, `Bidirectional` and `scan`.
 
-    `Recurrent` has the kernels; this has Flax's loop around one step.
+    Flax's loop calls the step; the backends of `lstm_jax.unroll` are used by `Recurrent` alone.
 
-    In `flax.nnx.RNN` every step draws from the module's stream, so that each draw is of its own: a
-    mask that belongs to a whole sequence, as of `lstm_jax.recurrent_dropout`, is drawn anew at
-    every step. With ``broadcast_rngs="dropout"`` all steps share whatever is drawn. `Recurrent`
-    does both right.
+    In `flax.nnx.RNN` each step takes a new key from the module's stream, and even a mask that
+    belongs to a whole sequence, as in `lstm_jax.recurrent_dropout`, is drawn at every step. With
+    ``broadcast_rngs="dropout"`` all steps share all masks. `Recurrent` draws each mask as its
+    transform defines it.
 
     Args:
       cell: any cell.
-      rngs: draws the parameters from ``params``, and keeps a stream ``dropout`` for a cell that
-        draws random numbers.
-      deterministic: whether nothing random is drawn; `eval` and `train` of Flax set it.
-      metadata: by the name of a parameter, keywords for its `flax.nnx.Param`.
+      rngs: the parameters are drawn from its stream ``params``; a cell that draws random numbers
+        keeps a fork of its stream ``dropout``.
+      deterministic: whether no random numbers are drawn; `eval` and `train` of Flax set it.
+      metadata: keyword arguments of `flax.nnx.Param` for parameters by their name.
 
     >>> import jax.numpy as jnp
     >>> import lstm_jax as lj
@@ -48,16 +48,16 @@ class RNNCell(CellModule, nnx.RNNCellBase):
         Args:
           carry: ``s_{t-1}``; for an LSTM ``(h, c)``.
           inputs: ``x_t`` ``[..., I]``.
-          deterministic: in place of the module's own.
-          rngs: what to draw from, in place of the module's own stream.
+          deterministic: overrides the attribute.
+          rngs: source of random numbers in place of the module's own stream.
 
         Returns:
-          ``(s_t, y_t)``, the carry in the structure of the one given.
+          ``(s_t, y_t)``, the new carry in the structure of the old one.
 
         Raises:
           TypeError, ValueError: as `lstm_jax.advance`.
         """
-        key = key_of(self, deterministic, rngs)
+        key = dropout_key(self, deterministic, rngs)
         return advance_layer(self.cell, self.params, carry, inputs, key)
 
     def initialize_carry(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -67,13 +67,13 @@ class RNNCell(CellModule, nnx.RNNCellBase):
 
         Args:
           input_shape: shape of one step's input ``[..., I]``.
-          rngs: taken for Flax's sake; initial states are not random.
-          carry_init: what draws the leaves of the state, in place of the cell's own.
+          rngs: used by `carry_init` alone, as initial states are not random.
+          carry_init: initializer of the leaves of the state, in place of the cell's own.
 
         Returns:
-          The state; where it is learned, the one it is learned from.
+          The state; the cell's own also where a learned one would start from it.
         """
-        carry = carry_for("RNNCell", self.cell, input_shape)
+        carry = initial_carry("RNNCell", self.cell, input_shape)
         if carry_init is None:
             return carry
         stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
@@ -81,5 +81,5 @@ class RNNCell(CellModule, nnx.RNNCellBase):
 
     @property
     def num_feature_axes(self) -> int:
-        """Axes of features in an input."""
+        """Number of feature axes of an input."""
         return feature_axes(self.cell)

@@ -1,7 +1,8 @@
-"""Layers that run a cell over a sequence."""
+"""Layers that unroll a cell over a sequence."""
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
@@ -10,31 +11,41 @@ from jaxtyping import Array, Bool, Int
 
 from lstm_jax.bidirectional import Merge
 from lstm_jax.cells.cell import Activation
-from lstm_jax.layers import lstm_cell, or_else, over_both, unroll_layer
-from lstm_jax.nnx.params import CellModule, Metadata, Randomness, key_of, metadata_of, unboxed
+from lstm_jax.layers import bidirectional_cell, lstm_cell, resolve_flags, unroll_layer
+from lstm_jax.nnx.params import (
+    CellModule,
+    Metadata,
+    Randomness,
+    dropout_key,
+    metadata_of,
+    plain_inits,
+)
 from lstm_jax.options import OptionArgs, Options, takes_options
 from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import DType, Initializer, PyTree
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 class SequenceLayer(CellModule):
-    """What `LSTM`, `Recurrent` and `Bidirectional` have in common: how they go over a sequence.
+    """Base of `LSTM`, `Recurrent` and `Bidirectional`: how a cell is unrolled over a sequence.
 
-    It draws from its random stream only in the call of a cell that draws, so that it works under
+    A layer reads its random stream only if its cell draws random numbers; other layers work under
     plain `jax.jit` and `jax.grad` over `flax.nnx.split` and `flax.nnx.merge`.
 
     Args:
       cell: any cell.
-      rngs: draws the parameters from ``params``, and keeps a stream ``dropout`` for a cell that
-        draws random numbers.
+      rngs: the parameters are drawn from its stream ``params``; a cell that draws random numbers
+        keeps a fork of its stream ``dropout``.
       time_major: whether inputs are ``[T, ..., I]``, not ``[..., T, I]``.
-      return_carry: whether to give ``(carry, outputs)``, not the outputs alone.
-      reverse: run from the last step to the first.
-      keep_order: whether the outputs of a reversed run are in the order of the inputs.
-      deterministic: whether nothing random is drawn; ``layer.eval()`` and ``train()`` set it, and
-        ``flax.nnx.view(model, deterministic=True)``.
-      metadata: by the name of a parameter, keywords for its `flax.nnx.Param`, such as
+      return_carry: whether to return ``(carry, outputs)``, not the outputs alone.
+      reverse: unroll from the last step to the first.
+      keep_order: whether outputs with `reverse` stay in the order of the inputs.
+      deterministic: whether no random numbers are drawn; ``layer.eval()``, ``layer.train()`` and
+        ``flax.nnx.view(model, deterministic=True)`` set it.
+      metadata: keyword arguments of `flax.nnx.Param` for parameters by their name, such as
         ``{"kernel": {"out_sharding": (None, "model")}}``.
+      **options: as in `lstm_jax.unroll`: padding, remat, unroll, implementation.
     """
 
     @takes_options
@@ -74,23 +85,23 @@ class SequenceLayer(CellModule):
         reset: Bool[ArrayLike, "... T"] | None = None,
         start: int | Int[Array, ""] = 0,
     ) -> Any:
-        """Run over a sequence.
+        """Unroll the cell over a sequence.
 
         Args:
-          inputs: ``[..., T, I]``, or ``[T, ..., I]`` where time is major.
+          inputs: ``[..., T, I]``, or ``[T, ..., I]`` with `time_major`.
           initial_carry: the state before the first step; for an LSTM ``(h, c)``.
-          seq_lengths: steps of every row ``[...]``.
-          return_carry: in place of the layer's own.
-          time_major: in place of the layer's own; masks and resets have the same axes.
-          reverse: in place of the layer's own.
-          keep_order: in place of the layer's own.
-          rngs: what to draw from, in place of the layer's own stream: `flax.nnx.Rngs`, a stream,
-            or a key.
-          deterministic: in place of the layer's own.
-          mask: true where a step is there ``[..., T]``, in place of lengths.
-          reset: true where a row starts anew ``[..., T]``.
-          start: index of the first step: a sequence in chunks, with one key for all of them, draws
-            the random numbers of the whole.
+          seq_lengths: number of steps of every row ``[...]``.
+          return_carry: overrides the attribute.
+          time_major: overrides the attribute; masks and resets have the same axes.
+          reverse: overrides the attribute.
+          keep_order: overrides the attribute.
+          rngs: source of random numbers in place of the layer's own stream: `flax.nnx.Rngs`, a
+            stream, or a key.
+          deterministic: overrides the attribute.
+          mask: true at valid steps ``[..., T]``, in place of `seq_lengths`.
+          reset: true where a row is reset ``[..., T]``.
+          start: index of the first step. With it, and one key for all chunks, a sequence in chunks
+            draws the same random numbers as the whole.
 
         Returns:
           The outputs ``[..., T, H]``; with `return_carry`, ``(carry, outputs)``, the carry of an
@@ -99,6 +110,14 @@ class SequenceLayer(CellModule):
         Raises:
           TypeError, ValueError: as `lstm_jax.unroll`.
         """
+        flags = resolve_flags(
+            self,
+            time_major=time_major,
+            reverse=reverse,
+            keep_order=keep_order,
+            return_carry=return_carry,
+        )
+        return_carry = flags.pop("return_carry")
         carry, outputs = unroll_layer(
             type(self).__name__,
             self.cell,
@@ -106,21 +125,34 @@ class SequenceLayer(CellModule):
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
-            time_major=or_else(time_major, self.time_major),
-            reverse=or_else(reverse, self.reverse),
-            keep_order=or_else(keep_order, self.keep_order),
+            **flags,
             mask=mask,
             reset=reset,
             start=start,
-            key=key_of(self, deterministic, rngs),
+            key=dropout_key(self, deterministic, rngs),
             options=self.options,
         )
-        outputs = self._shown(outputs)
-        return (carry, outputs) if or_else(return_carry, self.return_carry) else outputs
+        outputs = self._merged_outputs(outputs)
+        return (carry, outputs) if return_carry else outputs
 
-    def _shown(self, outputs: PyTree) -> PyTree:
-        """The outputs as the layer gives them."""
+    def _merged_outputs(self, outputs: PyTree) -> PyTree:
+        """The outputs of the layer, from those of its cell."""
         return outputs
+
+
+def takes_layer_options(init: F) -> F:
+    """Give a constructor with ``**options`` a signature that lists those of `SequenceLayer`.
+
+    >>> "padding" in inspect.signature(LSTM.__init__).parameters
+    True
+    """
+    signature = inspect.signature(init)
+    params = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for p in inspect.signature(SequenceLayer.__init__).parameters.values():
+        if p.kind is p.KEYWORD_ONLY and p.name not in signature.parameters:
+            params.append(p)
+    init.__signature__ = signature.replace(parameters=params)  # pyright: ignore[reportFunctionMemberAccess]
+    return init
 
 
 class Recurrent(SequenceLayer):
@@ -139,13 +171,13 @@ class Bidirectional(SequenceLayer):
     """Two cells over one sequence, one in each direction.
 
     Args:
-      forward: the cell that runs from the first step to the last.
-      backward: the cell that runs the other way; like `forward` when not given, with parameters of
-        its own.
+      forward: the cell that is unrolled from the first step to the last.
+      backward: the cell of the other direction; a copy of `forward` with its own parameters when
+        not given.
       merge: ``"concat"``, ``"sum"``, ``"mean"``, ``"multiply"``, ``"none"``, or a function of the
         two outputs.
-      rngs: draws the parameters.
-      **options: as `SequenceLayer`.
+      rngs: as in `SequenceLayer`.
+      **options: as in `SequenceLayer`.
 
     >>> import lstm_jax as lj
     >>> layer = Bidirectional(lj.GRU(3, 5), rngs=nnx.Rngs(0))
@@ -153,6 +185,7 @@ class Bidirectional(SequenceLayer):
     ((2, 7, 10), (3, 15))
     """
 
+    @takes_layer_options
     def __init__(
         self,
         forward: AnyCell,
@@ -163,40 +196,40 @@ class Bidirectional(SequenceLayer):
         **options: Any,
     ) -> None:
         self.merge = merge
-        cell = over_both("Bidirectional", forward, backward, merge, None)
+        cell = bidirectional_cell("Bidirectional", forward, backward, merge, None)
         super().__init__(cell, rngs=rngs, **options)
 
-    def _shown(self, outputs: PyTree) -> PyTree:
-        """The outputs, merged by the function if there is one."""
+    def _merged_outputs(self, outputs: PyTree) -> PyTree:
+        """The outputs, merged by `merge` if it is a function."""
         return self.merge(*outputs) if callable(self.merge) else outputs
 
 
 class LSTM(SequenceLayer):
-    """The LSTM as a layer, ready-made: layers, directions, projection and dropout.
+    """The LSTM as a layer, with several layers, directions, projection and dropout.
 
     Args:
       in_features: number of input features ``I``.
       features: number of hidden units ``H``, of every layer and direction.
       num_layers: number of layers.
-      bidirectional: whether every layer runs in both directions.
-      merge: how these are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``; with one
-        layer ``"none"`` as well.
-      projection_size: units ``P`` of a projection, where there is one.
-      dropout: rate of dropout between layers: nothing is dropped where there is one alone.
-      recurrent_dropout: rate of dropout of the hidden state, one mask for a sequence.
-      gate_fn: squashes the gates; the sigmoid when not given.
-      activation_fn: squashes candidate and output; tanh when not given.
+      bidirectional: whether every layer is unrolled in both directions.
+      merge: how the directions are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``;
+        with one layer ``"none"`` as well.
+      projection_size: number of units ``P`` of the projection; None for no projection.
+      dropout: rate of dropout between layers; no effect with one layer.
+      recurrent_dropout: rate of dropout of the hidden state, with one mask for a sequence.
+      gate_fn: activation of the gates; the sigmoid when not given.
+      activation_fn: activation of candidate and output; tanh when not given.
       kernel_init: initializer of input kernels ``[I, 4H]``, all gates at once, as in
-        `flax.nnx.OptimizedLSTMCell`; see `lstm_jax.LSTM` for what holds when not given.
+        `flax.nnx.OptimizedLSTMCell`; that of `lstm_jax.LSTM` when not given.
       recurrent_kernel_init: initializer of recurrent kernels ``[H, 4H]``, likewise.
       bias_init: initializer of the bias ``[4H]``; forget bias 1 when not given.
       dtype: dtype of products and outputs; that of the parameters when not given.
       param_dtype: dtype of the parameters.
-      kernel_metadata: keywords for the `flax.nnx.Param` of input kernels.
-      recurrent_kernel_metadata: those of recurrent kernels.
-      bias_metadata: those of the bias.
-      rngs: draws the parameters from ``params``, and keeps a stream ``dropout`` where there is any.
-      **options: as `SequenceLayer`.
+      kernel_metadata: keyword arguments of `flax.nnx.Param` for input kernels.
+      recurrent_kernel_metadata: the same for recurrent kernels.
+      bias_metadata: the same for the bias.
+      rngs: as in `SequenceLayer`.
+      **options: as in `SequenceLayer`.
 
     Reference:
       Hochreiter & Schmidhuber (1997), *Long short-term memory*; Gers, Schmidhuber & Cummins
@@ -209,6 +242,7 @@ class LSTM(SequenceLayer):
     (10, 20)
     """
 
+    @takes_layer_options
     def __init__(
         self,
         in_features: int,
@@ -233,7 +267,7 @@ class LSTM(SequenceLayer):
         rngs: nnx.Rngs,
         **options: Any,
     ) -> None:
-        inits = unboxed(
+        inits = plain_inits(
             {
                 "kernel": kernel_init,
                 "recurrent_kernel": recurrent_kernel_init,

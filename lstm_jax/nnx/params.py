@@ -1,4 +1,4 @@
-"""A cell's parameters and random key as an NNX module has them."""
+"""The parameters and the random key of a cell in an NNX module."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,16 +9,17 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.variablelib import VariableMetadata
 
-from lstm_jax.layers import Unboxed, as_key
+from lstm_jax.layers import MetadataInit, as_key
 from lstm_jax.param_dict import ParamDict, check_param_names, from_dict, to_dict
-from lstm_jax.transforms.transform import AnyCell, check_cell, draws, param_shapes
+from lstm_jax.transforms.transform import AnyCell, draws, param_shapes
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import Initializer, PRNGKey, PyTree
 
 Metadata = Mapping[str, Mapping[str, Any]]
-"""By the name of a parameter, what its `flax.nnx.Param` says of it."""
+"""Keyword arguments of `flax.nnx.Param` for parameters by their name."""
 
 Randomness = nnx.Rngs | nnx.RngStream | jax.Array
-"""What Flax takes a key from."""
+"""Sources of a random key in Flax."""
 
 
 class CellModule(nnx.Module):
@@ -26,15 +27,15 @@ class CellModule(nnx.Module):
 
     Args:
       cell: any cell.
-      rngs: draws the parameters from ``params``, and keeps a stream ``dropout`` for a cell that
-        draws random numbers.
-      deterministic: whether nothing random is drawn; `eval`, `train` and `flax.nnx.view` of Flax
-        set it.
-      metadata: by the name of a parameter, keywords for its `flax.nnx.Param`.
+      rngs: the parameters are drawn from its stream ``params``; a cell that draws random numbers
+        keeps a fork of its stream ``dropout``.
+      deterministic: whether no random numbers are drawn; `eval`, `train` and `flax.nnx.view` of
+        Flax set it.
+      metadata: keyword arguments of `flax.nnx.Param` for parameters by their name.
 
     Raises:
-      TypeError: when `cell` is no cell.
-      ValueError: when metadata are for no parameter, or a parameter is called as an attribute is.
+      TypeError: when `cell` is not a cell.
+      ValueError: when metadata has the name of no parameter, or a parameter that of an attribute.
     """
 
     def __init__(
@@ -46,25 +47,25 @@ class CellModule(nnx.Module):
         metadata: Metadata | None = None,
     ) -> None:
         function = type(self).__name__
-        check_cell(function, cell)
+        check_is_cell(function, cell)
         self.cell = cell
         self.deterministic = deterministic
         self.rngs: Any = nnx.data(None)
-        # Parameters first: they are the same with dropout and without.
+        # Parameters first, so that they are the same with dropout and without.
         drawn = cell.init(as_key(rngs.params()))  # pyright: ignore[reportArgumentType]
         check_param_names(function, "metadata", metadata or {}, drawn)
         named = to_dict(drawn)
-        _check_free(function, cell, {*vars(self), *dir(type(self))}, named)
+        _check_attribute_names(function, cell, {*vars(self), *dir(type(self))}, named)
         for name, value in named.items():
             setattr(self, name, _as_variables(name, value, metadata or {}))
         if draws(cell):
             self.rngs = rngs["dropout"].fork()
 
     def set_view(self, deterministic: bool | None = None) -> None:
-        """What `flax.nnx.view` calls.
+        """Set `deterministic`; `flax.nnx.view` calls this.
 
         Args:
-          deterministic: whether nothing random is drawn; None for as it is.
+          deterministic: whether no random numbers are drawn; None for no change.
 
         >>> import lstm_jax as lj
         >>> module = CellModule(lj.LSTM(3, 5), rngs=nnx.Rngs(0))
@@ -76,19 +77,19 @@ class CellModule(nnx.Module):
 
     @property
     def params(self) -> PyTree:
-        """The parameters as the cell takes them, such as `LSTMParams`."""
+        """The parameters for the cell, such as `LSTMParams`."""
         like = param_shapes(self.cell)
         return from_dict(type(self).__name__, like, _as_arrays(self, to_dict(like)))
 
     def set_params(self, params: PyTree) -> None:
-        """Take parameters, in place of those that were drawn.
+        """Replace the parameters, also those of an abstract module of `flax.nnx.eval_shape`.
 
         Args:
-          params: what the cell's `init` draws, or `lstm_jax.convert` gives; cast to the dtypes of
-            the module's. It may be an abstract one, of `flax.nnx.eval_shape`.
+          params: what the cell's `init` draws, or `lstm_jax.convert` returns; cast to the dtypes of
+            the parameters of the module.
 
         Raises:
-          ValueError: when they are not those of such a cell.
+          ValueError: when they are not parameters of this cell.
 
         >>> import lstm_jax as lj
         >>> module = CellModule(lj.LSTM(3, 5), rngs=nnx.Rngs(0))
@@ -103,16 +104,16 @@ class CellModule(nnx.Module):
             _set(getattr(self, name), value)
 
 
-def key_of(
+def dropout_key(
     module: CellModule, deterministic: bool | None, rngs: Randomness | None
 ) -> PRNGKey | None:
-    """The key to draw from in a call: None where the cell draws nothing, or should not.
+    """The random key of a call; None if the cell draws nothing, or if it is deterministic.
 
     Args:
-      module: the module, in its call.
-      deterministic: whether it should not; None for what the module says.
-      rngs: what to draw from, in place of the module's own stream; not where it is a stream for
-        carries, which `flax.nnx.Bidirectional` gives, the same one whatever was seeded.
+      module: the module, during its call.
+      deterministic: overrides the attribute of the module if not None.
+      rngs: source of random numbers in place of the module's own stream. A stream for carries is
+        ignored: `flax.nnx.Bidirectional` passes one, which does not depend on the seed.
 
     Returns:
       A typed key, or None.
@@ -128,16 +129,16 @@ def key_of(
     return as_key(source if isinstance(source, jax.Array) else source())
 
 
-def _check_free(function: str, cell: AnyCell, taken: set[str], named: ParamDict) -> None:
-    """Raise unless the names of parameters are free to be attributes."""
+def _check_attribute_names(function: str, cell: AnyCell, taken: set[str], named: ParamDict) -> None:
+    """Raise if the name of a parameter is that of an attribute."""
     for name, value in named.items():
         if name in taken:
             raise ValueError(
-                f"{function}: a parameter of {cell} is called {name!r}, as is an attribute of the"
-                " layer; call it otherwise"
+                f"{function}: a parameter of {cell} has the name of an attribute of the layer,"
+                f" {name!r}; rename it"
             )
         if isinstance(value, dict):
-            _check_free(function, cell, set(dir(nnx.Dict)), value)
+            _check_attribute_names(function, cell, set(dir(nnx.Dict)), value)
 
 
 def _as_variables(name: str, value: Any, metadata: Metadata) -> Any:
@@ -147,7 +148,7 @@ def _as_variables(name: str, value: Any, metadata: Metadata) -> Any:
 
 
 def _as_arrays(module: Any, names: ParamDict) -> ParamDict:
-    """The arrays of a module and its dicts, by no method that `flax.nnx.tabulate` would count."""
+    """The arrays of a module and its dicts. No method, as `flax.nnx.tabulate` would count it."""
     return {
         name: _as_arrays(getattr(module, name), inner)
         if isinstance(inner, dict)
@@ -164,49 +165,54 @@ def _set(variable: Any, value: Any) -> None:
     old = variable.get_raw_value()
     value = jnp.asarray(value, old.dtype)
     if isinstance(old, jax.Array):
-        variable[...] = value  # split over devices as the old one is
+        variable[...] = value  # keeps the sharding of the old one
     else:
         variable.set_value(value)
 
 
-def unboxed(inits: Mapping[str, Initializer | None]) -> dict[str, Unboxed]:
-    """Initializers that give arrays, from such as may come from `flax.nnx.with_partitioning`.
+def plain_inits(inits: Mapping[str, Initializer | None]) -> dict[str, MetadataInit]:
+    """Initializers that return plain arrays, from those of `flax.nnx.with_partitioning` or others.
 
     Args:
-      inits: by the name of a parameter; None where the cell's own is to be taken.
+      inits: initializers by the name of the parameter; None for the default of the cell.
 
     Returns:
-      Those that are given.
+      Those that are not None.
     """
-    return {name: Unboxed(init, _opened) for name, init in inits.items() if init is not None}
+    return {
+        name: MetadataInit(init, _split_metadata)
+        for name, init in inits.items()
+        if init is not None
+    }
 
 
-def metadata_of(cell: AnyCell, inits: Mapping[str, Unboxed]) -> dict[str, dict[str, Any]]:
-    """What initializers say of the parameters that a cell draws with them.
+def metadata_of(cell: AnyCell, inits: Mapping[str, MetadataInit]) -> dict[str, dict[str, Any]]:
+    """The metadata that initializers return with the parameters of a cell.
 
     Args:
-      cell: the cell, which has the initializers.
-      inits: by the name of a parameter.
+      cell: the cell, which has these initializers.
+      inits: the initializers by the name of the parameter.
 
     Returns:
-      By the name of a parameter, keywords for its `flax.nnx.Param`.
+      Keyword arguments of `flax.nnx.Param` by the name of the parameter.
 
     >>> import lstm_jax as lj
     >>> init = nnx.with_partitioning(nnx.initializers.lecun_normal(), (None, "model"))
-    >>> inits = unboxed({"kernel": init, "bias": None})
+    >>> inits = plain_inits({"kernel": init, "bias": None})
     >>> metadata_of(lj.LSTM(3, 5, kernel_init=inits["kernel"]), inits)
     {'kernel': {'out_sharding': (None, 'model')}}
     """
     if inits:
-        jax.eval_shape(lambda key: cell.init(key), jax.random.key(0))  # anew, so all are called
-    return {name: init.box for name, init in inits.items() if init.box is not None}
+        # A new function, which `eval_shape` cannot have cached: every initializer is called.
+        jax.eval_shape(lambda key: cell.init(key), jax.random.key(0))
+    return {name: init.metadata for name, init in inits.items() if init.metadata is not None}
 
 
-def _opened(value: Any) -> tuple[jax.Array, dict[str, Any] | None]:
-    """The array in a value, and what is said of it."""
+def _split_metadata(value: Any) -> tuple[jax.Array, dict[str, Any] | None]:
+    """The array in a value, and its metadata; None for a plain array."""
     if not isinstance(value, VariableMetadata):
         return value, None
-    said = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    array, metadata = said.pop("raw_value"), said.pop("metadata")
-    hooks = {name: given for name, given in said.items() if given}
-    return array, hooks | {name: given for name, given in metadata.items() if given is not None}
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    array, metadata = fields.pop("raw_value"), fields.pop("metadata")
+    hooks = {name: hook for name, hook in fields.items() if hook}
+    return array, hooks | {name: each for name, each in metadata.items() if each is not None}

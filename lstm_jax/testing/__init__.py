@@ -1,4 +1,4 @@
-"""What every cell must hold, in one call, for those who write their own."""
+"""Tests of a cell in one call, for those who write their own cells and transforms."""
 
 from lstm_jax.testing.check import check_cell
 from lstm_jax.testing.reference import quick_jit, reference_unroll, weighed, with_gradients

@@ -1,9 +1,10 @@
-"""The checks, one a function."""
+"""`check_cell`, one function for each check."""
 
 import functools
 from collections.abc import Sequence
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,35 +13,35 @@ from jax.sharding import NamedSharding, PartitionSpec
 from lstm_jax.backends.select import has_layer_backend
 from lstm_jax.options import IMPLEMENTATIONS
 from lstm_jax.tbptt import tbptt
-from lstm_jax.testing.problem import ROWS, Problem, T
+from lstm_jax.testing.comparison import ROWS, Comparison, T, dot
 from lstm_jax.testing.reference import quick_jit, reference_unroll, weighed, with_gradients
 from lstm_jax.transforms.transform import apply, initial_state, needs_sequence
-from lstm_jax.transforms.transform import check_cell as check_is_cell
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import PRNGKey, PyTree
 from lstm_jax.unroll import unroll
 
 
 def check_cell(cell: Any, *, x: PyTree = None, key: PRNGKey | None = None) -> None:
-    """Hold a cell to all that the library promises for every cell; say nothing when it does.
+    """Test a cell against all that the library promises for every cell.
 
-    The cell is a value; a step keeps the state's structure, shapes and dtypes; a batch is its rows;
-    lengths, masks, resets, reverse, chunks, rematerialisation and truncated gradients agree with a
-    loop over single steps, in values and gradients, whatever is in padding; `vmap` over parameters,
-    per-example gradients, forward mode, second derivatives, `checkpoint` and batches over several
-    devices work. Run in float64 wherever the cell lets its parameters decide.
+    The cell has value semantics; a step keeps the shapes and dtypes of the state; the rows of a
+    batch are independent; lengths, masks, resets, reverse, chunks, rematerialisation and truncated
+    gradients agree with a loop over single steps, in values and gradients, whatever the padding
+    contains; `vmap` over parameters, per-example gradients, forward mode, second derivatives,
+    `checkpoint` and batches over several devices work. It computes in float64 where the cell
+    follows the dtype of its parameters.
 
     Args:
-      cell: a cell, or a transform of one. Random numbers are not drawn.
-      x: one input without batch axes, for cells that have no `input_size`; its numbers do not
-        matter.
+      cell: a cell, or a transform of one. No random numbers are drawn in its steps.
+      x: one input without batch axes, for cells without `input_size`; its values do not matter.
       key: typed random key, for the parameters and inputs.
 
     Raises:
-      AssertionError: when something does not hold, saying what.
-      TypeError: when `cell` is no cell at all.
+      AssertionError: when a check fails, with the cell, the check, and both numbers.
+      TypeError: when `cell` is not a cell, or does not support a transformation of JAX.
 
     Reference:
-      Hughes (2000), *QuickCheck* (say what holds, draw the cases).
+      Hughes (2000), *QuickCheck* (state properties, draw the cases).
 
     >>> import lstm_jax as lj
     >>> check_cell(lj.TanhRNN(1, 2))
@@ -48,22 +49,22 @@ def check_cell(cell: Any, *, x: PyTree = None, key: PRNGKey | None = None) -> No
     key = jax.random.key(0) if key is None else key
     check_is_cell("check_cell", cell)
     x = _example(cell, x)
-    _check_value(cell)
+    _check_value_semantics(cell)
     if not needs_sequence(cell):
         _check_state(cell, x)
     with jax.enable_x64(True):
-        problem = Problem(cell, x, key)
+        comparison = Comparison(cell, x, key)
         if needs_sequence(cell):
-            _check_padding(problem)
+            _check_padding(comparison)
             return
         for check in (
-            _check_loop,
+            _check_against_reference,
             _check_padding,
             _check_chunks,
             _check_transformations,
             _check_devices,
         ):
-            check(problem)
+            check(comparison)
 
 
 def _example(cell: Any, x: PyTree) -> PyTree:
@@ -71,38 +72,42 @@ def _example(cell: Any, x: PyTree) -> PyTree:
     if x is not None:
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)), x)
     size = getattr(cell, "input_size", None)
-    assert size is not None, f"{cell}: pass an input as x=, as the cell has no input_size"
+    if size is None:
+        raise AssertionError(f"{cell}: pass an input as x=, as the cell has no input_size")
     return jax.ShapeDtypeStruct((size,), jnp.float32)
 
 
-def _check_value(cell: Any) -> None:
+def _check_value_semantics(cell: Any) -> None:
     try:
         hash(cell)
     except TypeError:
         raise AssertionError(f"{cell}: a cell is hashable, to be a static argument") from None
     params = cell.init(jax.random.key(0))
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params)), (
-        f"{cell}: init gives a pytree of arrays; got {params}"
-    )
+    if not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params)):
+        raise AssertionError(f"{cell}: init returns a pytree of arrays; got {params}")
 
 
 def _check_state(cell: Any, x: PyTree) -> None:
-    """As the cell is made, before anything is widened: its own dtypes have to stay."""
+    """Before parameters are cast to float64: a step keeps the cell's own dtypes."""
     params = cell.init(jax.random.key(0))
     for batch in ((2, ROWS), ()):
         state = initial_state(cell, params if batch else None, batch)
         zeros = jax.tree.map(lambda leaf, b=batch: jnp.zeros((*b, *leaf.shape), leaf.dtype), x)
         new, _ = jax.eval_shape(functools.partial(apply, cell), params, state, zeros)
+        # The leaves alone: a plain tuple may become a NamedTuple.
         before, after = (
-            jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), each) for each in (state, new)
+            jax.tree.leaves(jax.eval_shape(lambda tree: tree, each)) for each in (state, new)
         )
-        assert jax.tree.leaves(before) == jax.tree.leaves(after), (
-            f"{cell}: a step keeps shapes and dtypes of the state; {before} became {after}"
+        chex.assert_trees_all_equal_shapes_and_dtypes(
+            before,
+            after,
+            custom_message=f"{cell}: a step keeps shapes and dtypes of the state; {before} became"
+            f" {after}",
         )
 
 
 def _masks() -> Sequence[tuple[str, np.ndarray]]:
-    """Full rows, short rows and an empty one, and gaps."""
+    """Full rows; short rows and an empty one; gaps."""
     lengths = np.array([T, 2, 0])
     gaps = np.random.default_rng(0).random((T, ROWS)) < 0.6
     return (
@@ -112,73 +117,78 @@ def _masks() -> Sequence[tuple[str, np.ndarray]]:
     )
 
 
-def _check_loop(problem: Problem) -> None:
+def _check_against_reference(comparison: Comparison) -> None:
     reset = np.random.default_rng(1).random((T, ROWS)) < 0.4
     for (name, mask), reverse in zip(_masks(), (False, True, False), strict=True):
         options: dict[str, Any] = {"mask": mask, "reset": reset, "reverse": reverse}
 
-        def slow(params: PyTree, xs: PyTree, state: PyTree, options: Any = options) -> PyTree:
-            return reference_unroll(problem.cell, params, xs, state, **options)
+        def reference(params: PyTree, xs: PyTree, state: PyTree, options: Any = options) -> PyTree:
+            return reference_unroll(comparison.cell, params, xs, state, **options)
 
-        fast = problem.unrolled(**options, implementation="scan")
-        by_loop = with_gradients(slow)(problem.params, problem.xs, problem.state)
-        problem.same(f"unroll with {name} and resets", problem.results(fast), by_loop)
+        scan = comparison.unroll_with(**options, implementation="scan")
+        expected = with_gradients(reference)(comparison.params, comparison.xs, comparison.state)
+        comparison.assert_close(
+            f"unroll with {name} and resets", comparison.evaluate(scan), expected
+        )
         for implementation in IMPLEMENTATIONS:
-            if has_layer_backend(problem.cell, implementation):
-                at_once = problem.results(
-                    problem.unrolled(**options, implementation=implementation)
+            if has_layer_backend(comparison.cell, implementation):
+                actual = comparison.evaluate(
+                    comparison.unroll_with(**options, implementation=implementation)
                 )
-                problem.same(f"implementation={implementation!r} with {name}", at_once, by_loop)
+                comparison.assert_close(
+                    f"implementation={implementation!r} with {name}", actual, expected
+                )
 
 
-def _check_padding(problem: Problem) -> None:
+def _check_padding(comparison: Comparison) -> None:
     for name, mask in _masks()[1:]:
-        run = quick_jit(with_gradients(problem.unrolled(mask=mask)))
+        function = quick_jit(with_gradients(comparison.unroll_with(mask=mask)))
 
-        def spoilt(leaf: jax.Array, mask: np.ndarray = mask) -> jax.Array:
-            there = mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim))
+        def with_nan(leaf: jax.Array, mask: np.ndarray = mask) -> jax.Array:
+            valid = mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim))
             worst = jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else -1
-            return jnp.where(there, leaf, jnp.asarray(worst, leaf.dtype))
+            return jnp.where(valid, leaf, jnp.asarray(worst, leaf.dtype))
 
-        got = run(problem.params, jax.tree.map(spoilt, problem.xs), problem.state)
-        wanted = run(problem.params, problem.xs, problem.state)
-        problem.same(f"unroll with {name} and NaN in padding", got, wanted)
-        (final, _), _ = got
+        inputs = jax.tree.map(with_nan, comparison.xs)
+        actual = function(comparison.params, inputs, comparison.state)
+        expected = function(comparison.params, comparison.xs, comparison.state)
+        comparison.assert_close(f"unroll with {name} and NaN in padding", actual, expected)
+        (final, _), _ = actual
         if name == "lengths":
-            last = [jax.tree.map(lambda leaf: leaf[-1], each) for each in (final, problem.state)]
-            problem.same("a row of length 0", *last)
+            last = [jax.tree.map(lambda leaf: leaf[-1], each) for each in (final, comparison.state)]
+            comparison.assert_close("a row of length 0", *last)
 
 
-def _check_chunks(problem: Problem) -> None:
+def _check_chunks(comparison: Comparison) -> None:
     mask = _masks()[2][1]
-    whole = problem.results(problem.unrolled(mask=mask))
+    whole = comparison.evaluate(comparison.unroll_with(mask=mask))
 
     def halves(params: PyTree, xs: PyTree, state: PyTree) -> PyTree:
         first, second = (jax.tree.map(lambda a, c=cut: a[c], xs) for cut in (slice(2), slice(2, T)))
-        middle, ys = unroll(problem.cell, params, first, state, mask=mask[:2])
-        final, zs = unroll(problem.cell, params, second, middle, mask=mask[2:], start=2)
+        middle, ys = unroll(comparison.cell, params, first, state, mask=mask[:2])
+        final, zs = unroll(comparison.cell, params, second, middle, mask=mask[2:], start=2)
         return final, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, zs)
 
-    def uncut(params: PyTree, xs: PyTree, state: PyTree) -> PyTree:
-        return tbptt(problem.cell, params, xs, state, k1=2, k2=T + 1, mask=mask)
+    def untruncated(params: PyTree, xs: PyTree, state: PyTree) -> PyTree:
+        return tbptt(comparison.cell, params, xs, state, k1=2, k2=T + 1, mask=mask)
 
-    for name, run in {
+    for name, function in {
         "a sequence in two chunks": halves,
-        "truncated BPTT that goes back to the start": uncut,
-        'remat="step"': problem.unrolled(mask=mask, remat="step"),
-        "remat=2": problem.unrolled(mask=mask, remat=2),
+        "tbptt with k2 > T": untruncated,
+        'remat="step"': comparison.unroll_with(mask=mask, remat="step"),
+        "remat=2": comparison.unroll_with(mask=mask, remat=2),
     }.items():
-        problem.same(name, problem.results(run), whole)
+        comparison.assert_close(name, comparison.evaluate(function), whole)
 
 
-def _check_transformations(problem: Problem) -> None:
-    run = problem.unrolled()
-    both = with_gradients(run)
+def _check_transformations(comparison: Comparison) -> None:
+    function = comparison.unroll_with()
+    both = with_gradients(function)
     plain = quick_jit(both)
-    params, xs, state = problem.params, problem.xs, problem.state
-    wanted = plain(params, xs, state)
-    problem.same("no jit", run(params, xs, state), wanted[0])
-    problem.same("checkpoint", problem.results(jax.checkpoint(run)), wanted)
+    params, xs, state = comparison.params, comparison.xs, comparison.state
+    expected = plain(params, xs, state)
+    comparison.assert_close("no jit", function(params, xs, state), expected[0])
+    comparison.assert_close("checkpoint", comparison.evaluate(jax.checkpoint(function)), expected)
 
     def row(tree: PyTree, k: Any, axis: int = 0) -> PyTree:
         return jax.tree.map(lambda leaf: leaf[(slice(None),) * axis + (k,)], tree)
@@ -189,27 +199,29 @@ def _check_transformations(problem: Problem) -> None:
     members = jax.tree.map(lambda *leaves: jnp.stack(leaves), scaled(0), scaled(1))
     ensemble = quick_jit(jax.vmap(both, in_axes=(0, None, None)))(members, xs, state)
     for k in range(2):
-        problem.same("vmap over params", row(ensemble, k), plain(scaled(k), xs, state))
+        comparison.assert_close("vmap over params", row(ensemble, k), plain(scaled(k), xs, state))
 
-    alone = quick_jit(both)
-    each = quick_jit(jax.vmap(both, in_axes=(None, 1, 0)))(params, xs, state)
+    one_row = quick_jit(both)
+    rows = quick_jit(jax.vmap(both, in_axes=(None, 1, 0)))(params, xs, state)
     for k in range(ROWS):
-        single = alone(params, row(xs, k, 1), row(state, k))
-        problem.same("per-example gradients", row(each, k), single)
-        problem.same(
-            "a batch by its rows", (row(wanted[0][0], k), row(wanted[0][1], k, 1)), single[0]
+        single = one_row(params, row(xs, k, 1), row(state, k))
+        comparison.assert_close("per-example gradients", row(rows, k), single)
+        comparison.assert_close(
+            "a batch by its rows",
+            (row(expected[0][0], k), row(expected[0][1], k, 1)),
+            single[0],
         )
 
     # Along one direction: forward mode against reverse mode, second derivatives in both orders.
     def along(params: PyTree) -> jax.Array:
-        return weighed(run(params, xs, state))
+        return weighed(function(params, xs, state))
 
     leaves, structure = jax.tree.flatten(params)
     draw = np.random.default_rng(0).standard_normal
     v = structure.unflatten([jnp.asarray(draw(leaf.shape), leaf.dtype) for leaf in leaves])
 
     def slope(params: PyTree) -> jax.Array:
-        return problem.dot(jax.grad(along)(params), v)
+        return dot(jax.grad(along)(params), v)
 
     def forward(params: PyTree) -> PyTree:
         value, slope = jax.jvp(along, (params,), (v,))
@@ -219,20 +231,25 @@ def _check_transformations(problem: Problem) -> None:
         second = jax.grad(slope)(params)
         return (along(params), slope(params)), second
 
-    got, wanted = quick_jit(forward)(params), quick_jit(reverse)(params)
-    problem.same("forward mode", got[0], wanted[0])
-    problem.same("second derivatives, forward over reverse", got[1], wanted[1])
+    actual, expected = quick_jit(forward)(params), quick_jit(reverse)(params)
+    comparison.assert_close("forward mode", actual[0], expected[0])
+    comparison.assert_close("second derivatives, forward over reverse", actual[1], expected[1])
 
 
-def _check_devices(problem: Problem) -> None:
+def _check_devices(comparison: Comparison) -> None:
     devices = jax.devices()[:2]
     if len(devices) < 2:
         return
     mesh = jax.make_mesh((2,), ("batch",), (jax.sharding.AxisType.Auto,), devices=devices)
-    two = jax.tree.map(lambda a: a[:, :2], problem.xs), jax.tree.map(lambda a: a[:2], problem.state)
-    run = quick_jit(problem.unrolled())
-    on_one = run(problem.params, *two)
-    split_xs = jax.device_put(two[0], NamedSharding(mesh, PartitionSpec(None, "batch")))
-    split_state = jax.device_put(two[1], NamedSharding(mesh, PartitionSpec("batch")))
-    params = jax.device_put(problem.params, NamedSharding(mesh, PartitionSpec()))
-    problem.same("a batch over two devices", run(params, split_xs, split_state), on_one)
+    two = (
+        jax.tree.map(lambda a: a[:, :2], comparison.xs),
+        jax.tree.map(lambda a: a[:2], comparison.state),
+    )
+    function = quick_jit(comparison.unroll_with())
+    on_one = function(comparison.params, *two)
+    sharded_xs = jax.device_put(two[0], NamedSharding(mesh, PartitionSpec(None, "batch")))
+    sharded_state = jax.device_put(two[1], NamedSharding(mesh, PartitionSpec("batch")))
+    params = jax.device_put(comparison.params, NamedSharding(mesh, PartitionSpec()))
+    comparison.assert_close(
+        "a batch over two devices", function(params, sharded_xs, sharded_state), on_one
+    )

@@ -1,4 +1,4 @@
-"""The slow reference: a Python loop over single steps."""
+"""The reference for `unroll`, a Python loop over single steps, and what tests compute with."""
 
 import functools
 from collections.abc import Callable
@@ -24,17 +24,17 @@ def reference_unroll(
     reverse: bool = False,
     padding: Padding = "zero",
 ) -> tuple[PyTree, PyTree]:
-    """What `unroll` stands for, as slow as it can be: row by row, only the steps that are there.
+    """The reference for `unroll`: a Python loop over rows, and over the valid steps of each.
 
     Args:
-      cell: a cell that goes step by step and draws no random numbers.
+      cell: a cell with single steps that draws no random numbers.
       params: the cell's parameters.
       xs: inputs, leaves ``[T, ...]``, with at least one step.
       state: state before the first step.
-      mask: true where a step is there ``[T, ...]``, NumPy.
-      reset: true where a row starts anew ``[T, ...]``, NumPy, or None.
-      reverse: run from the last step to the first.
-      padding: what to show at masked steps.
+      mask: true at valid steps ``[T, ...]``, NumPy.
+      reset: true where a row is reset ``[T, ...]``, NumPy, or None.
+      reverse: unroll from the last step to the first.
+      padding: the outputs at masked steps, as in `unroll`.
 
     Returns:
       ``(final, outputs)`` as `unroll`.
@@ -53,22 +53,22 @@ def reference_unroll(
     for row in np.ndindex(*batch):
         s = jax.tree.map(lambda leaf, row=row: leaf[row], state)
         at = [jax.tree.map(lambda leaf, t=t, row=row: leaf[(t, *row)], xs) for t in range(length)]
-        nothing = jax.tree.map(jnp.zeros_like, at[0])
-        held, shown = output_of(cell, s, nothing), {}
+        zeros = jax.tree.map(jnp.zeros_like, at[0])
+        last, ys = output_of(cell, s, zeros), {}
         for t in reversed(range(length)) if reverse else range(length):
             if mask[(t, *row)]:
                 if reset is not None and reset[(t, *row)]:
                     s = jax.tree.map(
                         lambda a, b: a.astype(b.dtype), initial_state(cell, params, ()), s
                     )
-                s, held = step(params, s, at[t])
-                shown[t] = held
+                s, last = step(params, s, at[t])
+                ys[t] = last
             elif padding == "raw":
-                shown[t] = step(params, s, nothing)[1]
+                ys[t] = step(params, s, zeros)[1]
             else:
-                shown[t] = held if padding == "hold" else jnp.zeros_like(held)
+                ys[t] = last if padding == "hold" else jnp.zeros_like(last)
         finals.append(s)
-        columns.append(jnp.stack([shown[t] for t in range(length)]))
+        columns.append(jnp.stack([ys[t] for t in range(length)]))
 
     def batched(*leaves: Any, axis: int) -> Any:
         stacked = jnp.stack(leaves, axis=axis)
@@ -78,28 +78,28 @@ def reference_unroll(
     return final, batched(*columns, axis=1)
 
 
-# What takes most of XLA's time on a CPU, and gains a program nothing that runs a few times.
-_HURRIED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+# Compile quickly rather than well: on a CPU these passes take most of XLA's time.
+_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 @functools.cache
 def _compiler_options() -> dict[str, Any]:
-    """Of these options, those that this XLA knows."""
+    """Those of the options that the installed XLA supports."""
     if jax.default_backend() != "cpu":
         return {}
 
-    def known(name: str) -> bool:
+    def supported(name: str) -> bool:
         try:
-            jax.jit(lambda: 0, compiler_options={name: _HURRIED[name]}).lower().compile()
+            jax.jit(lambda: 0, compiler_options={name: _QUICK[name]}).lower().compile()
         except jax.errors.JaxRuntimeError:
             return False
         return True
 
-    return {name: value for name, value in _HURRIED.items() if known(name)}
+    return {name: value for name, value in _QUICK.items() if supported(name)}
 
 
 def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`jax.jit` that compiles in a hurry, for programs that run only a few times.
+    """`jax.jit` with less optimisation, for programs that run only a few times.
 
     >>> int(quick_jit(lambda x: x + 1)(1))
     2
@@ -107,34 +107,41 @@ def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function, compiler_options=_compiler_options())
 
 
-def weighed(given: PyTree) -> jax.Array:
-    """A scalar of everything in a tree, each number with a weight of its own: no gradient cancels.
+def weighed(tree: PyTree) -> jax.Array:
+    """The sum of the sines of all numbers in a tree, with random weights: no gradients cancel.
 
     >>> bool(weighed((jnp.ones(2), jnp.ones(3))) == weighed((jnp.ones(3), jnp.ones(2))))
     False
     """
     total = jnp.zeros((), jnp.result_type(float))
-    for k, leaf in enumerate(jax.tree.leaves(given)):
+    for k, leaf in enumerate(jax.tree.leaves(tree)):
         weight = np.random.default_rng(k).standard_normal(leaf.shape)
         total += jnp.sum(weight * jnp.sin(leaf.astype(total.dtype)))
     return total
 
 
-def with_gradients(run: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives what a run gives, and the gradients of that, `weighed`.
+def with_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that returns the result of `function` and its gradients.
 
-    >>> given, _ = with_gradients(lambda params, xs, state: xs)(1.0, jnp.ones(2), 1.0)
-    >>> given.tolist()
+    Args:
+      function: a function of parameters, inputs and state.
+
+    Returns:
+      A function of the same arguments that returns the result, and the gradients of the result,
+      `weighed`, with respect to all three.
+
+    >>> result, _ = with_gradients(lambda params, xs, state: xs)(1.0, jnp.ones(2), 1.0)
+    >>> result.tolist()
     [1.0, 1.0]
     """
 
-    def of(params: PyTree, xs: PyTree, state: PyTree) -> PyTree:
-        given = run(params, xs, state)
-        return weighed(given), given
+    def loss(params: PyTree, xs: PyTree, state: PyTree) -> PyTree:
+        result = function(params, xs, state)
+        return weighed(result), result
 
     def both(*arguments: PyTree) -> PyTree:
-        every = jax.value_and_grad(of, argnums=(0, 1, 2), allow_int=True, has_aux=True)
-        (_, given), grads = every(*arguments)
-        return given, grads
+        grad = jax.value_and_grad(loss, argnums=(0, 1, 2), allow_int=True, has_aux=True)
+        (_, result), grads = grad(*arguments)
+        return result, grads
 
     return both

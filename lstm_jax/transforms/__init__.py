@@ -1,28 +1,61 @@
-"""Functions from cells to cells, one kind a file. Any of them applies to what any of them gives."""
+"""Functions from cells to cells, one in each file, and what a transform of your own needs.
+
+Each transform applies to any cell, the result of a transform included. `docs/your_own_transform.md`
+shows how to write one.
+"""
 
 from lstm_jax.transforms.clip import clip
 from lstm_jax.transforms.dropout import candidate_dropout, dropout, recurrent_dropout
-from lstm_jax.transforms.initial_state import LearnedParams, learned_initial_state
+from lstm_jax.transforms.learned_initial_state import LearnedParams, learned_initial_state
 from lstm_jax.transforms.residual import residual, skip
+from lstm_jax.transforms.sequence_call import SequenceCall
+from lstm_jax.transforms.sizes import input_size, output_size
 from lstm_jax.transforms.stack import stack
-from lstm_jax.transforms.step_rng import StepRng
-from lstm_jax.transforms.transform import StateTransform, Transform
+from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng, drop, own_key
+from lstm_jax.transforms.transform import (
+    StateTransform,
+    Transform,
+    apply,
+    gates,
+    initial_state,
+    output_of,
+    param_shapes,
+    sample_params,
+    step,
+)
 from lstm_jax.transforms.weight_drop import weight_drop
+from lstm_jax.transforms.wrap import check_is_cell, over_single_cells
 from lstm_jax.transforms.zoneout import zoneout
 
 __all__ = [
     "LearnedParams",
+    "SequenceCall",
     "StateTransform",
     "StepRng",
     "Transform",
+    "apply",
     "candidate_dropout",
+    "check_is_cell",
+    "child_key",
+    "child_rng",
     "clip",
+    "drop",
     "dropout",
+    "gates",
+    "initial_state",
+    "input_size",
     "learned_initial_state",
+    "output_of",
+    "output_size",
+    "over_single_cells",
+    "own_key",
+    "param_shapes",
     "recurrent_dropout",
     "residual",
+    "sample_params",
     "skip",
     "stack",
+    "step",
     "weight_drop",
     "zoneout",
 ]

@@ -1,4 +1,4 @@
-"""States kept within bounds."""
+"""States clipped to bounds after every step."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,16 @@ import jax
 
 from lstm_jax.cells.projected import clipped
 from lstm_jax.transforms.step_rng import StepRng, child_rng
-from lstm_jax.transforms.transform import (
-    AnyCell,
-    StateTransform,
-    check_cell,
-    over_single_cells,
-    step,
-)
+from lstm_jax.transforms.transform import AnyCell, StateTransform, step
+from lstm_jax.transforms.wrap import check_is_cell, over_single_cells
 from lstm_jax.types import PyTree
 
 
 def clip(cell: AnyCell, *, h: float | None = None, c: float | None = None) -> AnyCell:
-    """Keep a state within bounds after every step: ``c_t <- min(max(c_t, -c), c)``; so for ``h``.
+    """Clip a state after every step: ``c_t <- min(max(c_t, -c), c)``, and ``h_t`` likewise.
 
     Args:
-      cell: any cell; around one that is made of several, each is clipped.
+      cell: any cell; each single cell inside of a stack or transform is clipped.
       h: bound of the first field of the state; none when not given.
       c: bound of the second field; none when not given.
 
@@ -28,7 +23,7 @@ def clip(cell: AnyCell, *, h: float | None = None, c: float | None = None) -> An
       A cell with the parameters and the state of `cell`.
 
     Raises:
-      TypeError: when `cell` is no cell.
+      TypeError: when `cell` is not a cell.
       ValueError: when a bound is not positive, or none is given.
 
     Reference:
@@ -39,7 +34,7 @@ def clip(cell: AnyCell, *, h: float | None = None, c: float | None = None) -> An
     >>> clip(lj.LSTM(3, 5), c=10.0)
     Clip(cell=LSTM(input_size=3, hidden_size=5), c=10.0)
     """
-    check_cell("clip", cell)
+    check_is_cell("clip", cell)
     for name, bound in (("h", h), ("c", c)):
         if bound is not None and not bound > 0:
             raise ValueError(f"clip: {name} must be above 0; got {bound}")
@@ -50,7 +45,7 @@ def clip(cell: AnyCell, *, h: float | None = None, c: float | None = None) -> An
 
 @dataclass(frozen=True, repr=False)
 class Clip(StateTransform):
-    """What `clip` gives, for a single cell."""
+    """The result of `clip` for a single cell."""
 
     cell: AnyCell
     h: float | None = None

@@ -1,4 +1,4 @@
-"""Dropout of what a cell reads, of what it carries, and of what it writes."""
+"""Dropout of the inputs, of the hidden state, and of the candidate of a cell."""
 
 import inspect
 from dataclasses import dataclass
@@ -14,34 +14,33 @@ from lstm_jax.transforms.transform import (
     StateTransform,
     Transform,
     apply,
-    check_cell,
     gates,
-    over_single_cells,
 )
+from lstm_jax.transforms.wrap import check_is_cell, over_single_cells
 from lstm_jax.types import PRNGKey, PyTree
 
 
 def dropout(cell: AnyCell, rate: float, *, variational: bool = False) -> AnyCell:
     """Dropout of the inputs: ``x_t <- m_t * x_t / (1 - rate)``.
 
-    Random numbers are drawn only where `unroll` is given a key; without one, nothing is dropped.
+    Random numbers are drawn only if `unroll` is given a key; without one, nothing is dropped.
 
     Args:
       cell: any cell.
       rate: probability of a zero.
-      variational: whether one mask serves for all steps of a sequence.
+      variational: whether all steps of a sequence share one mask.
 
     Returns:
       A cell with the parameters and the state of `cell`.
 
     Raises:
-      TypeError: when `cell` is no cell.
-      ValueError: when `rate` is no probability.
+      TypeError: when `cell` is not a cell.
+      ValueError: when `rate` is not a probability.
 
     Reference:
-      Zaremba, Sutskever & Vinyals (2014), *Recurrent neural network regularization* (anew at every
-      step); Gal & Ghahramani (2016), *A theoretically grounded application of dropout in recurrent
-      neural networks* (variational).
+      Zaremba, Sutskever & Vinyals (2014), *Recurrent neural network regularization* (a new mask
+      at every step); Gal & Ghahramani (2016), *A theoretically grounded application of dropout in
+      recurrent neural networks* (variational).
 
     >>> import jax.numpy as jnp
     >>> import lstm_jax as lj
@@ -52,29 +51,29 @@ def dropout(cell: AnyCell, rate: float, *, variational: bool = False) -> AnyCell
     >>> bool(jnp.array_equal(dropped, whole))
     False
     """
-    check_cell("dropout", cell)
+    check_is_cell("dropout", cell)
     check_rate("dropout", "rate", rate)
     return Dropout(cell, float(rate), variational)
 
 
 def recurrent_dropout(cell: AnyCell, rate: float, *, variational: bool = True) -> AnyCell:
-    """Dropout of the hidden state where the gates read it: ``h_{t-1} <- m * h_{t-1} / (1 - rate)``.
+    """Dropout of the hidden state as input of the gates: ``h_{t-1} <- m * h_{t-1} / (1 - rate)``.
 
-    Memory is left alone: the cell state, and in a GRU the ``h_{t-1}`` that is carried on. Around a
-    cell that is made of several, each gets its own mask.
+    The memory is not dropped: neither the cell state, nor in a GRU the ``h_{t-1}`` that is carried
+    on. Each single cell inside of a stack or transform has its own mask.
 
     Args:
-      cell: a cell that has memory besides ``h``, the first field of its state, or a step with the
-        keyword ``on_recurrent``; or one that is made of such cells.
+      cell: a cell that has memory besides ``h``, the first field of its state, or whose step has
+        the hook ``on_recurrent``; or a cell made of such cells.
       rate: probability of a zero.
-      variational: whether one mask serves for all steps of a sequence, as in the paper.
+      variational: whether all steps of a sequence share one mask, as in the paper.
 
     Returns:
       A cell with the parameters and the state of `cell`.
 
     Raises:
-      TypeError: when `cell` is no cell, or its ``h`` is its memory as well.
-      ValueError: when `rate` is no probability.
+      TypeError: when `cell` is not a cell, or ``h`` is all of its memory and there is no such hook.
+      ValueError: when `rate` is not a probability.
 
     Reference:
       Gal & Ghahramani (2016), *A theoretically grounded application of dropout in recurrent neural
@@ -84,37 +83,38 @@ def recurrent_dropout(cell: AnyCell, rate: float, *, variational: bool = True) -
     >>> recurrent_dropout(lj.LSTM(3, 5), 0.25)
     RecurrentDropout(cell=LSTM(input_size=3, hidden_size=5), rate=0.25)
     """
-    check_cell("recurrent_dropout", cell)
+    check_is_cell("recurrent_dropout", cell)
     check_rate("recurrent_dropout", "rate", rate)
 
     def wrap(single: AnyCell) -> AnyCell:
         fields = jax.tree.leaves(jax.eval_shape(single.initial_state))
-        if len(fields) == 1 and not _has_door(single, "on_recurrent"):
+        if len(fields) == 1 and not _has_hook(single, "on_recurrent"):
             raise TypeError(
                 "recurrent_dropout: cell must have memory besides h, or a step with the keyword"
                 f" on_recurrent; got {single}"
             )
         return RecurrentDropout(single, float(rate), variational)
 
-    return over_single_cells(cell, wrap, inside=_Inside)
+    return over_single_cells(cell, wrap, inside=_HookTransform)
 
 
 def candidate_dropout(cell: AnyCell, rate: float, *, variational: bool = False) -> AnyCell:
-    """Dropout of what is written to memory: ``c_t = f * c_{t-1} + i * (m_t * g) / (1 - rate)``.
+    """Dropout of the candidate: ``c_t = f * c_{t-1} + i * (m_t * g) / (1 - rate)``.
 
-    What is in memory already is never dropped, so memory stays as long as the forget gate says.
+    Only new contents of the memory are dropped; how long old contents stay depends on the forget
+    gate alone.
 
     Args:
-      cell: any cell with a candidate, or one that is made of such cells.
+      cell: a cell whose step has the hook ``on_candidate``, or a cell made of such cells.
       rate: probability of a zero.
-      variational: whether one mask serves for all steps of a sequence.
+      variational: whether all steps of a sequence share one mask.
 
     Returns:
       A cell with the parameters and the state of `cell`.
 
     Raises:
-      TypeError: when `cell` is no cell, or has no candidate.
-      ValueError: when `rate` is no probability.
+      TypeError: when `cell` is not a cell, or has no such hook.
+      ValueError: when `rate` is not a probability.
 
     Reference:
       Semeniuta, Severyn & Barth (2016), *Recurrent dropout without memory loss*.
@@ -123,23 +123,23 @@ def candidate_dropout(cell: AnyCell, rate: float, *, variational: bool = False) 
     >>> candidate_dropout(lj.LSTM(3, 5), 0.25)
     CandidateDropout(cell=LSTM(input_size=3, hidden_size=5), rate=0.25)
     """
-    check_cell("candidate_dropout", cell)
+    check_is_cell("candidate_dropout", cell)
     check_rate("candidate_dropout", "rate", rate)
 
     def wrap(single: AnyCell) -> AnyCell:
-        if not _has_door(single, "on_candidate"):
+        if not _has_hook(single, "on_candidate"):
             raise TypeError(
                 "candidate_dropout: cell must have a step with the keyword on_candidate;"
                 f" got {single}"
             )
         return CandidateDropout(single, float(rate), variational)
 
-    return over_single_cells(cell, wrap, inside=_Inside)
+    return over_single_cells(cell, wrap, inside=_HookTransform)
 
 
 @dataclass(frozen=True, repr=False)
 class Dropout(Transform):
-    """What `dropout` gives."""
+    """The result of `dropout`."""
 
     draws: ClassVar[bool] = True
 
@@ -150,17 +150,17 @@ class Dropout(Transform):
     def apply(
         self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
-        """Advance one time step on a dropped input."""
+        """Advance one time step with dropout of the input."""
         return apply(self.cell, params, state, self._dropped(x, rng), child_rng(rng))
 
     def gates(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
-        """The activations inside one step on a dropped input."""
+        """The gate activations of one step with dropout of the input."""
         return gates(self.cell, params, state, self._dropped(x, rng), child_rng(rng))
 
     def apply_sequence(
         self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
-        """Run the cell over dropped inputs."""
+        """Unroll the cell with dropout of its inputs."""
         if key is not None:
             xs = jax.vmap(lambda x, t: self._dropped(x, StepRng(key, t)))(xs, call.times)
         return call.unroll_child(self.cell, params, xs, state, child_key(key, 0))
@@ -169,30 +169,30 @@ class Dropout(Transform):
         return _drop(self, rng, x)
 
 
-class _Inside(StateTransform):
-    """Base of what acts inside a step, by its doors ``on_...``: it goes around a bare cell."""
+class _HookTransform(StateTransform):
+    """Base of transforms that pass hooks ``on_...`` to the step of a bare cell."""
 
     draws: ClassVar[bool] = True
 
     def _step(
-        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None, **doors: Activation
+        self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None, **hooks: Activation
     ) -> PyTree:
-        """A step of the cell with something done at its doors."""
+        """A step of the cell with hooks."""
         stepped: Any = self.cell.step
-        inner = (child_rng(rng),) if isinstance(self.cell, _Inside) else ()
-        return stepped(params, state, x, *inner, **doors)
+        inner = (child_rng(rng),) if isinstance(self.cell, _HookTransform) else ()
+        return stepped(params, state, x, *inner, **hooks)
 
 
-def _has_door(cell: AnyCell, name: str) -> bool:
-    """Whether the step of a bare cell, or of one in such transforms, has a keyword."""
-    while isinstance(cell, _Inside):
+def _has_hook(cell: AnyCell, name: str) -> bool:
+    """Whether the step of a bare cell, or of one inside of hook transforms, has a hook."""
+    while isinstance(cell, _HookTransform):
         cell = cell.cell
     return name in inspect.signature(cell.step).parameters
 
 
 @dataclass(frozen=True, repr=False)
-class RecurrentDropout(_Inside):
-    """What `recurrent_dropout` gives, for a single cell."""
+class RecurrentDropout(_HookTransform):
+    """The result of `recurrent_dropout` for a single cell."""
 
     cell: AnyCell
     rate: float
@@ -206,19 +206,19 @@ class RecurrentDropout(_Inside):
         rng: StepRng | None = None,
         *,
         on_recurrent: Activation = identity,
-        **doors: Activation,
+        **hooks: Activation,
     ) -> PyTree:
-        """Advance one time step whose gates read a dropped hidden state."""
-        if not _has_door(self.cell, "on_recurrent"):
-            return self._step(params, self._dropped(state, rng), x, rng, **doors)
+        """Advance one time step with dropout of the hidden state that the gates read."""
+        if not _has_hook(self.cell, "on_recurrent"):
+            return self._step(params, self._dropped(state, rng), x, rng, **hooks)
 
         def dropped(h: jax.Array) -> jax.Array:
             return _drop(self, rng, on_recurrent(h))
 
-        return self._step(params, state, x, rng, on_recurrent=dropped, **doors)
+        return self._step(params, state, x, rng, on_recurrent=dropped, **hooks)
 
     def gates(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
-        """The activations inside one step from a dropped hidden state."""
+        """The gate activations of one step with dropout of the hidden state."""
         return gates(self.cell, params, self._dropped(state, rng), x, child_rng(rng))
 
     def _dropped(self, state: PyTree, rng: StepRng | None) -> PyTree:
@@ -227,8 +227,8 @@ class RecurrentDropout(_Inside):
 
 
 @dataclass(frozen=True, repr=False)
-class CandidateDropout(_Inside):
-    """What `candidate_dropout` gives, for a single cell."""
+class CandidateDropout(_HookTransform):
+    """The result of `candidate_dropout` for a single cell."""
 
     cell: AnyCell
     rate: float
@@ -242,14 +242,14 @@ class CandidateDropout(_Inside):
         rng: StepRng | None = None,
         *,
         on_candidate: Activation = identity,
-        **doors: Activation,
+        **hooks: Activation,
     ) -> PyTree:
-        """Advance one time step with a dropped candidate."""
+        """Advance one time step with dropout of the candidate."""
 
         def dropped(g: jax.Array) -> jax.Array:
             return _drop(self, rng, on_candidate(g))
 
-        return self._step(params, state, x, rng, on_candidate=dropped, **doors)
+        return self._step(params, state, x, rng, on_candidate=dropped, **hooks)
 
 
 def _drop(

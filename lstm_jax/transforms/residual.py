@@ -1,4 +1,4 @@
-"""Connections around a cell: its input is part of what it shows."""
+"""Connections around a cell: its input becomes a part of its output."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,11 +12,11 @@ from lstm_jax.transforms.transform import (
     SequenceCall,
     Transform,
     apply,
-    check_cell,
     input_size,
     output_of,
     output_size,
 )
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import PRNGKey, PyTree, promote_dtypes
 
 
@@ -24,13 +24,13 @@ def residual(cell: AnyCell) -> AnyCell:
     """A residual connection: ``y_t = x_t + h_t``.
 
     Args:
-      cell: any cell that shows as many features as it reads.
+      cell: any cell with as many output features as input features.
 
     Returns:
       A cell with the parameters and the state of `cell`.
 
     Raises:
-      TypeError: when `cell` is no cell.
+      TypeError: when `cell` is not a cell.
       ValueError: when the sizes differ.
 
     Reference:
@@ -43,12 +43,12 @@ def residual(cell: AnyCell) -> AnyCell:
     >>> lj.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((7, 3)))[1].shape
     (7, 5)
     """
-    check_cell("residual", cell)
-    read, shown = input_size(cell), output_size(cell)
-    if read is not None and shown is not None and read != shown:
+    check_is_cell("residual", cell)
+    inputs, outputs = input_size(cell), output_size(cell)
+    if inputs is not None and outputs is not None and inputs != outputs:
         raise ValueError(
-            f"residual: cell must show as many features as it reads; got {read} in and {shown}"
-            " out (`skip` joins them instead of adding)"
+            f"residual: cell must have as many output features as input features; got {inputs} in"
+            f" and {outputs} out (`skip` concatenates them instead of adding)"
         )
     return Residual(cell, "add")
 
@@ -63,7 +63,7 @@ def skip(cell: AnyCell) -> AnyCell:
       A cell with the parameters and the state of `cell`.
 
     Raises:
-      TypeError: when `cell` is no cell.
+      TypeError: when `cell` is not a cell.
 
     Reference:
       Graves (2013), *Generating sequences with recurrent neural networks*; Huang et al. (2017),
@@ -75,13 +75,13 @@ def skip(cell: AnyCell) -> AnyCell:
     >>> lj.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((7, 3)))[1].shape
     (7, 4)
     """
-    check_cell("skip", cell)
+    check_is_cell("skip", cell)
     return Residual(cell, "concat")
 
 
 @dataclass(frozen=True, repr=False)
 class Residual(Transform):
-    """What `residual` ("add") and `skip` ("concat") give."""
+    """The result of `residual` ("add") and of `skip` ("concat")."""
 
     cell: AnyCell
     merge: Literal["add", "concat"] = "add"
@@ -89,26 +89,26 @@ class Residual(Transform):
     def apply(
         self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:
-        """Advance one time step, and show its input as well."""
+        """Advance one time step, and merge the input and the output."""
         new, y = apply(self.cell, params, state, x, child_rng(rng))
         return new, self._merged(x, y)
 
     def output_of(self, state: PyTree, x: PyTree) -> PyTree:
-        """What the cell shows of a state that no step led to, and no input."""
+        """The merged output of a state that no step has computed."""
         return self._merged(x, output_of(self.cell, state, x))
 
     def apply_sequence(
         self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
-        """Run the cell over the whole sequence, and show its inputs as well."""
+        """Unroll the cell over the whole sequence, and merge its inputs and outputs."""
         final, ys, states = call.unroll_child(self.cell, params, xs, state, child_key(key, 0))
         return final, self._merged(call.zero_masked(xs), ys), states
 
     def _merged(self, x: jax.Array, y: jax.Array) -> jax.Array:
         if isinstance(y, tuple | list | dict):
             raise TypeError(
-                f"{'residual' if self.merge == 'add' else 'skip'}: cell must show one array;"
-                f" {self.cell} shows {jax.tree.structure(y)}"
+                f"{'residual' if self.merge == 'add' else 'skip'}: cell must return one array;"
+                f" {self.cell} returns {jax.tree.structure(y)}"
             )
         x, y = jnp.asarray(x), jnp.asarray(y)
         dtype = promote_dtypes(x.dtype, y.dtype)
@@ -118,8 +118,8 @@ class Residual(Transform):
 
     @property
     def output_size(self) -> int | None:
-        """Features of what is shown, where they are known."""
-        read, shown = input_size(self.cell), output_size(self.cell)
-        if self.merge == "add" or shown is None:
-            return shown
-        return None if read is None else read + shown
+        """Number of output features, or None where it is not known."""
+        inputs, outputs = input_size(self.cell), output_size(self.cell)
+        if self.merge == "add" or outputs is None:
+            return outputs
+        return None if inputs is None else inputs + outputs

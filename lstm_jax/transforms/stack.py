@@ -1,4 +1,4 @@
-"""Layers on top of each other: what one shows is what the next reads."""
+"""Layers on top of each other: the output of one is the input of the next."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from lstm_jax.transforms.transform import (
     SequenceCall,
     Transform,
     apply,
-    check_cell,
     gates,
     initial_state,
     input_size,
@@ -22,27 +21,28 @@ from lstm_jax.transforms.transform import (
     output_size,
     sample_params,
 )
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import PRNGKey, PyTree
 
 
 def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
     """Layers on top of each other: ``x^{l+1}_t = y^l_t``.
 
-    Layers have their own sizes and may be different cells. The same cell given twice is two layers
-    with parameters of their own.
+    Layers may be different cells of different sizes. The same cell twice is two layers, each with
+    its own parameters.
 
     Args:
-      cells: the layers from the input up, or one sequence of them.
-      dropout: rate of dropout between layers, drawn anew at every step.
+      cells: the layers from the input up, as arguments or as one sequence.
+      dropout: rate of dropout between layers, with a new mask at every step.
 
     Returns:
-      A cell with a tuple of parameters and a tuple of states, one for each layer, that shows what
-      its last layer shows.
+      A cell with a tuple of parameters and a tuple of states, one for each layer, and the output
+      of the last layer.
 
     Raises:
-      TypeError: when a layer is no cell.
-      ValueError: when there is none, a layer does not read what the one below it shows, or
-        `dropout` is no probability.
+      TypeError: when a layer is not a cell.
+      ValueError: when there is no layer, the input size of a layer is not the output size of the
+        one below, or `dropout` is not a probability.
 
     Reference:
       Graves, Mohamed & Hinton (2013), *Speech recognition with deep recurrent neural networks*.
@@ -59,7 +59,7 @@ def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
     if not cells:
         raise ValueError("stack: at least one layer is needed; got none")
     for cell in cells:
-        check_cell("stack", cell)
+        check_is_cell("stack", cell)
     check_rate("stack", "dropout", dropout)
     first, *others = cells
     if dropout:
@@ -69,7 +69,7 @@ def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
 
 @dataclass(frozen=True, repr=False)
 class Stack(Transform):
-    """What `stack` gives.
+    """The result of `stack`.
 
     Args:
       cells: the layers from the input up.
@@ -79,11 +79,11 @@ class Stack(Transform):
 
     def __post_init__(self) -> None:
         for k, (below, above) in enumerate(zip(self.cells, self.cells[1:], strict=False), start=1):
-            shown, read = output_size(below), input_size(above)
-            if shown is not None and read is not None and shown != read:
+            outputs, inputs = output_size(below), input_size(above)
+            if outputs is not None and inputs is not None and outputs != inputs:
                 raise ValueError(
-                    f"stack: layer {k + 1} must read the {shown} features that layer {k} shows;"
-                    f" got {above} with input_size {read}"
+                    f"stack: layer {k + 1} must have input_size {outputs}, the output size of layer"
+                    f" {k}; got {above} with input_size {inputs}"
                 )
 
     def children(self) -> tuple[AnyCell, ...]:
@@ -91,11 +91,11 @@ class Stack(Transform):
         return self.cells
 
     def with_children(self, cells: Sequence[AnyCell]) -> Self:
-        """The same made of other layers."""
+        """A stack of other layers."""
         return dataclasses.replace(self, cells=tuple(cells))
 
     def init(self, key: PRNGKey) -> tuple[PyTree, ...]:
-        """Draw parameters, for each layer its own.
+        """Draw parameters for each layer.
 
         Args:
           key: typed random key.
@@ -110,15 +110,15 @@ class Stack(Transform):
         self, batch_shape: Sequence[int] = (), params: PyTree = None
     ) -> tuple[PyTree, ...]:
         """The state of every layer before the first step."""
-        every = (None,) * len(self.cells) if params is None else params
+        each = (None,) * len(self.cells) if params is None else params
         return tuple(
-            initial_state(cell, p, batch_shape) for cell, p in zip(self.cells, every, strict=True)
+            initial_state(cell, p, batch_shape) for cell, p in zip(self.cells, each, strict=True)
         )
 
     def apply(
         self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[tuple[PyTree, ...], PyTree]:
-        """Advance every layer one time step, and show what the last one shows."""
+        """Advance every layer one time step; the output is that of the last one."""
         new = []
         for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
             s_t, x = apply(cell, p, s, x, child_rng(rng, k))
@@ -128,21 +128,21 @@ class Stack(Transform):
     def gates(
         self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, ...]:
-        """The activations inside one step of every layer."""
-        seen = []
+        """The gate activations of one step of every layer."""
+        every = []
         for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
-            seen.append(gates(cell, p, s, x, child_rng(rng, k)))
+            every.append(gates(cell, p, s, x, child_rng(rng, k)))
             _, x = apply(cell, p, s, x, child_rng(rng, k))
-        return tuple(seen)
+        return tuple(every)
 
     def output_of(self, state: PyTree, x: PyTree) -> PyTree:
-        """What the last layer shows of a state that no step led to."""
+        """The output of the last layer for states that no step has computed."""
         for cell, s in zip(self.cells, state, strict=True):
             x = output_of(cell, s, x)
         return x
 
     def sample_params(self, params: PyTree, key: PRNGKey) -> tuple[PyTree, ...]:
-        """The parameters for one sequence, where they depend on random numbers."""
+        """The parameters for one sequence, where a part of them is random."""
         return tuple(
             sample_params(cell, p, child_key(key, k))
             for k, (cell, p) in enumerate(zip(self.cells, params, strict=True))
@@ -151,10 +151,10 @@ class Stack(Transform):
     def apply_sequence(
         self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
-        """Run one layer after the other over the whole sequence."""
+        """Unroll one layer after the other over the whole sequence."""
         finals, states = [], []
         for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
-            final, xs, seen = call.unroll_child(cell, p, xs, s, child_key(key, k))
+            final, xs, all_states = call.unroll_child(cell, p, xs, s, child_key(key, k))
             finals.append(final)
-            states.append(seen)
+            states.append(all_states)
         return tuple(finals), xs, tuple(states)

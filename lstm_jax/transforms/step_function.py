@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from lstm_jax.cells import LSTM, lstm_step
 from lstm_jax.transforms.step_rng import StepRng
-from lstm_jax.transforms.transform import AnyCell, Transform, check_cell
+from lstm_jax.transforms.transform import AnyCell, Transform
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import LSTMParams, PyTree
 
 
@@ -20,7 +21,7 @@ def as_cell(function: str, cell: Any, params: PyTree, *, has_own_state: bool) ->
       cell: a bare step function.
       params: its parameters.
       has_own_state: whether the cell needs an initial state of its own, to start from or for
-        resets; a bare step function has only the one that it is given.
+        resets. A bare step function has only the state that the caller passes.
 
     Returns:
       The cell `LSTM` for `lstm_step` with parameters of its shapes, so that all backends support
@@ -30,7 +31,7 @@ def as_cell(function: str, cell: Any, params: PyTree, *, has_own_state: bool) ->
       TypeError: when it is not a function.
     """
     if isinstance(cell, type):
-        check_cell(function, cell)
+        check_is_cell(function, cell)
     if cell is lstm_step and not has_own_state and isinstance(params, LSTMParams):
         shapes = jnp.shape(params.kernel), jnp.shape(params.recurrent_kernel)
         if all(len(shape) == 2 and min(shape) > 0 for shape in shapes):
@@ -45,11 +46,11 @@ def as_cell(function: str, cell: Any, params: PyTree, *, has_own_state: bool) ->
 
 @dataclass(frozen=True, repr=False, eq=False)
 class StepFunction(Transform):
-    """A bare step function as a cell; equal to itself alone, as what it closes over may change.
+    """A bare step function as a cell; equal only to itself, as what it closes over may change.
 
     Args:
       function: ``(params, state, x) -> state``.
-      own_state: its initial state: the one that it is given.
+      own_state: its initial state, which the caller passes.
     """
 
     function: Callable[..., Any]
@@ -60,7 +61,7 @@ class StepFunction(Transform):
         return ()
 
     def initial_state(self, batch_shape: Sequence[int] = (), params: PyTree = None) -> PyTree:
-        """The state that was given, for all rows."""
+        """The state that the caller has passed, for all rows."""
         return self.own_state
 
     def apply(

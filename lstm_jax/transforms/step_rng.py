@@ -1,4 +1,4 @@
-"""Random keys inside a recurrence: each depends on the key of the call, the cell, and the step."""
+"""Random keys of cells, which depend on the key of a call, the place in the model, and the step."""
 
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ from lstm_jax.types import PRNGKey, PyTree
 
 
 class StepRng(NamedTuple):
-    """The key of a cell and the index of a step: what the cell draws random numbers from.
+    """The key of a cell and the index of a step, from which the cell draws random numbers.
 
-    The numbers do not depend on chunks, unrolling, rematerialisation, or the steps before. So the
-    same step of the same sequence draws the same numbers in every call, with keys that draw the
-    same under `vmap` as without: JAX's default does, ``"rbg"`` does not.
+    The numbers do not depend on chunks, unrolling, rematerialisation, or earlier steps: the same
+    step of the same sequence draws the same numbers in every call. (This needs keys that draw the
+    same numbers under `vmap` as without: JAX's default keys do, ``"rbg"`` keys do not.)
 
     Attributes:
       key: the key of this cell for the whole sequence.
@@ -28,6 +28,12 @@ class StepRng(NamedTuple):
     def child(self, k: int) -> "StepRng":
         """The `StepRng` of the k-th cell inside of this one.
 
+        Args:
+          k: position in `Transform.children`.
+
+        Returns:
+          The key of that cell, and the same step.
+
         >>> rng = StepRng(jax.random.key(0), jnp.asarray(3))
         >>> bool(rng.child(0).step_key == rng.child(1).step_key)
         False
@@ -36,22 +42,40 @@ class StepRng(NamedTuple):
 
     @property
     def sequence_key(self) -> PRNGKey:
-        """The key for what is drawn once: the same at every step."""
+        """The key for numbers that are drawn once for a sequence: the same at every step."""
         return own_key(self.key)
 
     @property
     def step_key(self) -> PRNGKey:
-        """The key for what is drawn at every step."""
+        """The key for numbers that are drawn at every step."""
         return jax.random.fold_in(self.sequence_key, self.t)
 
 
 def own_key(key: PRNGKey) -> PRNGKey:
-    """The key that a transform draws from itself."""
+    """The key for a transform's own random numbers, in `sample_params` or `apply_sequence`.
+
+    Args:
+      key: the key of the transform.
+
+    Returns:
+      A key that differs from those of the cells inside.
+
+    >>> key = jax.random.key(0)
+    >>> bool(own_key(key) == child_key(key, 0))
+    False
+    """
     return jax.random.fold_in(key, 0)
 
 
 def child_key(key: PRNGKey | None, k: int) -> PRNGKey | None:
-    """The key of the k-th cell inside of a transform; its own and the others' differ.
+    """The key of the k-th cell inside of a transform.
+
+    Args:
+      key: the key of the transform, or None.
+      k: position in `Transform.children`.
+
+    Returns:
+      A key that differs from the transform's own and from those of the other cells; None for None.
 
     >>> child_key(None, 0) is None
     True
@@ -60,7 +84,18 @@ def child_key(key: PRNGKey | None, k: int) -> PRNGKey | None:
 
 
 def child_rng(rng: StepRng | None, k: int = 0) -> StepRng | None:
-    """`StepRng.child`, or None where nothing is drawn."""
+    """The `StepRng` of the k-th cell inside of a transform; None for None.
+
+    Args:
+      rng: the `StepRng` of the transform, or None where no random numbers are drawn.
+      k: position in `Transform.children`.
+
+    Returns:
+      `StepRng.child`, or None.
+
+    >>> child_rng(None) is None
+    True
+    """
     return None if rng is None else rng.child(k)
 
 

@@ -1,60 +1,52 @@
-"""A transform: a cell made of cells, and what functions from cells to cells are written with.
+"""The base classes of transforms, and the functions that call any cell.
 
-A bare cell is three pure functions. A `Transform` has more: how random keys reach its cells, an
-initial state that may depend on its parameters, and an output that may differ from its state. The
-functions of this module (`apply`, `initial_state`, `output_of`, ...) work for both: they call the
-method of a `Transform`, and do the plain thing for a bare cell.
+A bare cell is three pure functions. A `Transform`, which is a cell made of cells, has more: random
+keys for its cells, an initial state that may depend on its parameters, and an output that may
+differ from its state. The functions of this module (`apply`, `initial_state`, `output_of`, ...)
+work for both: they call the method of a `Transform`, and need only `step` and `initial_state` of a
+bare cell.
 """
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import jax
 
 from lstm_jax.cells.short_repr import short_repr
+from lstm_jax.transforms.sequence_call import SequenceCall
+from lstm_jax.transforms.sizes import input_size, output_size
 from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
 from lstm_jax.types import Cell, PRNGKey, PyTree
 
 AnyCell = Cell[Any, Any]
 
 
-class SequenceCall(Protocol):
-    """What a transform unrolls its cells with, each over the whole sequence."""
-
-    @property
-    def times(self) -> jax.Array | None:
-        """Index of every step ``[T]``; None without a key."""
-        ...
-
-    def zero_masked(self, xs: PyTree) -> PyTree:
-        """The inputs with zeros at masked steps."""
-        ...
-
-    def unroll_child(
-        self,
-        cell: AnyCell,
-        params: PyTree,
-        xs: PyTree,
-        state: PyTree,
-        key: PRNGKey | None,
-        *,
-        opposite: bool = False,
-    ) -> tuple[PyTree, PyTree, PyTree]:
-        """``(final, outputs, states)`` of a cell, in the opposite direction of time if asked."""
-        ...
-
-
 class Transform:
     """Base of cells that are made of cells; a frozen dataclass with the inner cell in `cell`.
 
-    As it is, it changes nothing. A subclass overrides what it changes: most often `apply` alone,
-    and `apply_sequence` as well if backends that run whole sequences are to run its cells.
+    The base class changes nothing. A subclass overrides what it changes, most often `apply`. It
+    overrides `apply_sequence` as well if backends that run whole sequences are to run its cells.
 
     Attributes:
       has_steps: false where only `apply_sequence` can compute it.
       draws: true where it draws random numbers itself.
+      cell: the inner cell.
+
+    >>> import jax.numpy as jnp
+    >>> import lstm_jax as lj
+    >>> @dataclasses.dataclass(frozen=True, repr=False)
+    ... class Doubled(Transform):
+    ...     cell: AnyCell
+    ...
+    ...     def apply(self, params, state, x, rng=None):
+    ...         state, y = apply(self.cell, params, state, x, child_rng(rng))
+    ...         return state, 2 * y
+    >>> cell = Doubled(lj.LSTM(3, 5))
+    >>> final, outputs = lj.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((7, 3)))
+    >>> bool((outputs[-1] == 2 * final.h).all())
+    True
     """
 
     has_steps: ClassVar[bool] = True
@@ -82,14 +74,7 @@ class Transform:
         return dataclasses.replace(self, cell=cell)  # pyright: ignore[reportArgumentType]
 
     def init(self, key: PRNGKey) -> PyTree:
-        """Draw parameters: those of the cell.
-
-        Args:
-          key: typed random key.
-
-        Returns:
-          A pytree of arrays.
-        """
+        """Draw parameters: those of the cell."""
         return self.cell.init(key)
 
     def initial_state(self, batch_shape: Sequence[int] = (), params: PyTree = None) -> PyTree:
@@ -97,7 +82,7 @@ class Transform:
 
         Args:
           batch_shape: the batch axes.
-          params: what `init` draws, for cells whose initial state is learned.
+          params: what `init` draws, for cells with a learned initial state; or None.
 
         Returns:
           A pytree of arrays ``[*batch_shape, ...]``.
@@ -113,7 +98,7 @@ class Transform:
           params: what `init` draws.
           state: ``s_{t-1}``.
           x: input ``x_t``.
-          rng: what random numbers are drawn from; without it none are drawn.
+          rng: key and index of the step; without it no random numbers are drawn.
 
         Returns:
           ``(s_t, y_t)``.
@@ -121,17 +106,7 @@ class Transform:
         return apply(self.cell, params, state, x, child_rng(rng))
 
     def step(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
-        """Advance one time step: ``s_t``, the first result of `apply`.
-
-        Args:
-          params: what `init` draws.
-          state: ``s_{t-1}``.
-          x: input ``x_t``.
-          rng: what random numbers are drawn from; without it none are drawn.
-
-        Returns:
-          ``s_t``.
-        """
+        """Advance one time step: ``s_t``, the first result of `apply`."""
         return self.apply(params, state, x, rng)[0]
 
     def gates(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
@@ -149,14 +124,14 @@ class Transform:
     def apply_sequence(
         self, call: SequenceCall, params: PyTree, xs: PyTree, state: PyTree, key: PRNGKey | None
     ) -> tuple[PyTree, PyTree, PyTree]:
-        """`apply` for all steps: unroll the cells inside, each over the whole sequence.
+        """Do `apply` for all steps: unroll the cells inside, each over the whole sequence.
 
         Args:
           call: unrolls the cells inside.
           params: parameters, sampled for the sequence.
           xs: inputs ``[T, ...]``.
           state: state before the first step.
-          key: what random numbers are drawn from; without it none are drawn.
+          key: random key of this cell; without it no random numbers are drawn.
 
         Returns:
           ``(final, outputs, states)``.
@@ -189,8 +164,21 @@ class Transform:
 class StateTransform(Transform, ABC):
     """Base of transforms that change how a state follows from the one before it.
 
-    The output is the first field of the state. They wrap each single cell of a cell that is made of
-    several, see `over_single_cells`.
+    A subclass overrides `step`; the output is the first field of the state. Such a transform wraps
+    each single cell inside of a stack or another transform, see `over_single_cells`.
+
+    >>> import jax.numpy as jnp
+    >>> import lstm_jax as lj
+    >>> @dataclasses.dataclass(frozen=True, repr=False)
+    ... class Halved(StateTransform):
+    ...     cell: AnyCell
+    ...
+    ...     def step(self, params, state, x, rng=None):
+    ...         new = step(self.cell, params, state, x, child_rng(rng))
+    ...         return jax.tree.map(lambda leaf: leaf / 2, new)
+    >>> cell = lj.transforms.over_single_cells(lj.stack(lj.LSTM(3, 5), lj.LSTM(5, 5)), Halved)
+    >>> [type(layer).__name__ for layer in cell.children()]
+    ['Halved', 'Halved']
     """
 
     def apply(
@@ -207,53 +195,28 @@ class StateTransform(Transform, ABC):
 
 @runtime_checkable
 class LinearCell(Protocol):
-    """A cell that is linear in its state, so that all its steps can be taken in parallel."""
+    """A cell that is linear in its state, so that all of its steps can run in parallel."""
 
     def coefficients(self, params: Any, x: Any, /) -> tuple[jax.Array, jax.Array]:
         """``a`` and ``b`` of ``h_t = a * h_{t-1} + b``, each ``[..., H]``, from ``x`` alone."""
         ...
 
 
-def check_cell(function: str, cell: Any) -> None:
-    """Raise unless `cell` is a cell.
-
-    >>> from lstm_jax import LSTM
-    >>> check_cell("dropout", LSTM)
-    Traceback (most recent call last):
-    TypeError: dropout: cell must be a cell, not its class; write LSTM(...) with its sizes
-    """
-    if isinstance(cell, type):
-        raise TypeError(
-            f"{function}: cell must be a cell, not its class; write {cell.__name__}(...) with its"
-            " sizes"
-        )
-    if not isinstance(cell, Cell):
-        raise TypeError(
-            f"{function}: cell must have init, initial_state and step; got {type(cell).__name__}"
-        )
-
-
-def over_single_cells(
-    cell: AnyCell, wrap: Callable[[Any], AnyCell], *, inside: type = StateTransform
-) -> AnyCell:
-    """Wrap each single cell inside of `cell` in a transform.
+def initial_state(cell: AnyCell, params: PyTree, batch_shape: Sequence[int]) -> PyTree:
+    """The state of any cell before the first step.
 
     Args:
       cell: any cell.
-      wrap: the transform.
-      inside: transforms that count as single cells, besides bare cells.
+      params: its parameters, for a learned initial state; or None.
+      batch_shape: the batch axes.
 
     Returns:
-      A cell like `cell`.
+      A pytree of arrays ``[*batch_shape, ...]``.
+
+    >>> import lstm_jax as lj
+    >>> initial_state(lj.LSTM(3, 5), None, (2,)).h.shape
+    (2, 5)
     """
-    if isinstance(cell, Transform) and not isinstance(cell, inside):
-        wrapped = [over_single_cells(child, wrap, inside=inside) for child in cell.children()]
-        return cell.with_children(wrapped)
-    return wrap(cell)
-
-
-def initial_state(cell: AnyCell, params: PyTree, batch_shape: Sequence[int]) -> PyTree:
-    """The state of any cell before the first step; `params` are the cell's, or None."""
     if isinstance(cell, Transform):
         return cell.initial_state(batch_shape, params)
     return cell.initial_state(batch_shape)
@@ -262,7 +225,25 @@ def initial_state(cell: AnyCell, params: PyTree, batch_shape: Sequence[int]) -> 
 def apply(
     cell: AnyCell, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> tuple[PyTree, PyTree]:
-    """One step of any cell: the state and the output, ``(s_t, y_t)``."""
+    """One step of any cell: the state and the output.
+
+    Args:
+      cell: any cell.
+      params: its parameters.
+      state: ``s_{t-1}``.
+      x: input ``x_t``.
+      rng: key and index of the step, see `child_rng`; without it no random numbers are drawn.
+
+    Returns:
+      ``(s_t, y_t)``.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.skip(lj.LSTM(3, 5))
+    >>> x, params = jax.numpy.ones(3), cell.init(jax.random.key(0))
+    >>> state, y = apply(cell, params, cell.initial_state(), x)
+    >>> state.h.shape, y.shape
+    ((5,), (8,))
+    """
     if isinstance(cell, Transform):
         return cell.apply(params, state, x, rng)
     new = cell.step(params, state, x)
@@ -272,14 +253,40 @@ def apply(
 def step(
     cell: AnyCell, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> PyTree:
-    """One step of any cell: ``s_t``."""
+    """One step of any cell: the state, which is the first result of `apply`.
+
+    Args:
+      cell, params, state, x, rng: as in `apply`.
+
+    Returns:
+      ``s_t``.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.TanhRNN(3, 5)
+    >>> x, params = jax.numpy.ones(3), cell.init(jax.random.key(0))
+    >>> step(cell, params, cell.initial_state(), x).h.shape
+    (5,)
+    """
     return apply(cell, params, state, x, rng)[0]
 
 
 def gates(
     cell: Any, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
 ) -> PyTree:
-    """The gates of one step of any cell."""
+    """The gate activations of one step of any cell that has gates.
+
+    Args:
+      cell, params, state, x, rng: as in `apply`.
+
+    Returns:
+      What ``cell.gates`` returns, for the LSTM `LSTMGates`.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.dropout(lj.LSTM(3, 5), 0.5)
+    >>> x, params = jax.numpy.ones(3), cell.init(jax.random.key(0))
+    >>> gates(cell, params, cell.initial_state(), x).f.shape
+    (5,)
+    """
     if isinstance(cell, Transform):
         return cell.gates(params, state, x, rng)
     return cell.gates(params, state, x)
@@ -293,17 +300,44 @@ def has_gates(cell: Any) -> bool:
 
 
 def output_of(cell: AnyCell, state: PyTree, x: PyTree) -> PyTree:
-    """The output of any cell for a state before any step, and an input `x` of zeros."""
+    """The output of any cell for a state that no step has computed, such as the initial state.
+
+    Args:
+      cell: any cell.
+      state: its state.
+      x: an input of zeros.
+
+    Returns:
+      What `apply` would have returned with this state.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.residual(lj.LSTM(3, 3))
+    >>> output_of(cell, cell.initial_state(), jax.numpy.zeros(3)).tolist()
+    [0.0, 0.0, 0.0]
+    """
     return cell.output_of(state, x) if isinstance(cell, Transform) else state[0]
 
 
 def sample_params(cell: AnyCell, params: PyTree, key: PRNGKey | None) -> PyTree:
-    """The parameters for one sequence, where a part of them is drawn at random."""
-    return (
-        params
-        if key is None or not isinstance(cell, Transform)
-        else cell.sample_params(params, key)
-    )
+    """The parameters for one sequence, where a part of them is random, as in `weight_drop`.
+
+    Args:
+      cell: any cell.
+      params: what its `init` draws.
+      key: its key, see `child_key`; None for the parameters themselves.
+
+    Returns:
+      Parameters for `apply`.
+
+    >>> import lstm_jax as lj
+    >>> cell = lj.weight_drop(lj.LSTM(3, 5), 1.0)
+    >>> params = cell.init(jax.random.key(0))
+    >>> bool(sample_params(cell, params, jax.random.key(1)).recurrent_kernel.any())
+    False
+    """
+    if key is None or not isinstance(cell, Transform):
+        return params
+    return cell.sample_params(params, key)
 
 
 def draws(cell: Any) -> bool:
@@ -319,6 +353,12 @@ def draws(cell: Any) -> bool:
 def param_shapes(cell: AnyCell) -> PyTree:
     """The shapes and dtypes of a cell's parameters.
 
+    Args:
+      cell: any cell.
+
+    Returns:
+      The structure of ``cell.init(key)`` with `jax.ShapeDtypeStruct` leaves.
+
     >>> import lstm_jax as lj
     >>> param_shapes(lj.LSTM(3, 5)).bias.shape
     (20,)
@@ -327,22 +367,22 @@ def param_shapes(cell: AnyCell) -> PyTree:
 
 
 def batch_shape(cell: Any, x: PyTree) -> tuple[int, ...]:
-    """The batch axes of one step's input: all but the last, or `cell.batch_shape(x)`."""
+    """The batch axes of one step's input: all but the last, or `cell.batch_shape(x)`.
+
+    Args:
+      cell: any cell.
+      x: input ``x_t``.
+
+    Returns:
+      A shape.
+
+    >>> import lstm_jax as lj
+    >>> batch_shape(lj.LSTM(3, 5), jax.ShapeDtypeStruct((2, 3), "float32"))
+    (2,)
+    """
     if hasattr(cell, "batch_shape"):
         return cell.batch_shape(x)
     return jax.tree.leaves(x)[0].shape[:-1]
-
-
-def input_size(cell: Any) -> int | None:
-    """Number of input features of a cell, or None where it is not known."""
-    return getattr(cell, "input_size", None)
-
-
-def output_size(cell: Any) -> int | None:
-    """Number of output features of a cell, or None where it is not known."""
-    if isinstance(cell, Transform):
-        return cell.output_size
-    return jax.eval_shape(cell.initial_state)[0].shape[-1]
 
 
 def needs_sequence(cell: Any) -> bool:

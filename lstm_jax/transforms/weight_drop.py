@@ -7,13 +7,8 @@ from typing import Any, ClassVar
 import jax
 
 from lstm_jax.transforms.step_rng import check_rate, child_key, drop, own_key
-from lstm_jax.transforms.transform import (
-    AnyCell,
-    Transform,
-    check_cell,
-    param_shapes,
-    sample_params,
-)
+from lstm_jax.transforms.transform import AnyCell, Transform, param_shapes, sample_params
+from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import PRNGKey, PyTree
 
 
@@ -22,11 +17,11 @@ def weight_drop(
 ) -> AnyCell:
     """DropConnect: ``U <- m * U / (1 - rate)``, one mask for all steps and rows of a call.
 
-    The mask is drawn once, before the loop, so it costs next to nothing. Without a key nothing is
+    The mask is drawn once, before the loop, so its cost is negligible. Without a key nothing is
     dropped.
 
     Args:
-      cell: any cell; around one that is made of several, each array gets a mask of its own.
+      cell: any cell; in a stack or transform each array has its own mask.
       rate: probability of a zero.
       names: fields of the parameters to drop.
 
@@ -34,8 +29,8 @@ def weight_drop(
       A cell with the parameters and the state of `cell`.
 
     Raises:
-      TypeError: when `cell` is no cell.
-      ValueError: when `rate` is no probability, or the parameters have no field of such a name.
+      TypeError: when `cell` is not a cell.
+      ValueError: when `rate` is not a probability, or no parameter has one of the names.
 
     Reference:
       Merity, Keskar & Socher (2018), *Regularizing and optimizing LSTM language models*; Wan et al.
@@ -49,20 +44,20 @@ def weight_drop(
     >>> bool(jnp.array_equal(first, again))
     True
     """
-    check_cell("weight_drop", cell)
+    check_is_cell("weight_drop", cell)
     check_rate("weight_drop", "rate", rate)
     names = (names,) if isinstance(names, str) else tuple(names)
-    there = {_name(path) for path, _ in _with_paths(param_shapes(cell))}
-    if missing := [name for name in names if name not in there]:
+    fields = {_name(path) for path, _ in _with_paths(param_shapes(cell))}
+    if missing := [name for name in names if name not in fields]:
         raise ValueError(
-            f"weight_drop: names must be fields of the parameters, {sorted(there)}; got {missing}"
+            f"weight_drop: names must be fields of the parameters, {sorted(fields)}; got {missing}"
         )
     return WeightDrop(cell, float(rate), names)
 
 
 @dataclass(frozen=True, repr=False)
 class WeightDrop(Transform):
-    """What `weight_drop` gives."""
+    """The result of `weight_drop`."""
 
     draws: ClassVar[bool] = True
 
@@ -86,5 +81,5 @@ def _with_paths(params: PyTree) -> list[tuple[tuple[Any, ...], Any]]:
 
 
 def _name(path: tuple[Any, ...]) -> str:
-    """The last named step on the way to an array: a field, a key of a dict, or a position."""
+    """The last part of the path to an array: a field, a key of a dict, or a position."""
     return jax.tree_util.keystr(path[-1:], simple=True) if path else ""

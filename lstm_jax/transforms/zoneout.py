@@ -1,4 +1,4 @@
-"""Zoneout: now and then, a unit keeps its state."""
+"""Zoneout: at random, units keep their state of the step before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,35 +9,30 @@ import jax
 from lstm_jax.masks import where_rows
 from lstm_jax.sharding import match_sharding
 from lstm_jax.transforms.step_rng import StepRng, check_rate, child_rng, kept
-from lstm_jax.transforms.transform import (
-    AnyCell,
-    StateTransform,
-    check_cell,
-    over_single_cells,
-    step,
-)
+from lstm_jax.transforms.transform import AnyCell, StateTransform, step
+from lstm_jax.transforms.wrap import check_is_cell, over_single_cells
 from lstm_jax.types import PyTree
 
 
 def zoneout(cell: AnyCell, *, h: float = 0.0, c: float = 0.0) -> AnyCell:
-    """Zoneout: ``h_t <- m * h_{t-1} + (1 - m) * h_t`` with ``m ~ Bernoulli(h)``; so for ``c``.
+    """Zoneout: ``h_t <- m * h_{t-1} + (1 - m) * h_t`` with ``m ~ Bernoulli(h)``; ``c_t`` likewise.
 
-    Without a key the masks are replaced by their means, as at test time in the paper. A state of
-    more fields than ``h`` and ``c`` is kept as one: the mask of ``c`` is drawn over the axes that
-    all fields after the first share, so that a memory and its normaliser stay together. (Their
-    means are those of the numbers as they are stored, that is, as scaled by the stabiliser.)
+    Without a key the masks are replaced by their means, as at test time in the paper. In a state
+    with more fields than ``h`` and ``c``, all fields after the first share the mask of ``c``, which
+    is drawn over the axes that they have in common: a memory and its normaliser are kept together.
+    (The means are those of the stored numbers, which the stabiliser has scaled.)
 
     Args:
-      cell: any cell; around one that is made of several, each gets masks of its own.
+      cell: any cell; each single cell inside of a stack or transform has its own masks.
       h: probability that an element of the first field keeps its value.
-      c: probability that an element of the other fields does.
+      c: probability that an element of the other fields keeps its value.
 
     Returns:
       A cell with the parameters and the state of `cell`.
 
     Raises:
-      TypeError: when `cell` is no cell.
-      ValueError: when `h` or `c` is no probability.
+      TypeError: when `cell` is not a cell.
+      ValueError: when `h` or `c` is not a probability.
 
     Reference:
       Krueger et al. (2017), *Zoneout: regularizing RNNs by randomly preserving hidden activations*.
@@ -46,7 +41,7 @@ def zoneout(cell: AnyCell, *, h: float = 0.0, c: float = 0.0) -> AnyCell:
     >>> zoneout(lj.LSTM(3, 5), h=0.05, c=0.5)
     Zoneout(cell=LSTM(input_size=3, hidden_size=5), h=0.05, c=0.5)
     """
-    check_cell("zoneout", cell)
+    check_is_cell("zoneout", cell)
     check_rate("zoneout", "h", h)
     check_rate("zoneout", "c", c)
     return over_single_cells(cell, lambda single: Zoneout(single, float(h), float(c)))
@@ -54,7 +49,7 @@ def zoneout(cell: AnyCell, *, h: float = 0.0, c: float = 0.0) -> AnyCell:
 
 @dataclass(frozen=True, repr=False)
 class Zoneout(StateTransform):
-    """What `zoneout` gives, for a single cell."""
+    """The result of `zoneout` for a single cell."""
 
     draws: ClassVar[bool] = True
 
@@ -63,7 +58,7 @@ class Zoneout(StateTransform):
     c: float = 0.0
 
     def step(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
-        """Advance one time step; some elements stay."""
+        """Advance one time step; some elements keep their values."""
         new = step(self.cell, params, state, x, child_rng(rng))
         (h_tm1, *memory_tm1), (h_t, *memory_t) = jax.tree.leaves(state), jax.tree.leaves(new)
         if rng is None:
@@ -74,8 +69,8 @@ class Zoneout(StateTransform):
             if self.h:
                 (h_t,) = _mixed(kept(k_h, self.h, h_t.shape), [h_tm1], [h_t])
             if self.c and memory_t:
-                renewed = kept(k_c, self.c, _shared_axes(memory_t))
-                memory_t = _mixed(renewed, memory_tm1, memory_t)
+                updated = kept(k_c, self.c, _shared_axes(memory_t))
+                memory_t = _mixed(updated, memory_tm1, memory_t)
         return jax.tree.unflatten(jax.tree.structure(new), [h_t, *memory_t])
 
 
@@ -84,10 +79,10 @@ def _mean(rate: float, old: jax.Array, new: jax.Array) -> jax.Array:
 
 
 def _mixed(
-    renewed: jax.Array, old: Sequence[jax.Array], new: Sequence[jax.Array]
+    updated: jax.Array, old: Sequence[jax.Array], new: Sequence[jax.Array]
 ) -> list[jax.Array]:
     return [
-        where_rows(match_sharding(renewed, jax.typeof(b)), b, match_sharding(a, jax.typeof(b)))
+        where_rows(match_sharding(updated, jax.typeof(b)), b, match_sharding(a, jax.typeof(b)))
         for a, b in zip(old, new, strict=True)
     ]
 

@@ -1,7 +1,8 @@
-"""Layers for linen: what Flax's own recurrent layers are held to."""
+"""Layers for linen, tested against Flax's own recurrent layers."""
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from flax import linen as nn
 
 import lstm_jax as lj
-from lstm_jax.layers.unroll_layer import as_they_came
+from lstm_jax.layers.unroll_layer import reversed_outputs
 from lstm_jax.linen import LSTM, Bidirectional, Recurrent, RNNCell, params_of, variables
 from lstm_jax.testing import quick_jit
 from tests.helpers.flax_peer import close, linen_rnn, linen_weights
@@ -37,12 +38,12 @@ def test_parameters_are_those_that_the_cell_draws(inputs):
     again = LSTM(5, num_layers=2).init(rng, inputs)
     cell = lj.stack(lj.LSTM(4, 5), lj.LSTM(5, 5))
     params = params_of(cell, drawn)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, drawn, again))
-    # Orthogonal recurrent kernels and a forget bias of one: nothing of it is left at zero.
+    chex.assert_trees_all_equal(drawn, again)
+    # Orthogonal recurrent kernels and a forget bias of one, so no parameter was left at zero.
     block = params[1].recurrent_kernel[:, 5:10]
     close(block @ block.T, jnp.eye(5))
     assert params[0].bias.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, variables(params), drawn))
+    chex.assert_trees_all_equal(variables(params), drawn)
 
 
 def test_an_initializer_draws_gate_by_gate_as_in_flax():
@@ -60,13 +61,13 @@ def test_an_initializer_draws_gate_by_gate_as_in_flax():
         np.testing.assert_array_equal(kernel, theirs[f"i{gate}"]["kernel"])
         for square in (recurrent, np.asarray(theirs[f"h{gate}"]["kernel"])):
             close(square @ square.T, np.eye(5))
-    # Ours say themselves what they are orthogonal over.
+    # Initializers of this library define over which axes they are orthogonal.
     cell, _ = LSTM(5, recurrent_kernel_init=lj.initializers.orthogonal).make_cell(inputs)
     whole = np.asarray(cell.recurrent_kernel_init(KEY, (5, 20), jnp.float32))
     close(whole @ whole.T, np.eye(5))
 
 
-def test_parameters_that_are_there_are_not_drawn_again(inputs):
+def test_existing_parameters_are_not_drawn_again(inputs):
     layer = LSTM(5)
     drawn = layer.init(KEY, inputs)
     program = str(jax.make_jaxpr(layer.apply)(drawn, inputs))
@@ -76,8 +77,8 @@ def test_parameters_that_are_there_are_not_drawn_again(inputs):
 def test_lengths_in_few_bits_reverse_long_sequences():
     lengths = np.array([200, 7], np.uint8)
     outputs = jnp.asarray(np.broadcast_to(np.arange(300)[:, None, None], (300, 2, 1)))
-    shown = np.asarray(as_they_came(outputs, lengths))[..., 0]
-    for row, length in zip(shown.T, (200, 7), strict=True):
+    ys = np.asarray(reversed_outputs(outputs, lengths))[..., 0]
+    for row, length in zip(ys.T, (200, 7), strict=True):
         assert row.tolist() == [*reversed(range(length)), *range(length, 300)]
 
 
@@ -96,7 +97,7 @@ def test_lengths_in_few_bits_reverse_long_sequences():
 def test_outputs_carry_and_gradients_are_those_of_flax(inputs, call):
     params = lj.LSTM(4, 5).init(KEY)
     start = tuple(jax.random.normal(jax.random.key(2), (2, 3, 5)))
-    there = lj.mask_of_lengths(call.get("seq_lengths", jnp.full(3, 7)), 7).T[..., None]
+    valid = lj.mask_of_lengths(call.get("seq_lengths", jnp.full(3, 7)), 7).T[..., None]
 
     def ours(params, start):
         carry, outputs = LSTM(5, implementation="scan").apply(
@@ -106,17 +107,17 @@ def test_outputs_carry_and_gradients_are_those_of_flax(inputs, call):
 
     def theirs(params, start):
         carry, outputs = linen_rnn(params, inputs, return_carry=True, initial_carry=start, **call)
-        return carry, jnp.where(there, outputs, 0)
+        return carry, jnp.where(valid, outputs, 0)
 
-    def judged(run, params, start):
-        shown = run(params, start)
-        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(shown)), shown
+    def loss(function, params, start):
+        results = function(params, start)
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(results)), results
 
     (_, got), grads = quick_jit(
-        jax.value_and_grad(functools.partial(judged, ours), (0, 1), has_aux=True)
+        jax.value_and_grad(functools.partial(loss, ours), (0, 1), has_aux=True)
     )(params, start)
     (_, wanted), wanted_grads = quick_jit(
-        jax.value_and_grad(functools.partial(judged, theirs), (0, 1), has_aux=True)
+        jax.value_and_grad(functools.partial(loss, theirs), (0, 1), has_aux=True)
     )(params, start)
     close(got, wanted)
     close(grads, wanted_grads, 1e-5)
@@ -139,7 +140,7 @@ def test_several_batch_axes_or_none(inputs):
     close(alone, layer.apply(drawn, inputs)[1][0])
 
 
-def test_time_major_moves_time_and_nothing_else(inputs):
+def test_time_major_changes_the_position_of_time_alone(inputs):
     layer, major = LSTM(5), LSTM(5, time_major=True)
     drawn = layer.init(KEY, inputs)
     time_first = jnp.swapaxes(inputs, 0, 1)
@@ -150,7 +151,7 @@ def test_time_major_moves_time_and_nothing_else(inputs):
     close(jnp.swapaxes(layer.apply(drawn, time_first, mask=mask, time_major=True), 0, 1), outputs)
 
 
-def test_inputs_over_space():
+def test_inputs_with_several_feature_axes():
     cell = lj.ConvLSTM((4, 6, 3), 4, kernel_size=3)
     inputs = jax.random.normal(KEY, (2, 3, 4, 6, 3))
     layer = Recurrent(cell, return_carry=True)
@@ -161,37 +162,37 @@ def test_inputs_over_space():
     close(stepped, outputs, 1e-5)
 
 
-def test_one_step_after_the_other_is_the_whole(inputs):
+def test_single_steps_equal_the_whole_sequence(inputs):
     cell = lj.LSTM(4, 5)
     layer = Recurrent(cell, return_carry=True, implementation="scan")
     drawn = layer.init(KEY, inputs)
     final, outputs = layer.apply(drawn, inputs)
     step = RNNCell(cell)
     carry = step.initialize_carry(None, inputs[:, 0].shape)
-    shown = []
+    ys = []
     for t in range(7):
         carry, y = step.apply(drawn, carry, inputs[:, t])
-        shown.append(y)
-    close(jnp.stack(shown, axis=1), outputs)
+        ys.append(y)
+    close(jnp.stack(ys, axis=1), outputs)
     close(carry, final)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 7, [3, 4]], ids=str)
 @pytest.mark.parametrize("rate", [0.0, 0.5])
-def test_a_stream_in_chunks_is_the_whole(inputs, sizes, rate):
+def test_chunks_equal_the_whole_sequence(inputs, sizes, rate):
     layer = LSTM(5, num_layers=2, dropout=rate, recurrent_dropout=rate, return_carry=True)
     rngs = {"dropout": jax.random.key(4)}
     drawn = layer.init(KEY, inputs, deterministic=True)
     run = functools.partial(layer.apply, drawn, deterministic=not rate, rngs=rngs)
     final, outputs = run(inputs)
-    carry, shown, start = None, [], 0
+    carry, chunks, start = None, [], 0
     for size in sizes:
         chunk = inputs[:, start : start + size]
         carry, ys = run(chunk, initial_carry=carry, start=start)
-        shown.append(ys)
+        chunks.append(ys)
         start += size
-    assert jnp.array_equal(jnp.concatenate(shown, axis=1), outputs)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, carry, final))
+    assert jnp.array_equal(jnp.concatenate(chunks, axis=1), outputs)
+    chex.assert_trees_all_equal(carry, final)
 
 
 @pytest.mark.parametrize("steps", [slow_case(1), 3, slow_case(7), 10])
@@ -203,7 +204,7 @@ def test_unroll_changes_nothing(inputs, steps):
 
 
 @pytest.mark.parametrize("field", [{"remat": 3}, {"implementation": "scan"}])
-def test_how_it_runs_changes_nothing(inputs, field):
+def test_options_change_no_gradient(inputs, field):
     drawn = LSTM(5).init(KEY, inputs)
     grads = [
         jax.grad(lambda v, layer=layer: jnp.sum(layer.apply(v, inputs) ** 2))(drawn)
@@ -241,14 +242,14 @@ def test_both_directions(inputs, merge):
     assert carry.forward.c.shape == carry.backward.h.shape == (3, 5)
 
 
-def test_flax_runs_our_layers_in_both_directions(inputs):
+def test_layers_work_in_the_bidirectional_layer_of_flax(inputs):
     cell = lj.LSTM(4, 5)
     theirs = nn.Bidirectional(Recurrent(cell), Recurrent(cell), merge_fn=jnp.add)
     outputs, drawn = theirs.init_with_output(KEY, inputs, seq_lengths=LENGTHS)
     own = {"forward": drawn["params"]["forward_rnn"], "backward": drawn["params"]["backward_rnn"]}
     ours = Bidirectional(cell, merge="sum")
     close(ours.apply({"params": own}, inputs, seq_lengths=LENGTHS), outputs)
-    # Not one set of weights for both, as where Flax's two RNNs share a cell.
+    # The directions share no weights, as they do where two RNNs of Flax share a cell.
     assert not jnp.array_equal(own["forward"]["kernel"], own["backward"]["kernel"])
 
 
@@ -264,15 +265,15 @@ def test_flax_runs_our_layers_in_both_directions(inputs):
 def test_dtypes(inputs, dtypes):
     layer = LSTM(5, return_carry=True, **dtypes)
     (carry, outputs), drawn = layer.init_with_output(KEY, inputs)
-    held = dtypes.get("param_dtype", jnp.float32)
-    assert {leaf.dtype for leaf in jax.tree.leaves(drawn)} == {jnp.dtype(held)}
-    assert outputs.dtype == carry.h.dtype == dtypes.get("dtype", held)
+    param_dtype = dtypes.get("param_dtype", jnp.float32)
+    assert {leaf.dtype for leaf in jax.tree.leaves(drawn)} == {jnp.dtype(param_dtype)}
+    assert outputs.dtype == carry.h.dtype == dtypes.get("dtype", param_dtype)
     assert carry.c.dtype == jnp.float32
     exact = LSTM(5).apply(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), drawn), inputs)
     close(outputs.astype(jnp.float32), exact, 0.02)
 
 
-def test_integers_are_read_as_numbers(inputs):
+def test_integer_inputs_are_cast(inputs):
     layer = LSTM(5)
     drawn = layer.init(KEY, inputs)
     whole = jnp.arange(3 * 7 * 4).reshape(3, 7, 4) % 5

@@ -1,7 +1,8 @@
-"""Layers for linen among Flax's own modules, transforms and tools."""
+"""Layers for linen with Flax's own modules, transforms and tools."""
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -30,14 +31,14 @@ def inputs():
     return jax.random.normal(jax.random.key(1), (3, 7, 4))
 
 
-def test_a_module_of_ours_in_flax_loops(inputs):
+def test_a_step_in_the_loops_of_flax(inputs):
     cell = functools.partial(lj.LSTM, hidden_size=5)
     rnn = nn.RNN(RNNCell(cell), return_carry=True)
     (carry, outputs), drawn = rnn.init_with_output(KEY, inputs, seq_lengths=LENGTHS)
     ours = Recurrent(cell, padding="raw", return_carry=True)
-    final, shown = ours.apply({"params": drawn["params"]["cell"]}, inputs, seq_lengths=LENGTHS)
-    there = lj.mask_of_lengths(LENGTHS, 7).T[..., None]
-    close(jnp.where(there, outputs, 0), jnp.where(there, shown, 0))
+    final, ys = ours.apply({"params": drawn["params"]["cell"]}, inputs, seq_lengths=LENGTHS)
+    valid = lj.mask_of_lengths(LENGTHS, 7).T[..., None]
+    close(jnp.where(valid, outputs, 0), jnp.where(valid, ys, 0))
     close(carry, final)
 
     scanned = nn.scan(
@@ -46,21 +47,21 @@ def test_a_module_of_ours_in_flax_loops(inputs):
     start = tuple(RNNCell(cell).initialize_carry(KEY, inputs[:, 0].shape))
     drawn = scanned.init(KEY, start, inputs)
     assert drawn["params"]["bias"].names == ("model",)
-    final, shown = scanned.apply(drawn, start, inputs)
-    assert type(final) is tuple  # a carry comes back in the structure that it came in
-    close(shown, Recurrent(cell).apply(drawn, inputs))
+    final, ys = scanned.apply(drawn, start, inputs)
+    assert type(final) is tuple  # the new carry has the structure of the old one
+    close(ys, Recurrent(cell).apply(drawn, inputs))
 
 
-@pytest.mark.parametrize("anew", [True, False], ids=["anew at every step", "one mask"])
-def test_flax_loops_draw_as_flax_says(anew):
-    split = {"params": False, "dropout": anew}
+@pytest.mark.parametrize("each_step", [True, False], ids=["a mask for each step", "one mask"])
+def test_the_loops_of_flax_split_random_keys(each_step):
+    split = {"params": False, "dropout": each_step}
     rnn = nn.RNN(
         RNNCell(lj.dropout(Sum(input_size=20), 0.5), deterministic=False), split_rngs=split
     )
-    shown = rnn.apply({}, jnp.ones((1, 6, 20)), rngs={"dropout": KEY})[0]
-    steps = jnp.diff(shown, axis=0)  # what each step let through
+    ys = rnn.apply({}, jnp.ones((1, 6, 20)), rngs={"dropout": KEY})[0]
+    steps = jnp.diff(ys, axis=0)  # the inputs after dropout
     assert set(steps.ravel().tolist()) == {0.0, 2.0}
-    assert bool((steps == steps[0]).all()) == (not anew)
+    assert bool((steps == steps[0]).all()) == (not each_step)
 
 
 def test_dropout_follows_deterministic_and_flax_keys(inputs):
@@ -81,7 +82,7 @@ def test_dropout_follows_deterministic_and_flax_keys(inputs):
         layer.apply(drawn, inputs, deterministic=False)
 
 
-def test_names_of_axes_come_with_parameters(inputs):
+def test_parameters_have_names_of_axes(inputs):
     init = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
     layer = LSTM(5, num_layers=2, kernel_init=init, partitioning={"bias": ("model",)})
     drawn = layer.init(KEY, inputs)
@@ -94,7 +95,7 @@ def test_names_of_axes_come_with_parameters(inputs):
     assert params_of(cell, drawn)[1].bias.shape == (20,)
 
 
-def test_shapes_without_numbers(inputs):
+def test_shapes_without_computation(inputs):
     layer = LSTM(5, bidirectional=True)
     shape = jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)
     shapes = jax.eval_shape(layer.init, KEY, shape)
@@ -141,7 +142,7 @@ def test_an_ensemble(inputs):
     assert not jnp.allclose(outputs[0], outputs[1])
 
 
-def test_training_goes_down_and_state_is_saved(inputs):
+def test_training_reduces_the_loss_and_parameters_are_serialized(inputs):
     model, optimizer = Model(), optax.adam(1e-2)
     drawn = model.init(KEY, inputs)
     moments = optimizer.init(drawn)
@@ -162,10 +163,10 @@ def test_training_goes_down_and_state_is_saved(inputs):
     assert losses[-1] < 0.1 * losses[0]
     saved = serialization.to_bytes(drawn)
     loaded = serialization.from_bytes(jax.tree.map(jnp.zeros_like, drawn), saved)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, loaded, drawn))
+    chex.assert_trees_all_equal(loaded, drawn)
 
 
-def test_what_does_not_fit_is_said(inputs):
+def test_errors(inputs):
     drawn = LSTM(5).init(KEY, inputs)
     with pytest.raises(ValueError, match=r"LSTM: inputs must have axes \[\.\.\., T, features\]"):
         LSTM(5).apply(drawn, inputs[0, 0])
@@ -183,31 +184,31 @@ def test_what_does_not_fit_is_said(inputs):
         (
             {"num_layers": 2, "bidirectional": True, "merge": "none"},
             ValueError,
-            "merge='none' gives two outputs, and a layer reads one; got num_layers=2",
+            "merge='none' returns two outputs, but a layer has one input; got num_layers=2",
         ),
         ({"partitioning": {"kernal": ()}}, ValueError, "got 'kernal'; did you mean 'kernel'?"),
     ]:
         with pytest.raises(error, match=f"^LSTM: .*{message}"):
             LSTM(**{"features": 5} | wrong).init(KEY, inputs)
-    there = jnp.ones((3, 7), bool)
+    valid = jnp.ones((3, 7), bool)
     for given, error, message in [
-        ({"mask": there[0]}, ValueError, r"mask must have shape \(3, 7\).*; got \(7,\)"),
-        ({"reset": there.T}, ValueError, r"reset must have shape \(3, 7\).*; got \(7, 3\)"),
-        ({"mask": there.astype(int)}, TypeError, "mask must be boolean"),
-        ({"mask": there, "seq_lengths": LENGTHS}, ValueError, "seq_lengths or mask can be given"),
+        ({"mask": valid[0]}, ValueError, r"mask must have shape \(3, 7\).*; got \(7,\)"),
+        ({"reset": valid.T}, ValueError, r"reset must have shape \(3, 7\).*; got \(7, 3\)"),
+        ({"mask": valid.astype(int)}, TypeError, "mask must be boolean"),
+        ({"mask": valid, "seq_lengths": LENGTHS}, ValueError, "seq_lengths or mask can be given"),
         ({"seq_lengths": LENGTHS[1:]}, ValueError, r"seq_lengths must .* \(3,\), .* of inputs"),
     ]:
         with pytest.raises(error, match=f"^LSTM: {message}"):
             LSTM(5).apply(drawn, inputs, **given)
     with pytest.raises(ValueError, match=r"mask must have shape \(7, 3\).*; got \(3, 7\)"):
-        LSTM(5).apply(drawn, inputs.swapaxes(0, 1), mask=there, time_major=True)
+        LSTM(5).apply(drawn, inputs.swapaxes(0, 1), mask=valid, time_major=True)
     with pytest.raises(TypeError, match=r"Recurrent: cell must be a cell, not its class"):
         Recurrent(lj.LSTM).init(KEY, inputs)
     with pytest.raises(ValueError, match="recurrent_kernel, bias; got kernel"):
         params_of(lj.LSTM(4, 5), {"params": {"kernel": jnp.ones((4, 20))}})
 
 
-def test_a_parameter_that_is_alone(inputs):
+def test_a_cell_whose_parameters_are_one_array(inputs):
     layer = Recurrent(Lone(input_size=4))
     drawn = layer.init(KEY, inputs)
     assert layer.apply(drawn, inputs).shape == inputs.shape

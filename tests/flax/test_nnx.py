@@ -1,8 +1,9 @@
-"""Layers for NNX: what Flax's own recurrent layers are held to, and what NNX does with modules."""
+"""Layers for NNX, tested against Flax's own recurrent layers, and with the tools of NNX."""
 
 import functools
 from dataclasses import dataclass
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -41,7 +42,7 @@ def test_parameters_are_attributes():
     assert lstm().params.bias.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
 
 
-def test_the_tree_is_that_of_the_linen_layer(inputs):
+def test_the_parameters_have_the_tree_of_the_linen_layer(inputs):
     layer = lstm(num_layers=2, bidirectional=True)
     tree = nnx.to_pure_dict(nnx.state(layer, nnx.Param))
     twin = ours_in_linen.LSTM(5, num_layers=2, bidirectional=True)
@@ -51,14 +52,14 @@ def test_the_tree_is_that_of_the_linen_layer(inputs):
     close(twin.apply(drawn, inputs), layer(inputs))
 
 
-def test_parameters_can_be_taken_over():
+def test_parameters_can_be_replaced():
     layer, params = lstm(), lj.LSTM(4, 5).init(jax.random.key(9))
     layer.set_params(params)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, layer.params, params))
+    chex.assert_trees_all_equal(layer.params, params)
     with pytest.raises(ValueError, match=r"LSTM: kernel must have shape \(4, 20\); got \(4, 24\)"):
         layer.set_params(lj.LSTM(4, 6).init(KEY))
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, layer.params, params))
-    lstm(param_dtype=jnp.bfloat16).set_params(params)  # in whatever dtype, and no warning
+    chex.assert_trees_all_equal(layer.params, params)
+    lstm(param_dtype=jnp.bfloat16).set_params(params)  # in any dtype, without a warning
     assert layer.kernel.dtype == jnp.float32
     for abstract in (nnx.eval_shape(lstm), lstm(param_dtype=jnp.bfloat16)):
         dtype = abstract.kernel.dtype
@@ -77,7 +78,7 @@ def test_outputs_carry_and_gradients_are_those_of_flax(inputs, call):
     peer = nnx.RNN(nnx.OptimizedLSTMCell(4, 5, rngs=nnx.Rngs(0)))
     nnx_weights(peer.cell, layer.params)
     h, c = jax.random.normal(jax.random.key(2), (2, 3, 5))
-    there = lj.mask_of_lengths(call.get("seq_lengths", jnp.full(3, 7)), 7).T[..., None]
+    valid = lj.mask_of_lengths(call.get("seq_lengths", jnp.full(3, 7)), 7).T[..., None]
 
     def ours(layer):
         carry, outputs = layer(inputs, return_carry=True, initial_carry=(h, c), **call)
@@ -85,7 +86,7 @@ def test_outputs_carry_and_gradients_are_those_of_flax(inputs, call):
 
     def theirs(peer):
         (c_T, h_T), outputs = peer(inputs, return_carry=True, initial_carry=(c, h), **call)
-        return h_T, c_T, jnp.where(there, outputs, 0)
+        return h_T, c_T, jnp.where(valid, outputs, 0)
 
     def loss(run, module):
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in run(module))
@@ -121,7 +122,7 @@ def test_integers_and_dtypes(inputs):
     assert lstm(param_dtype=jnp.float16)(inputs).dtype == jnp.float16
 
 
-def test_inputs_over_space():
+def test_inputs_with_several_feature_axes():
     cell = lj.ConvLSTM((4, 6, 3), 4, kernel_size=3)
     inputs = jax.random.normal(KEY, (2, 3, 4, 6, 3))
     stepped = nnx.RNN(RNNCell(cell, rngs=nnx.Rngs(0)))(inputs)
@@ -130,20 +131,20 @@ def test_inputs_over_space():
 
 
 @pytest.mark.parametrize("sizes", [[1] * 7, [3, 4]], ids=str)
-def test_a_stream_in_chunks_is_the_whole(inputs, sizes):
+def test_chunks_equal_the_whole_sequence(inputs, sizes):
     layer = lstm(num_layers=2, dropout=0.5, return_carry=True)
     run = functools.partial(layer, rngs=jax.random.key(4))
     final, outputs = run(inputs)
-    carry, shown, start = None, [], 0
+    carry, chunks, start = None, [], 0
     for size in sizes:
         carry, ys = run(inputs[:, start : start + size], initial_carry=carry, start=start)
-        shown.append(ys)
+        chunks.append(ys)
         start += size
-    assert jnp.array_equal(jnp.concatenate(shown, axis=1), outputs)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, carry, final))
+    assert jnp.array_equal(jnp.concatenate(chunks, axis=1), outputs)
+    chex.assert_trees_all_equal(carry, final)
 
 
-def test_one_step_after_the_other_is_the_whole(inputs):
+def test_single_steps_equal_the_whole_sequence(inputs):
     cell = lj.LSTM(4, 5)
     step = RNNCell(cell, rngs=nnx.Rngs(0))
     carry = step.initialize_carry(inputs[:, 0].shape, nnx.Rngs(0))
@@ -164,37 +165,37 @@ def test_both_directions(inputs, merge):
     back = Recurrent(lj.GRU(4, 5), reverse=True, keep_order=True, rngs=nnx.Rngs(0))
     ahead.set_params(layer.params.forward)
     back.set_params(layer.params.backward)
-    shown = ahead(inputs, seq_lengths=LENGTHS), back(inputs, seq_lengths=LENGTHS)
-    close(outputs, jnp.concatenate(shown, -1) if merge == "concat" else merge(*shown))
+    ys = ahead(inputs, seq_lengths=LENGTHS), back(inputs, seq_lengths=LENGTHS)
+    close(outputs, jnp.concatenate(ys, -1) if merge == "concat" else merge(*ys))
     theirs = nnx.Bidirectional(ahead, back)
     if merge == "concat":
         close(theirs(inputs, seq_lengths=LENGTHS), outputs)
 
 
-def test_flax_loops_run_our_step(inputs):
+def test_a_step_in_the_loops_of_flax(inputs):
     cell = lj.LSTM(4, 5)
     rnn = nnx.RNN(RNNCell(cell, rngs=nnx.Rngs(0)), return_carry=True)
     carry, outputs = rnn(inputs, seq_lengths=LENGTHS)
     layer = Recurrent(cell, rngs=nnx.Rngs(0), padding="raw", return_carry=True)
-    final, shown = layer(inputs, seq_lengths=LENGTHS)
-    there = lj.mask_of_lengths(LENGTHS, 7).T[..., None]
-    close(jnp.where(there, outputs, 0), jnp.where(there, shown, 0))
+    final, ys = layer(inputs, seq_lengths=LENGTHS)
+    valid = lj.mask_of_lengths(LENGTHS, 7).T[..., None]
+    close(jnp.where(valid, outputs, 0), jnp.where(valid, ys, 0))
     close(carry, final)
     plain, _ = rnn(inputs, initial_carry=(jnp.zeros((3, 5)), jnp.zeros((3, 5))))
-    assert type(plain) is tuple  # a carry comes back in the structure that it came in
+    assert type(plain) is tuple  # the new carry has the structure of the old one
     assert type(carry) is lj.LSTMState
 
 
-@pytest.mark.parametrize("broadcast", ["dropout", None], ids=["one mask", "anew at every step"])
-def test_flax_loops_draw_as_flax_says(broadcast):
+@pytest.mark.parametrize("broadcast", ["dropout", None], ids=["one mask", "a mask for each step"])
+def test_the_loops_of_flax_split_random_keys(broadcast):
     cell = lj.dropout(Sum(input_size=20), 0.5)
     step = RNNCell(cell, rngs=nnx.Rngs(0, dropout=1))
     rnn = nnx.RNN(step, broadcast_rngs=broadcast)
-    shown = rnn(jnp.ones((1, 6, 20)))[0]
-    steps = jnp.diff(shown, axis=0)  # what each step let through
+    ys = rnn(jnp.ones((1, 6, 20)))[0]
+    steps = jnp.diff(ys, axis=0)  # the inputs after dropout
     assert set(steps.ravel().tolist()) == {0.0, 2.0}
     assert bool((steps == steps[0]).all()) == (broadcast == "dropout")
-    assert not jnp.array_equal(rnn(jnp.ones((1, 6, 20)))[0], shown)  # and other masks each time
+    assert not jnp.array_equal(rnn(jnp.ones((1, 6, 20)))[0], ys)  # each call has other masks
 
 
 def test_dropout_follows_train_eval_and_keys(inputs):
@@ -213,18 +214,18 @@ def test_dropout_follows_train_eval_and_keys(inputs):
     count = layer.rngs.count[...]
     layer(inputs, rngs=nnx.Rngs(dropout=3))
     layer(inputs, rngs=nnx.Rngs(dropout=3).dropout)
-    assert layer.rngs.count[...] == count  # it was not asked
+    assert layer.rngs.count[...] == count  # the stream of the layer was not used
 
 
-def test_flax_runs_our_layers_in_both_directions_with_their_own_streams(inputs):
+def test_layers_in_the_bidirectional_layer_of_flax_use_their_own_streams(inputs):
     cell = lj.dropout(Sum(input_size=4), 0.5)
 
-    def shown(seed):
+    def outputs(seed):
         rngs = nnx.Rngs(0, dropout=seed)
         return nnx.Bidirectional(Recurrent(cell, rngs=rngs), Recurrent(cell, rngs=rngs))(inputs)
 
-    assert jnp.array_equal(shown(1), shown(1))
-    assert not jnp.array_equal(shown(1), shown(2))
+    assert jnp.array_equal(outputs(1), outputs(1))
+    assert not jnp.array_equal(outputs(1), outputs(2))
 
 
 def test_plain_jax_over_split_and_merge(inputs):
@@ -247,7 +248,7 @@ def test_plain_jax_over_split_and_merge(inputs):
     assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(grads))
 
 
-def test_compiled_dropout_draws_anew(inputs):
+def test_compiled_dropout_draws_a_new_mask_at_every_call(inputs):
     layer = lstm(num_layers=2, dropout=0.5)
     run = nnx.jit(lambda layer, inputs: layer(inputs))
     assert not jnp.array_equal(run(layer, inputs), run(layer, inputs))
@@ -304,7 +305,7 @@ def test_an_initializer_draws_all_gates_at_once_as_in_flax():
         close(kernel @ kernel.T, jnp.eye(5))
 
 
-def test_shapes_without_numbers_and_a_table(inputs):
+def test_shapes_without_computation_and_a_table(inputs):
     shapes = nnx.eval_shape(lambda: lstm(num_layers=2))
     assert shapes.layers_1.kernel.shape == (5, 20)
     plain = {"width": 200, "color_system": None}
@@ -314,7 +315,7 @@ def test_shapes_without_numbers_and_a_table(inputs):
     assert "LSTM(input_size=4, hidden_size=5)" in str(lstm())
 
 
-def test_how_it_runs_changes_nothing(inputs):
+def test_rematerialization_changes_no_gradient(inputs):
     def grads(layer):
         return jax.tree.leaves(nnx.grad(lambda layer: jnp.sum(layer(inputs) ** 2))(layer))
 
@@ -326,7 +327,7 @@ def test_how_it_runs_changes_nothing(inputs):
     close(jax.tree.leaves(rematted), plain, 1e-5)
 
 
-def test_training_goes_down(inputs):
+def test_training_reduces_the_loss(inputs):
     layer = lstm()
     optimizer = nnx.Optimizer(layer, optax.adam(1e-2), wrt=nnx.Param)
 
@@ -341,7 +342,7 @@ def test_training_goes_down(inputs):
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_what_does_not_fit_is_said(inputs):
+def test_errors(inputs):
     with pytest.raises(ValueError, match=r"LSTM: inputs must have axes \[\.\.\., T, features\]"):
         lstm()(inputs[0, 0])
     with pytest.raises(ValueError, match="x must have shape"):
@@ -357,7 +358,7 @@ def test_what_does_not_fit_is_said(inputs):
 
 @dataclass(frozen=True)
 class Called(Sum):
-    """Its parameter is called so, from the inside out, or has no name."""
+    """Its parameter has these names, the innermost first, or none."""
 
     names: tuple = ()
 
@@ -371,12 +372,12 @@ class Called(Sum):
 @pytest.mark.parametrize(
     "names", [("reverse",), ("rngs",), ("params",), ("cell",), ("set_view",), ("items", "inner")]
 )
-def test_a_parameter_is_not_called_as_an_attribute(names):
-    with pytest.raises(ValueError, match=f"called '{names[0]}', as is an attribute of the layer"):
+def test_a_parameter_must_not_have_the_name_of_an_attribute(names):
+    with pytest.raises(ValueError, match=f"the name of an attribute of the layer, '{names[0]}'"):
         Recurrent(Called(input_size=4, names=names), rngs=nnx.Rngs(0))
 
 
-def test_a_parameter_that_is_alone(inputs):
+def test_a_cell_whose_parameters_are_one_array(inputs):
     layer = Recurrent(Called(input_size=4), rngs=nnx.Rngs(0))
     assert layer.param.shape == layer.params.shape == (4,)
     assert layer(inputs).shape == inputs.shape

@@ -1,4 +1,4 @@
-"""Cells, sequences and options drawn at random, and the one slow reference they are held to."""
+"""Random cells, sequences and options, and the reference that they are tested against."""
 
 import functools
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from lstm_jax.testing import quick_jit, reference_unroll
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import apply, initial_state, output_of, sample_params
 
-KERNEL_CELLS = [
+LSTM_LIKE_CELLS = [
     lj.LSTM,
     lj.OriginalLSTM,
     lj.PeepholeLSTM,
@@ -25,7 +25,7 @@ KERNEL_CELLS = [
 
 
 class Case(NamedTuple):
-    """One thing to try: a cell, numbers, and the options of `unroll`."""
+    """A cell, a sequence, and the options of `unroll`."""
 
     cell: Any
     dtype: Any
@@ -40,15 +40,17 @@ class Case(NamedTuple):
 
 
 @st.composite
-def single_cells(draw, read: int, dtype: Any) -> Any:
-    """A bare cell that reads `read` features."""
+def single_cells(draw, input_size: int, dtype: Any) -> Any:
+    """A bare cell with this number of input features."""
     units = draw(st.integers(1, 3))
-    kind = draw(st.sampled_from([*KERNEL_CELLS, lj.ProjectedLSTM, lj.SLSTM, lj.MLSTM, lj.MinLSTM]))
+    kind = draw(
+        st.sampled_from([*LSTM_LIKE_CELLS, lj.ProjectedLSTM, lj.SLSTM, lj.MLSTM, lj.MinLSTM])
+    )
     if kind is lj.ProjectedLSTM:
-        return kind(read, units, projection_size=draw(st.integers(1, 2)), dtype=dtype)
+        return kind(input_size, units, projection_size=draw(st.integers(1, 2)), dtype=dtype)
     if kind is lj.MLSTM:
-        return kind(read, 2 * units, num_heads=2, dtype=dtype)
-    return kind(read, units, dtype=dtype)
+        return kind(input_size, 2 * units, num_heads=2, dtype=dtype)
+    return kind(input_size, units, dtype=dtype)
 
 
 TRANSFORMS = {
@@ -65,41 +67,36 @@ TRANSFORMS = {
 
 
 @st.composite
-def cells(draw, read: int, dtype: Any, depth: int = 3) -> Any:
+def cells(draw, input_size: int, dtype: Any, depth: int = 3) -> Any:
     """Any transform of any transform of any cell."""
     if depth == 0 or draw(st.booleans()):
-        return draw(single_cells(read, dtype))
+        return draw(single_cells(input_size, dtype))
     name = draw(st.sampled_from([*TRANSFORMS, "stack", "residual"]))
-    inner = draw(cells(read, dtype, depth - 1))
+    inner = draw(cells(input_size, dtype, depth - 1))
     if name == "stack":
-        return lj.stack(inner, draw(cells(lj_output(inner), dtype, depth - 1)))
-    if name == "residual" and lj_output(inner) == read:
+        return lj.stack(inner, draw(cells(output_size(inner), dtype, depth - 1)))
+    if name == "residual" and output_size(inner) == input_size:
         return lj.residual(inner)
     try:
         return TRANSFORMS.get(name, lambda cell: cell)(inner)
-    except TypeError:  # a cell in there has no candidate, or no memory besides h
+    except TypeError:  # a cell inside has no candidate, or no memory besides h
         return inner
 
 
-def lj_output(cell: Any) -> int:
-    """Features that a cell shows."""
-    x = jax.ShapeDtypeStruct((lj_input(cell),), jnp.float32)
+def output_size(cell: Any) -> int:
+    """Number of output features, from a step."""
+    x = jax.ShapeDtypeStruct((cell.input_size,), jnp.float32)
     params = jax.eval_shape(cell.init, jax.random.key(0))
     return jax.eval_shape(
         lambda p, x: apply(cell, p, initial_state(cell, p, ()), x)[1], params, x
     ).shape[-1]
 
 
-def lj_input(cell: Any) -> int:
-    """Features that a cell reads."""
-    return cell.input_size
-
-
 @st.composite
 def cases(draw, dtypes: Any = (jnp.float64,)) -> Case:
-    """A cell, a sequence, and options, all within a size that a Python loop can follow."""
+    """A cell, a sequence and options, small enough for a Python loop."""
     dtype = draw(st.sampled_from(dtypes))
-    with jax.enable_x64(True):  # transforms look at the parameters' types
+    with jax.enable_x64(True):  # transforms read the dtypes of parameters
         cell = draw(cells(draw(st.integers(1, 3)), dtype))
     T, batch = draw(st.integers(1, 6)), draw(st.sampled_from([(), (1,), (2,), (3,), (2, 2)]))
     random = np.random.default_rng(draw(st.integers(0, 1000)))
@@ -125,10 +122,10 @@ def cases(draw, dtypes: Any = (jnp.float64,)) -> Case:
 
 
 def numbers(case: Case) -> tuple[Any, Any, Any]:
-    """Parameters, inputs and a state that the cell can be in, rounded to the case's dtype."""
+    """Parameters, inputs and a state that the cell can reach, rounded to the case's dtype."""
     k_params, k_xs, k_state = jax.random.split(jax.random.key(case.seed), 3)
     params = case.cell.init(k_params)
-    size = lj_input(case.cell)
+    size = case.cell.input_size
     xs = jax.random.normal(k_xs, (case.T, *case.batch, size), jnp.float32).astype(case.dtype)
     before = jax.random.normal(k_state, (*case.batch, size), jnp.float32).astype(case.dtype)
     state = initial_state(case.cell, params, case.batch)
@@ -136,10 +133,11 @@ def numbers(case: Case) -> tuple[Any, Any, Any]:
 
 
 def slow(case: Case, params: Any, xs: Any, state: Any) -> tuple[Any, Any]:
-    """A Python loop over single steps: unbatched, or where numbers are drawn, of all rows at once,
-    as the rows share a mask of dropout.
+    """A Python loop over single steps: row by row, or with random numbers for all rows at once.
+
+    The rows of a batch draw from one key.
     """
-    every = np.ones((case.T, *case.batch), bool) if case.mask is None else case.mask
+    valid = np.ones((case.T, *case.batch), bool) if case.mask is None else case.mask
     if case.key is None:
         reverse, padding = case.options["reverse"], case.options["padding"]
         return reference_unroll(
@@ -147,44 +145,39 @@ def slow(case: Case, params: Any, xs: Any, state: Any) -> tuple[Any, Any]:
             params,
             xs,
             state,
-            mask=every,
+            mask=valid,
             reset=case.reset,
             reverse=reverse,
             padding=padding,
         )
-    return _all_rows(case, every, sample_params(case.cell, params, case.key), xs, state)
+    return _all_rows(case, valid, sample_params(case.cell, params, case.key), xs, state)
 
 
 def _order(case: Case) -> Any:
     return range(case.T - 1, -1, -1) if case.options["reverse"] else range(case.T)
 
 
-def _all_rows(case: Case, every: Any, params: Any, xs: Any, state: Any) -> Any:
-    """All rows of a step at once; each keeps of it what is its own."""
-    nothing, step = jnp.zeros_like(xs[0]), jax.jit(functools.partial(apply, case.cell))
-    held, shown = output_of(case.cell, state, nothing), {}
+def _all_rows(case: Case, valid: Any, params: Any, xs: Any, state: Any) -> Any:
+    """A loop over the steps of all rows at once; masked rows keep their state and output."""
+    zeros, step = jnp.zeros_like(xs[0]), jax.jit(functools.partial(apply, case.cell))
+    last, ys = output_of(case.cell, state, zeros), {}
     for t in _order(case):
-        here = jnp.asarray(every[t])
+        here = jnp.asarray(valid[t])
         if case.reset is not None:
             own = _like(initial_state(case.cell, params, case.batch), state)
-            state = _rows(jnp.asarray(case.reset[t] & every[t]), own, state)
+            state = _rows(jnp.asarray(case.reset[t] & valid[t]), own, state)
         rng = StepRng(case.key, jnp.asarray(t, jnp.int32))
-        x_t = _rows(here, xs[t], nothing)
+        x_t = _rows(here, xs[t], zeros)
         new, y = step(params, state, x_t, rng)
-        shown[t] = _rows(here, y, _padded(case, held, lambda y=y: y))
-        held = _rows(here, y, held)
+        ys[t] = _rows(here, y, _padded(case, last, y))
+        last = _rows(here, y, last)
         state = _rows(here, new, state)
-    return state, jnp.stack([shown[t] for t in range(case.T)])
+    return state, jnp.stack([ys[t] for t in range(case.T)])
 
 
-def _padded(case: Case, held: Any, raw: Any) -> Any:
-    match case.options["padding"]:
-        case "zero":
-            return jnp.zeros_like(held)
-        case "hold":
-            return held
-        case "raw":
-            return raw()
+def _padded(case: Case, last: Any, raw: Any) -> Any:
+    """The output at masked steps."""
+    return {"zero": jnp.zeros_like(last), "hold": last, "raw": raw}[case.options["padding"]]
 
 
 def _rows(here: Any, a: Any, b: Any) -> Any:

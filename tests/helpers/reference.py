@@ -1,4 +1,4 @@
-"""The equations in NumPy and float64, one gate at a time, sharing no code with the library.
+"""The equations in NumPy and float64, one gate at a time, without code of the library.
 
     f = sigmoid(W_f [h, x] + b_f)      and so for i, o;      g = tanh(W_g [h, x] + b_g)
 
@@ -14,18 +14,18 @@ import numpy as np
 TINY = 1e-30
 
 
-class Problem(NamedTuple):
-    """Numbers to run an LSTM on: ``(kernel, recurrent_kernel, bias)``, inputs, ``(h, c)``."""
+class LSTMArguments(NamedTuple):
+    """Arguments of an LSTM: ``(kernel, recurrent_kernel, bias)``, inputs, ``(h, c)``."""
 
     params: tuple[np.ndarray, np.ndarray, np.ndarray]
     xs: np.ndarray
     state: tuple[np.ndarray, np.ndarray]
 
 
-def draw(n: int, h: int, batch: tuple[int, ...] = (), T: int = 1, seed: int = 0) -> Problem:
-    """Random numbers for `n` inputs and `h` units; all of them, so that no term can hide."""
+def draw(n: int, h: int, batch: tuple[int, ...] = (), T: int = 1, seed: int = 0) -> LSTMArguments:
+    """Random numbers for `n` inputs and `h` units, so that no term is hidden by a zero."""
     normal = np.random.default_rng(seed).standard_normal
-    return Problem(
+    return LSTMArguments(
         params=(
             normal((n, 4 * h)) / np.sqrt(n),
             normal((h, 4 * h)) / np.sqrt(h),
@@ -50,7 +50,7 @@ class Weights(NamedTuple):
 
 
 def weights_of(params: Any) -> Weights:
-    """Cut the library's parameters into gates by hand: i first, then f, g, o."""
+    """Split the library's parameters into gates by hand: i first, then f, g, o."""
     kernel, recurrent, bias = (wide(leaf) for leaf in params)
     H = bias.shape[0] // 4
     i, f, g, o = (slice(k * H, (k + 1) * H) for k in range(4))
@@ -90,7 +90,7 @@ def run(
 def reference_unroll(
     step_fn: Callable[..., Any], params: Any, xs: Any, state: Any
 ) -> tuple[Any, list[Any]]:
-    """What `unroll` stands for: call the step once for each time, keep the states."""
+    """The reference for `unroll`: call the step once for each time, keep the states."""
     states = []
     for x in xs:
         state = step_fn(params, state, x)
@@ -117,13 +117,13 @@ def gradient(f: Callable[..., Any], at: tuple[Any, ...]) -> list[np.ndarray]:
 
 
 def wide(array: Any) -> np.ndarray:
-    """As float64, or as it is when complex."""
+    """As float64; complex arrays unchanged."""
     array = np.asarray(array)
     return array if np.iscomplexobj(array) else array.astype(np.float64)
 
 
 def relative_error(actual: Any, expected: Any) -> float:
-    """``max |a - b| / max |b|``; arrays of different shapes are no match at all."""
+    """``max |a - b| / max |b|``; infinite for arrays of different shapes."""
     actual, expected = wide(actual), wide(expected)
     if actual.shape != expected.shape:
         return np.inf

@@ -1,8 +1,9 @@
-"""Cells whose every output can be worked out by hand."""
+"""Cells whose outputs can be computed by hand, and what tests compare with."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from lstm_jax.cells.cell import identity
 
 @dataclass(frozen=True)
 class Sum:
-    """``h_t = h_{t-1} + x_t``, from `begin`: it shows the steps that it has seen."""
+    """``h_t = h_{t-1} + x_t``, from `begin`: the output tells which steps were computed."""
 
     begin: float = 0.0
     input_size: int = 1
@@ -41,7 +42,7 @@ class EchoState(NamedTuple):
 class Echo:
     """``h_t = on_candidate(x_t) * h_{t-1} * kernel`` and ``c_t = 0``, from ones.
 
-    With inputs of ones and a reset before every step, it shows the mask of whatever is dropped.
+    With inputs of ones and a reset before every step, the output is the mask of a dropout.
     """
 
     input_size: int
@@ -59,7 +60,7 @@ class Echo:
 
 
 def slow_case(*values, **options):
-    """A case of a parametrised test that is run with the slow tests only."""
+    """A case of a parametrised test that runs with the slow tests only."""
     return pytest.param(*values, marks=pytest.mark.slow, **options)
 
 
@@ -68,25 +69,24 @@ def column(*rows):
     return jnp.asarray(np.array(rows, float).T[..., None])
 
 
-def shown(outputs):
+def rows_of(outputs):
     """Outputs ``[T, B, 1]`` as rows of numbers."""
     return np.asarray(outputs)[..., 0].T.tolist()
 
 
-def assert_close(got, wanted, tolerance=1e-12):
-    """Two trees of one structure, with the same numbers."""
-    assert jax.tree.structure(got) == jax.tree.structure(wanted)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+def assert_close(actual, expected, tolerance=1e-12):
+    """Raise unless two trees have one structure, the same shapes, and the same numbers."""
+    chex.assert_trees_all_equal_shapes(actual, expected)
+    chex.assert_trees_all_close(actual, expected, rtol=0, atol=tolerance)
 
 
-def assert_same_numbers(got, wanted, tolerance=1e-12):
-    """Two trees with the same leaves, whatever they are in."""
-    assert_close(jax.tree.leaves(got), [np.asarray(leaf) for leaf in jax.tree.leaves(wanted)])
+def assert_leaves_close(actual, expected, tolerance=1e-12):
+    """Raise unless two trees have the same numbers, in whatever structure."""
+    expected = [np.asarray(leaf) for leaf in jax.tree.leaves(expected)]
+    assert_close(jax.tree.leaves(actual), expected, tolerance)
 
 
 def random_like(tree, seed=0):
-    """Random numbers in float64 in the shapes of a tree, so that no term can hide."""
+    """Random numbers in float64 in the shapes of a tree, so that no term is hidden by a zero."""
     normal = np.random.default_rng(seed).standard_normal
     return jax.tree.map(lambda leaf: jnp.asarray(normal(leaf.shape) / 2), tree)

@@ -1,6 +1,10 @@
-"""Every cell is held to what the library promises; and that the check can fail."""
+"""`check_cell` passes for every cell of the library, and fails for wrong cells."""
 
 import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +38,7 @@ CELLS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
-def test_every_cell_holds_what_the_library_promises(cell):
+def test_every_cell_passes(cell):
     x = jnp.zeros(cell.input_shape) if isinstance(cell, lj.ConvLSTM) else None
     check_cell(cell, x=x)
 
@@ -45,7 +49,7 @@ class State(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Leaky:
-    """A cell that is right; each of those below is wrong in one way."""
+    """A correct cell; each of those below is wrong in one way."""
 
     input_size: int = 2
 
@@ -87,7 +91,7 @@ class RefusesForwardMode(Leaky):
         def product(w, x):
             return w * x
 
-        product.defvjp(lambda w, x: (w * x, (w, x)), lambda kept, g: (kept[1] * g, kept[0] * g))
+        product.defvjp(lambda w, x: (w * x, (w, x)), lambda wx, g: (wx[1] * g, wx[0] * g))
         w = jnp.broadcast_to(params["w"], x.shape)
         return State(state.h / 2 + product(w, x))
 
@@ -97,8 +101,19 @@ class NotHashable(Leaky):
     sizes: Any = dataclasses.field(default_factory=list)
 
 
+class Halved(lj.MinLSTM):
+    """Its `coefficients` disagree with its `step`."""
+
+    def step(self, params, state, x):
+        return lj.MinLSTM(2, 3).step(params, state, x)
+
+    def coefficients(self, params, x):
+        a, b = super().coefficients(params, x)
+        return a / 2, b
+
+
 @pytest.mark.slow
-def test_a_right_cell_passes():
+def test_a_correct_cell_passes():
     check_cell(Leaky())
 
 
@@ -113,12 +128,71 @@ def test_a_right_cell_passes():
         (lj.ConvLSTM((4, 2), 2, kernel_size=3), "pass an input as x="),
     ],
 )
-def test_a_wrong_cell_is_found(cell, message):
+def test_a_wrong_cell_fails(cell, message):
     with pytest.raises((AssertionError, TypeError), match=message):
         check_cell(cell)
 
 
 @pytest.mark.slow
-def test_a_cell_without_forward_mode_is_found():
+def test_a_cell_without_forward_mode_fails():
     with pytest.raises(TypeError, match="forward-mode"):
         check_cell(RefusesForwardMode())
+
+
+@pytest.mark.slow
+def test_wrong_coefficients_fail():
+    with pytest.raises(AssertionError, match="implementation='parallel' with a batch disagrees"):
+        check_cell(Halved(2, 3))
+
+
+def test_the_error_has_the_cell_the_check_the_place_and_both_numbers():
+    with pytest.raises(AssertionError) as error:
+        check_cell(MixesRows())
+    text = str(error.value)
+    assert "MixesRows(input_size=2): unroll with a batch and resets disagrees at [0][0].h" in text
+    assert re.search(r"ACTUAL: array\(\[\[.*DESIRED: array\(\[\[", text, re.DOTALL)
+
+
+def test_a_wrong_cell_fails_under_python_O():
+    """`python -O` removes `assert` statements."""
+    program = """
+import jax.numpy as jnp
+import lstm_jax as lj
+from lstm_jax.testing import check_cell
+
+class Narrow(lj.TanhRNN):
+    def step(self, params, state, x):
+        (h,) = super().step(params, state, x)
+        return lj.TanhRNNState(h.astype(jnp.bfloat16))
+
+class Mixed(lj.TanhRNN):
+    def step(self, params, state, x):
+        (h,) = super().step(params, state, x)
+        return lj.TanhRNNState(h + h.mean() if h.ndim > 1 else 2 * h)
+
+for cell in (Narrow(1, 2), Mixed(1, 2), lj.ConvLSTM((4, 2), 2, kernel_size=3)):
+    try:
+        check_cell(cell)
+    except AssertionError as error:
+        print(type(cell).__name__, "fails", str(error).count(type(cell).__name__) > 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.splitlines() == [
+        f"{name} fails True" for name in ("Narrow", "Mixed", "ConvLSTM")
+    ]
+
+
+def test_the_library_imports_chex_only_for_tests():
+    package = Path(lj.__file__).parent
+    using = {
+        path.relative_to(package).parts[0]
+        for path in package.rglob("*.py")
+        if "chex" in path.read_text()
+    }
+    assert using == {"testing"}

@@ -1,9 +1,11 @@
-"""What transforms draw at random: which masks, how often, and the same however it is run.
+"""The random numbers of transforms: their masks and rates, and that options do not change them.
 
-A random number depends on the key, the place in the model, and the time: a cell draws itself from
-``fold_in(key, 0)``, its k-th cell has the key ``fold_in(key, k + 1)``, and what is drawn anew at
-every step folds in the time as well. `masks` says so again, sharing nothing with the library.
+A random number depends on the key, the place in the model, and the time: a transform draws from
+``fold_in(key, 0)``, its k-th cell has the key ``fold_in(key, k + 1)``, and numbers that are drawn
+at every step fold in the time as well. `masks` computes this without code of the library.
 """
+
+import re
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ import lstm_jax as lj
 from lstm_jax.testing import quick_jit
 from lstm_jax.transforms.step_rng import drop
 from tests.helpers import reference
-from tests.helpers.toys import Echo, assert_close, assert_same_numbers, random_like, slow_case
+from tests.helpers.toys import Echo, assert_close, assert_leaves_close, random_like, slow_case
 
 T, B, H = 5, 2, 3
 F64 = {"dtype": jnp.float64}
@@ -24,7 +26,7 @@ START = 6
 
 
 def masks(rate, shape, *place, t=None, part=None):
-    """Whether to keep: of the cell at a place, at a time, of one of two parts."""
+    """True where an element is kept, for a cell at a place, a time, and one of two parts."""
     key = KEY
     for k in place:
         key = jax.random.fold_in(key, k + 1)
@@ -66,7 +68,7 @@ def from_dropped_h(params, state, x, t):
     return step(params, (dropped(state[0], 0.4), state[1]), x)
 
 
-def from_h_dropped_anew(params, state, x, t):
+def from_h_dropped_at_every_step(params, state, x, t):
     return step(params, (dropped(state[0], 0.4, t=t), state[1]), x)
 
 
@@ -105,7 +107,7 @@ def dropped_twice(params, state, x, t):
         (lambda: lj.dropout(LSTM, 0.4), input_dropout),
         (lambda: lj.dropout(LSTM, 0.4, variational=True), variational_dropout),
         (lambda: lj.recurrent_dropout(LSTM, 0.4), from_dropped_h),
-        (lambda: lj.recurrent_dropout(LSTM, 0.4, variational=False), from_h_dropped_anew),
+        (lambda: lj.recurrent_dropout(LSTM, 0.4, variational=False), from_h_dropped_at_every_step),
         (lambda: lj.candidate_dropout(LSTM, 0.4), dropped_candidate),
         (lambda: lj.candidate_dropout(LSTM, 0.4, variational=True), candidate_dropped_alike),
         (lambda: lj.weight_drop(LSTM, 0.4), dropped_weights),
@@ -114,7 +116,7 @@ def dropped_twice(params, state, x, t):
     ],
     ids=lambda each: each.__name__.replace("<lambda>", ""),
 )
-def test_is_its_equation_given_the_masks(cell, by_hand):
+def test_a_transform_is_its_equation_with_these_masks(cell, by_hand):
     cell = cell()
     params, xs, state = numbers(cell)
     got = lj.unroll(cell, params, xs, state, key=KEY, start=START)
@@ -122,7 +124,7 @@ def test_is_its_equation_given_the_masks(cell, by_hand):
     for t, x in enumerate(np.asarray(xs), start=START):
         s = by_hand(params, s, x, t)
         hs.append(s[0])
-    assert_same_numbers(got, (s, np.stack(hs)))
+    assert_leaves_close(got, (s, np.stack(hs)))
 
 
 @pytest.mark.usefixtures("x64")
@@ -141,9 +143,9 @@ def test_dropout_between_layers_is_before_all_but_the_first():
     np.testing.assert_allclose(outputs, wanted, rtol=0, atol=1e-12)
 
 
-# What is seen through a cell that echoes what it is given, started anew before every step.
+# Masks as outputs of a cell that echoes its input, with a reset before every step.
 N, STEPS, ROWS, RATE = 40, 20, 10, 0.3
-SEEN = {
+MASKED = {
     "dropout": lambda cell, v: lj.dropout(cell, RATE, variational=v),
     "recurrent_dropout": lambda cell, v: lj.recurrent_dropout(cell, RATE, variational=v),
     "candidate_dropout": lambda cell, v: lj.candidate_dropout(cell, RATE, variational=v),
@@ -153,8 +155,8 @@ SEEN = {
 }
 
 
-def seen(cell, key=KEY, **options):
-    """Every state of ``STEPS`` steps of a cell made of echoes, and what it shows."""
+def echoes(cell, key=KEY, **options):
+    """Outputs and states of a cell made of echoes."""
     xs, reset = jnp.ones((STEPS, ROWS, N)), np.ones((STEPS, ROWS), bool)
     options = {"reset": reset, "key": key, "return_states": True} | options
     _, outputs, states = lj.unroll(cell, cell.init(KEY), xs, **options)
@@ -162,15 +164,15 @@ def seen(cell, key=KEY, **options):
 
 
 def mask_of(name, variational=False, key=KEY, **options):
-    """True where something was dropped, or stayed, ``[STEPS, ROWS, N]``."""
-    cell = SEEN[name](Echo(N), variational)
-    if name == "zoneout of h":  # it keeps a one, or takes the zero that comes in
+    """True where an element was dropped, or kept its value, ``[STEPS, ROWS, N]``."""
+    cell = MASKED[name](Echo(N), variational)
+    if name == "zoneout of h":  # an element is 1 if kept, or the input 0
         xs = jnp.zeros((STEPS, ROWS, N))
         reset = np.ones((STEPS, ROWS), bool)
         h = np.asarray(lj.unroll(cell, cell.init(KEY), xs, reset=reset, key=key, **options)[1])
         assert set(np.unique(h)) == {0, 1}
         return h == 1
-    outputs, states = seen(cell, key, **options)
+    outputs, states = echoes(cell, key, **options)
     if name == "zoneout of c":
         assert set(np.unique(states.c)) == {0, 1}
         return states.c == 1
@@ -197,7 +199,7 @@ def is_about(mask, rate):
         ("weight_drop", True),
     ],
 )
-def test_masks_have_their_rate_and_differ_in_what_they_should(name, variational):
+def test_rates_and_independence_of_masks(name, variational):
     mask = mask_of(name, variational)
     independent = mask[0] if variational else mask
     if name == "weight_drop":
@@ -205,14 +207,14 @@ def test_masks_have_their_rate_and_differ_in_what_they_should(name, variational)
     assert is_about(independent, RATE)
     if variational:
         assert np.array_equal(mask, np.broadcast_to(mask[0], mask.shape))
-    else:  # a step says nothing about the next
+    else:  # steps are independent
         assert is_about(mask[1:] & mask[:-1], RATE**2)
     if name == "weight_drop":
         assert np.array_equal(mask, np.broadcast_to(mask[:, :1], mask.shape))
     else:
         assert is_about(independent[..., 1:, :] & independent[..., :-1, :], RATE**2)
     assert not np.array_equal(mask, mask_of(name, variational, key=jax.random.key(1)))
-    # Run backwards, each step draws what it drew forwards.
+    # In reverse, each step draws the same numbers.
     assert np.array_equal(mask, mask_of(name, variational, reverse=True))
     if not variational:  # the time counts from `start`
         later = mask_of(name, key=KEY, start=2)
@@ -222,18 +224,18 @@ def test_masks_have_their_rate_and_differ_in_what_they_should(name, variational)
 @pytest.mark.parametrize("name", ["dropout", "recurrent_dropout", "candidate_dropout"])
 @pytest.mark.parametrize("variational", [False, True])
 def test_masks_differ_between_layers_and_between_directions(name, variational):
-    wrapped = SEEN[name](Echo(N), variational)
-    _, (first, second) = seen(lj.stack(wrapped, wrapped))
+    wrapped = MASKED[name](Echo(N), variational)
+    _, (first, second) = echoes(lj.stack(wrapped, wrapped))
     passed = first.h != 0
     independent = (slice(0, 1) if variational else slice(None),)
     assert is_about(second.h[independent][passed[independent]] == 0, RATE)
-    (forward, backward), _ = seen(lj.bidirectional(wrapped, merge="none"))
+    (forward, backward), _ = echoes(lj.bidirectional(wrapped, merge="none"))
     both = (np.asarray(forward) == 0) & (np.asarray(backward) == 0)
     assert is_about(both[independent], RATE**2)
 
 
 @pytest.mark.slow
-def test_arrays_of_one_cell_and_parts_of_an_input_have_masks_of_their_own():
+def test_arrays_of_one_cell_and_parts_of_an_input_have_independent_masks():
     cell = lj.weight_drop(lj.stack(Echo(400), Echo(400)), RATE)
     _, states = lj.unroll(cell, cell.init(KEY), jnp.ones((1, 400)), key=KEY, return_states=True)[1:]
     first = states[0].h[1] != 0
@@ -245,7 +247,7 @@ def test_arrays_of_one_cell_and_parts_of_an_input_have_masks_of_their_own():
     assert drop(KEY, RATE, xs)["token"].tolist() == [0]
 
 
-def test_each_of_two_zoneout_masks_is_drawn_for_itself():
+def test_the_two_masks_of_zoneout_are_independent():
     cell = lj.zoneout(Echo(N), h=RATE, c=RATE)
     xs, reset = jnp.zeros((STEPS, ROWS, N)), np.ones((STEPS, ROWS), bool)
     *_, states = lj.unroll(cell, cell.init(KEY), xs, reset=reset, key=KEY, return_states=True)
@@ -265,7 +267,7 @@ def test_each_of_two_zoneout_masks_is_drawn_for_itself():
         lambda cell: lj.weight_drop(cell, 0.0),
     ],
 )
-def test_weights_are_dropped_wherever_in_the_model_they_are(around):
+def test_weight_drop_works_at_any_place_in_the_model(around):
     cell = around(lj.weight_drop(Echo(100), RATE))
     final, _ = lj.unroll(cell, cell.init(KEY), jnp.ones((1, 100)), key=KEY)
     for h in jax.tree.leaves(final)[::2]:
@@ -278,14 +280,14 @@ def test_zoneout_keeps_a_memory_and_its_normaliser_together():
     params, xs, state = numbers(cell)
     *_, states = lj.unroll(cell, params, xs, state, key=KEY, return_states=True)
     h, *memory = (np.asarray(leaf) for leaf in states)
-    stayed = [leaf[1:] == leaf[:-1] for leaf in memory]
-    assert 0 < np.mean(stayed[0]) < 1
-    assert all(np.array_equal(each, stayed[0]) for each in stayed)
+    kept = [leaf[1:] == leaf[:-1] for leaf in memory]
+    assert 0 < np.mean(kept[0]) < 1
+    assert all(np.array_equal(each, kept[0]) for each in kept)
     assert not np.any(h[1:] == h[:-1])
 
 
 # Everything at once, with masks of every kind, in more than one layer.
-with jax.enable_x64(True):  # transforms look at the types of what cells hold
+with jax.enable_x64(True):  # transforms read the dtypes of parameters
     NOISY = lj.stack(
         lj.dropout(lj.zoneout(lj.candidate_dropout(LSTM, 0.3), h=0.2, c=0.3), 0.3),
         lj.weight_drop(
@@ -317,7 +319,7 @@ def test_masks_are_the_same_in_chunks_in_truncated_gradients_and_step_by_step():
     wanted = lj.unroll(NOISY, *arguments, lengths=LENGTHS, **options)
     assert_close(quick_jit(truncated)(*arguments), wanted)
     assert_close(quick_jit(in_chunks)(*arguments), wanted)
-    advance = quick_jit(lambda s, x, t: lj.advance(NOISY, params, s, x, key=KEY, t=t))
+    advance = quick_jit(lambda s, x, t: lj.advance(NOISY, params, s, x, key=KEY, start=t))
     for t in range(3):
         state, y = advance(state, xs[t], START + t)
         np.testing.assert_allclose(y, wanted[1][t], rtol=0, atol=1e-12)
@@ -326,7 +328,7 @@ def test_masks_are_the_same_in_chunks_in_truncated_gradients_and_step_by_step():
 @pytest.mark.usefixtures("x64")
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{"remat": 2, "unroll": 2}, {"remat": "step"}, {"unroll": 3}])
-def test_masks_are_the_same_in_gradients_whatever_is_kept_for_them(options):
+def test_rematerialization_draws_the_same_masks(options):
     arguments = numbers(NOISY)
 
     def results(**options):
@@ -345,7 +347,7 @@ def test_masks_are_the_same_in_gradients_whatever_is_kept_for_them(options):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("x64")
-def test_members_with_keys_of_their_own_under_vmap_are_a_loop_over_them():
+def test_vmap_over_keys_is_a_loop():
     arguments, keys = numbers(NOISY), jax.random.split(KEY, 2)
 
     def run(key):
@@ -358,7 +360,7 @@ def test_members_with_keys_of_their_own_under_vmap_are_a_loop_over_them():
 
 
 @pytest.mark.usefixtures("x64")
-def test_a_rate_of_zero_drops_nothing_and_of_one_everything_without_nan():
+def test_rate_zero_drops_nothing_and_rate_one_everything_without_nan():
     params, xs, state = numbers(LSTM)
     none, every = lj.dropout(LSTM, 0.0), lj.dropout(LSTM, 1.0)
     plain = lj.unroll(LSTM, params, xs, state)
@@ -377,6 +379,13 @@ def test_dropout_keeps_dtype_and_mean_in_low_precision_too():
     assert abs(float(dropped.astype(jnp.float32).mean()) - 1) < 0.05
 
 
-def test_a_key_is_a_typed_key():
+def test_errors_of_keys():
     with pytest.raises(TypeError, match=r"^unroll: key must be made by jax\.random\.key; got "):
         lj.unroll(lj.dropout(Echo(3), 0.5), Echo(3).init(KEY), jnp.ones((2, 3)), key=jnp.zeros(2))
+    cell = lj.dropout(Echo(3), 0.5)
+    for options, message in [
+        ({"key": jax.random.split(KEY)}, "key must be a single key; got keys of shape (2,)"),
+        ({"start": 1.5}, "start must be an integer; got 1.5"),
+    ]:
+        with pytest.raises(TypeError, match=f"^unroll: {re.escape(message)}$"):
+            lj.unroll(cell, cell.init(KEY), jnp.ones((2, 3)), **options)

@@ -1,6 +1,6 @@
-"""Each transform against its own equation in NumPy, and what all of them are: values that compose.
+"""Each transform against its equation in NumPy; their composition, equality, and errors.
 
-What they draw at random is in test_random_transforms.py.
+Random numbers are tested in test_random_transforms.py.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import lstm_jax as lj
 from lstm_jax.testing import quick_jit
 from lstm_jax.transforms.transform import needs_sequence
 from tests.helpers import reference
-from tests.helpers.toys import Sum, assert_close, assert_same_numbers, random_like
+from tests.helpers.toys import Sum, assert_close, assert_leaves_close, random_like
 
 T, B, H = 5, 2, 3
 F64 = {"dtype": jnp.float64}
@@ -24,7 +24,7 @@ KEY = jax.random.key(0)
 
 
 def numbers(cell):
-    """Parameters, inputs and a state: all of them random, and not small."""
+    """Parameters, inputs and a state, all random and not small."""
     params = random_like(jax.eval_shape(cell.init, KEY))
     xs = random_like(jnp.zeros((T, B, 3)), seed=1)
     return params, 2 * xs, random_like(cell.initial_state((B,)), seed=2)
@@ -39,18 +39,18 @@ def step(params, state, x):
 
 
 def agrees(cell, numpy_step):
-    """Hold a cell to a step in NumPy: ``(params, state, x) -> (state, shown)``."""
+    """Test a cell against a step in NumPy: ``(params, state, x) -> (state, output)``."""
     params, xs, state = numbers(cell)
     got = lj.unroll(cell, params, xs, state)
     s, ys = wide(state), []
     for x in np.asarray(xs):
         s, y = numpy_step(params, s, x)
         ys.append(y)
-    assert_same_numbers(got, (s, np.stack(ys)))
+    assert_leaves_close(got, (s, np.stack(ys)))
 
 
 @pytest.mark.usefixtures("x64")
-def test_a_stack_feeds_what_one_layer_shows_to_the_next():
+def test_a_stack_passes_outputs_to_the_next_layer():
     def by_hand(params, state, x):
         new = []
         for p, s in zip(params, state, strict=True):
@@ -63,7 +63,7 @@ def test_a_stack_feeds_what_one_layer_shows_to_the_next():
 
 
 @pytest.mark.usefixtures("x64")
-def test_a_residual_adds_the_input_to_what_is_shown_and_not_to_the_state():
+def test_a_residual_adds_the_input_to_the_output_and_not_to_the_state():
     def by_hand(params, state, x):
         h, c = step(params, state, x)
         return (h, c), x + h
@@ -72,7 +72,7 @@ def test_a_residual_adds_the_input_to_what_is_shown_and_not_to_the_state():
 
 
 @pytest.mark.usefixtures("x64")
-def test_a_skip_joins_the_input_and_what_is_shown():
+def test_a_skip_concatenates_input_and_output():
     def by_hand(params, state, x):
         (below, above), (p_below, p_above) = state, params
         below = step(p_below, below, x)
@@ -84,7 +84,7 @@ def test_a_skip_joins_the_input_and_what_is_shown():
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("bounds", [{"h": 0.1}, {"c": 0.2}, {"h": 0.1, "c": 0.2}])
-def test_clip_bounds_the_state_that_goes_on_and_what_is_shown(bounds):
+def test_clip_bounds_the_state_and_the_output(bounds):
     clipped = set()
 
     def by_hand(params, state, x):
@@ -126,7 +126,7 @@ def test_without_a_key_nothing_is_dropped(transform):
 
 
 @pytest.mark.usefixtures("x64")
-def test_a_learned_state_is_where_rows_start_and_what_resets_return_to():
+def test_rows_start_from_a_learned_state_and_resets_return_to_it():
     cell = lj.learned_initial_state(LSTM)
     drawn = cell.init(KEY)
     assert_close(drawn, lj.LearnedParams(LSTM.init(KEY), LSTM.initial_state()), 0)
@@ -159,7 +159,7 @@ def test_a_learned_state_is_where_rows_start_and_what_resets_return_to():
         np.testing.assert_allclose(got, wanted, rtol=1e-11)
 
 
-def test_a_learned_state_of_the_cell_itself_is_the_cells_own():
+def test_a_learned_state_starts_as_the_cells_own():
     cell = lj.learned_initial_state(Sum(3.0))
     params = cell.init(KEY)
     assert params == lj.LearnedParams((), (jnp.full(1, 3.0),))
@@ -168,12 +168,12 @@ def test_a_learned_state_of_the_cell_itself_is_the_cells_own():
     assert cell.initial_state((2,), other)[0].tolist() == [[50], [50]]
     final, _ = lj.unroll(cell, other, jnp.ones((3, 1)))
     assert final[0].tolist() == [53]
-    stacked = lj.stack(lj.residual(cell), cell)  # found wherever it is
+    stacked = lj.stack(lj.residual(cell), cell)  # at any depth
     final, _ = lj.unroll(stacked, (other, params), jnp.ones((1, 1)), reset=jnp.ones(1, bool))
     assert [s[0].item() for s in final] == [51, 3 + 1 + 51]
 
 
-def test_the_same_cell_twice_has_parameters_of_its_own_each_time():
+def test_the_same_cell_twice_has_two_sets_of_parameters():
     cell = lj.LSTM(3, 3)
     first, second = lj.stack(cell, cell).init(KEY)
     assert jnp.all(first.kernel != second.kernel)
@@ -205,7 +205,7 @@ STATE_TRANSFORMS = {
 
 
 @pytest.mark.parametrize("name", STATE_TRANSFORMS)
-def test_state_transforms_go_around_each_single_cell(name):
+def test_state_transforms_wrap_each_single_cell(name):
     t = STATE_TRANSFORMS[name]
     a, b = lj.LSTM(3, 3), lj.GRU(3, 3)
     assert t(lj.stack(a, b, dropout=0.5)) == lj.stack(t(a), t(b), dropout=0.5)
@@ -218,7 +218,7 @@ def test_state_transforms_go_around_each_single_cell(name):
     assert t(a) != a
 
 
-def test_candidate_dropout_goes_inside_of_what_changes_the_state():
+def test_candidate_dropout_is_inside_of_other_state_transforms():
     cell = lj.candidate_dropout(lj.zoneout(lj.LSTM(3, 3), c=0.1), 0.3)
     assert cell == lj.zoneout(lj.candidate_dropout(lj.LSTM(3, 3), 0.3), c=0.1)
     twice = lj.candidate_dropout(lj.candidate_dropout(lj.LSTM(3, 3), 0.3), 0.4)
@@ -253,13 +253,13 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize(("written", "make"), VALUES.items(), ids=range(len(VALUES)))
-def test_a_transform_is_a_value_that_prints_as_it_was_made(written, make):
+@pytest.mark.parametrize(("text", "make"), VALUES.items(), ids=range(len(VALUES)))
+def test_a_transform_has_value_semantics_and_a_readable_repr(text, make):
     cell = make()
-    assert repr(cell) == written
+    assert repr(cell) == text
     assert cell == make()
     assert hash(cell) == hash(make())
-    assert all(cell != other() for text, other in VALUES.items() if text != written)
+    assert all(cell != other() for key, other in VALUES.items() if key != text)
     assert cell != L3
     with pytest.raises(dataclasses.FrozenInstanceError):
         cell.cell = L3
@@ -278,7 +278,7 @@ def test_sizes_follow_from_the_cells():
     assert {cell: (cell.input_size, cell.output_size) for cell in sizes} == sizes
 
 
-def test_lists_of_layers_will_do():
+def test_a_stack_of_a_list_of_layers():
     assert lj.stack([L3, L3]) == lj.stack(L3, L3) == lj.stack((L3, L3))
 
 
@@ -288,12 +288,12 @@ def test_lists_of_layers_will_do():
         (lambda: lj.stack(), "stack: at least one layer is needed; got none"),
         (
             lambda: lj.stack(L3, lj.GRU(4, 2)),
-            "stack: layer 2 must read the 3 features that layer 1 shows; got"
+            "stack: layer 2 must have input_size 3, the output size of layer 1; got"
             " GRU(input_size=4, hidden_size=2) with input_size 4",
         ),
         (
             lambda: lj.stack(L3, lj.skip(L3), L3),
-            "stack: layer 3 must read the 6 features that layer 2 shows; got"
+            "stack: layer 3 must have input_size 6, the output size of layer 2; got"
             " LSTM(input_size=3, hidden_size=3) with input_size 3",
         ),
         (
@@ -302,8 +302,8 @@ def test_lists_of_layers_will_do():
         ),
         (
             lambda: lj.residual(lj.LSTM(3, 4)),
-            "residual: cell must show as many features as it reads; got 3 in and 4 out"
-            " (`skip` joins them instead of adding)",
+            "residual: cell must have as many output features as input features; got 3 in and 4 out"
+            " (`skip` concatenates them instead of adding)",
         ),
         (lambda: lj.dropout(L3, -0.1), "dropout: rate must be a probability in [0, 1]; got -0.1"),
         (
@@ -330,7 +330,7 @@ def test_lists_of_layers_will_do():
         (lambda: lj.clip(L3, h=1.0, c=float("nan")), "clip: c must be above 0; got nan"),
     ],
 )
-def test_wrong_numbers_are_named(make, message):
+def test_wrong_values(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()
 
@@ -350,7 +350,7 @@ def test_wrong_numbers_are_named(make, message):
         ("learned_initial_state", {}),
     ],
 )
-def test_what_is_no_cell_is_named(name, options):
+def test_the_argument_must_be_a_cell(name, options):
     transform = getattr(lj, name)
     message = f"{name}: cell must be a cell, not its class; write LSTM(...) with its sizes"
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
@@ -360,13 +360,22 @@ def test_what_is_no_cell_is_named(name, options):
         transform(lj.lstm_step, **options)
 
 
-def test_candidate_dropout_wants_a_candidate():
+def test_candidate_dropout_needs_a_candidate():
     message = "candidate_dropout: cell must have a step with the keyword on_candidate; got Sum("
     with pytest.raises(TypeError, match=re.escape(message)):
         lj.candidate_dropout(lj.stack(Sum(), Sum()), 0.5)
 
 
+def test_recurrent_dropout_needs_memory_besides_h_or_a_hook():
+    message = (
+        "recurrent_dropout: cell must have memory besides h, or a step with the keyword"
+        " on_recurrent; got MinLSTM(input_size=3, hidden_size=5)"
+    )
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        lj.recurrent_dropout(lj.MinLSTM(3, 5), 0.5)
+
+
 @pytest.mark.parametrize("around", [lj.dropout, lj.weight_drop])
-def test_what_goes_around_a_bidirectional_cell_needs_its_sequence_too(around):
+def test_a_transform_of_a_bidirectional_cell_needs_the_whole_sequence(around):
     assert needs_sequence(lj.stack(around(lj.bidirectional(L3), 0.5)))
     assert not needs_sequence(lj.stack(around(L3, 0.5)))

@@ -1,4 +1,7 @@
-"""Wrong answers that other libraries give, each with the right one from this library."""
+"""Wrong results of other libraries, each with a test that this library returns the right one.
+
+The docstring of a test has the library and its wrong result.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +33,7 @@ def row(tree, b):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_row_of_length_0_ends_with_the_state_it_started_with(reverse):
+def test_a_row_of_length_0_ends_with_its_initial_state(reverse):
     """flax (linen and nnx), jax.experimental.rnn: the state of the last step of padding."""
     params, xs, state = numbers()
     final, outputs = lj.unroll(LSTM, params, xs, state, lengths=[5, 0, 2], reverse=reverse)
@@ -54,17 +57,17 @@ def test_lengths_work_with_two_batch_axes(batch):
 
 @pytest.mark.usefixtures("x64")
 def test_a_length_above_T_means_the_same_in_both_directions():
-    """flax: forwards it counts as T; backwards the rows are turned round modulo T."""
+    """flax: it counts as T, but in reverse the rows are reversed modulo T."""
     params, xs, state = numbers()
     with pytest.raises(ValueError, match=r"lengths must be within 0 and T = 5; got \[7, 5, 2\]"):
         lj.unroll(LSTM, params, xs, state, lengths=[7, 5, 2])
     for reverse in (False, True):
 
-        def run(lengths, reverse=reverse):
+        def unrolled(lengths, reverse=reverse):
             return lj.unroll(LSTM, params, xs, state, lengths=lengths, reverse=reverse)
 
-        under_jit = quick_jit(run)(jnp.array([7, 5, 2]))  # where nobody can look at the numbers
-        assert_close(under_jit, run(jnp.array([5, 5, 2])))
+        under_jit = quick_jit(unrolled)(jnp.array([7, 5, 2]))  # lengths cannot be checked there
+        assert_close(under_jit, unrolled(jnp.array([5, 5, 2])))
 
 
 @pytest.mark.usefixtures("x64")
@@ -82,24 +85,24 @@ def test_nan_in_padding_stays_out_of_gradients(padding):
 
         return jax.grad(loss, argnums=(0, 1, 2))(params, xs, state)
 
-    spoilt = jnp.where(mask[..., None], xs, jnp.nan)
-    got = grads(spoilt)
+    with_nan = jnp.where(mask[..., None], xs, jnp.nan)
+    got = grads(with_nan)
     assert_close(got, grads(xs))
     assert jnp.all(got[0].kernel != 0)
     assert not jnp.any(got[1][~mask])
 
 
 @pytest.mark.parametrize("cell", [lj.LSTM(3, 4, dtype="bfloat16"), lj.GRU(3, 4, dtype="bfloat16")])
-def test_bfloat16_cells_draw_parameters_and_show_bfloat16(cell):
-    """flax: the orthogonal init crashes, or state and outputs are float32 after all."""
+def test_bfloat16_cells_have_bfloat16_parameters_and_outputs(cell):
+    """flax: the orthogonal init raises, or state and outputs are float32."""
     params = cell.init(KEY)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("bfloat16")}
     final, outputs = lj.unroll(cell, params, jnp.ones((T, B, 3), jnp.bfloat16))
     assert final.h.dtype == outputs.dtype == jnp.bfloat16
 
 
-def test_float32_inputs_go_with_a_bfloat16_state():
-    """haiku: the scan's carry changes its type, an error."""
+def test_float32_inputs_with_a_bfloat16_state():
+    """haiku: an error, as the carry of the scan changes its dtype."""
     cell = lj.LSTM(3, 4, dtype=jnp.bfloat16)
     final, outputs = lj.unroll(cell, cell.init(KEY), jnp.ones((T, B, 3), jnp.float32))
     assert [leaf.dtype for leaf in (outputs, *final)] == ["bfloat16", "bfloat16", "float32"]
@@ -113,8 +116,8 @@ def test_float32_inputs_go_with_a_bfloat16_state():
         slow_case({"strides": (2, 3)}, (3, 2)),
     ],
 )
-def test_a_convolutional_lstm_takes_strides_and_valid_padding(options, grid):
-    """flax linen `ConvLSTMCell`: a TypeError, as state and input no longer fit together."""
+def test_a_convolutional_lstm_with_strides_and_valid_padding(options, grid):
+    """flax linen `ConvLSTMCell`: a TypeError, as the shapes of state and input differ."""
     cell = lj.ConvLSTM((5, 6, 2), 3, kernel_size=3, **options)
     final, outputs = lj.unroll(cell, cell.init(KEY), jnp.ones((2, B, 5, 6, 2)))
     assert final.c.shape == (B, *grid, 3)
@@ -140,7 +143,7 @@ def test_a_cell_with_dropout_needs_nothing_but_a_key():
 
 
 @pytest.mark.usefixtures("x64")
-def test_a_plain_gradient_goes_through_random_numbers():
+def test_jax_grad_of_a_cell_with_random_numbers():
     """`flax.nnx.RNN`: TraceContextError under `jax.grad`, as it draws from its rngs in the call."""
     params, xs, _ = numbers()
     cell = lj.recurrent_dropout(lj.dropout(LSTM, 0.3), 0.3)
@@ -154,22 +157,22 @@ def test_a_plain_gradient_goes_through_random_numbers():
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("make", [slow_case(lj.SLSTM), lj.MLSTM])
-def test_resetting_one_row_of_an_exponential_lstm_is_starting_it_anew(make):
-    """The reference sLSTM asks whether all of a batch is new, so that one new row goes wrong."""
+def test_a_reset_row_of_an_exponential_lstm_equals_a_new_sequence(make):
+    """The reference sLSTM tests whether all rows are new, so a single new row is wrong."""
     cell = make(3, 4, **F64)
     params, xs, _ = numbers(cell)
-    xs = xs - np.where(np.arange(T) < 2, 0.0, 8.0)[:, None, None]  # of another scale than before
+    xs = xs - np.where(np.arange(T) < 2, 0.0, 8.0)[:, None, None]  # with another scale than before
     reset = np.zeros((T, B), bool)
     reset[2, 1] = True
     _, outputs = lj.unroll(cell, params, xs, reset=reset)
-    _, anew = lj.unroll(cell, params, xs[2:, 1])
+    _, new_sequence = lj.unroll(cell, params, xs[2:, 1])
     _, whole = lj.unroll(cell, params, xs)
-    np.testing.assert_allclose(outputs[2:, 1], anew, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(outputs[2:, 1], new_sequence, rtol=0, atol=1e-12)
     np.testing.assert_allclose(outputs[:, ::2], whole[:, ::2], rtol=0, atol=1e-12)
     assert not np.allclose(outputs[2:, 1], whole[2:, 1], atol=1e-3)
 
 
-def test_the_memory_of_a_bfloat16_lstm_adds_up_what_is_small():
+def test_the_memory_of_a_bfloat16_lstm_sums_small_terms():
     """Where c is bfloat16, 1 + 1000 x 1e-3 stays exactly 1."""
     cell = lj.LSTM(1, 1, dtype=jnp.bfloat16)
     i, f, g, o = 50.0, 50.0, 1e-3, 0.0  # both gates open, a small candidate
@@ -183,7 +186,7 @@ def test_the_memory_of_a_bfloat16_lstm_adds_up_what_is_small():
 
 
 @pytest.mark.usefixtures("x64")
-def test_ragged_bidirectional_values_and_gradients_are_those_of_every_row_by_itself():
+def test_ragged_bidirectional_values_and_gradients_equal_those_of_single_rows():
     """cuDNN's LSTM in JAX: NaN gradients, and wrong values of the backward direction."""
     cell, lengths = lj.bidirectional(LSTM), (5, 1, 3)
     params, xs, _ = numbers(cell)
@@ -207,9 +210,9 @@ def test_ragged_bidirectional_values_and_gradients_are_those_of_every_row_by_its
     "options",
     [{}, {"unroll": 2}, {"remat": 2}, {"implementation": "parallel"}, {"lengths": [5, 5, 5]}],
 )
-def test_reversed_outputs_are_in_the_order_of_the_inputs_on_every_path(options):
-    """Keras on JAX: `go_backwards` turns outputs round on one of its paths, not on the other."""
-    cell = lj.MinLSTM(3, 4, **F64)  # has the most paths
+def test_reversed_outputs_are_in_the_order_of_the_inputs_with_every_option(options):
+    """Keras on JAX: `go_backwards` reverses outputs in one of its two implementations."""
+    cell = lj.MinLSTM(3, 4, **F64)  # has the most implementations
     params, xs, state = numbers(cell)
     _, outputs = lj.unroll(cell, params, xs, state, reverse=True, **options)
     assert_close(outputs, lj.unroll(cell, params, xs[::-1], state)[1][::-1])
@@ -219,12 +222,12 @@ def test_reversed_outputs_are_in_the_order_of_the_inputs_on_every_path(options):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("mask", ["11100", "00111", "01001"])
-def test_reverse_is_a_gather_that_turns_rows_round_for_left_padding_and_gaps_too(mask):
-    """flax turns rows round by a gather that knows right padding only."""
+def test_reverse_with_left_padding_and_gaps_equals_a_gather(mask):
+    """flax reverses rows by a gather for right padding only."""
     params, xs, state = numbers(batch=())
-    there = np.array([*map(int, mask)], bool)
-    final, outputs = lj.unroll(LSTM, params, xs, state, mask=there, reverse=True)
-    gathered_final, gathered = lj.unroll(LSTM, params, xs[there][::-1], state)
+    valid = np.array([*map(int, mask)], bool)
+    final, outputs = lj.unroll(LSTM, params, xs, state, mask=valid, reverse=True)
+    gathered_final, gathered = lj.unroll(LSTM, params, xs[valid][::-1], state)
     assert_close(final, gathered_final)
-    assert_close(outputs[there], gathered[::-1])
-    assert not jnp.any(outputs[~there])
+    assert_close(outputs[valid], gathered[::-1])
+    assert not jnp.any(outputs[~valid])

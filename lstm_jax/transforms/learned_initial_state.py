@@ -1,4 +1,4 @@
-"""An initial state that is learned."""
+"""An initial state that is a parameter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,17 @@ from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,
     StateTransform,
-    check_cell,
     gates,
     initial_state,
-    over_single_cells,
     sample_params,
     step,
 )
+from lstm_jax.transforms.wrap import check_is_cell, over_single_cells
 from lstm_jax.types import PRNGKey, PyTree
 
 
 class LearnedParams(NamedTuple):
-    """Parameters of a cell, and the state that each of its sequences starts from.
+    """Parameters of a cell, and its initial state.
 
     Attributes:
       cell: the cell's parameters.
@@ -34,19 +33,20 @@ class LearnedParams(NamedTuple):
 
 
 def learned_initial_state(cell: AnyCell) -> AnyCell:
-    """Make the initial state a parameter, shared by all rows; it starts where the cell's own does.
+    """Make the initial state a parameter, shared by all rows.
 
-    Resets return to it as well, so every reset sends it a gradient. Nothing keeps it where the
-    cell's own states are: the normaliser of an `SLSTM` or `MLSTM` can be learned below zero.
+    It starts with the values of the cell's own state. Resets return to it as well, so each reset
+    adds to its gradient. It is not constrained: the normaliser of an `SLSTM` or `MLSTM`, which is
+    positive by itself, can be learned below zero.
 
     Args:
-      cell: any cell; in one that is made of several, each learns its own.
+      cell: any cell; each single cell inside of a stack or transform learns its own.
 
     Returns:
       A cell with the state of `cell`, and `LearnedParams` for each single cell.
 
     Raises:
-      TypeError: when `cell` is no cell.
+      TypeError: when `cell` is not a cell.
 
     Reference:
       Forcada & Carrasco (1995), *Learning the initial state of a second-order recurrent neural
@@ -59,18 +59,18 @@ def learned_initial_state(cell: AnyCell) -> AnyCell:
     >>> grads.state.c.shape, bool((grads.state.c != 0).all())
     ((5,), True)
     """
-    check_cell("learned_initial_state", cell)
+    check_is_cell("learned_initial_state", cell)
     return over_single_cells(cell, LearnedInitialState)
 
 
 @dataclass(frozen=True, repr=False)
 class LearnedInitialState(StateTransform):
-    """What `learned_initial_state` gives, for a single cell."""
+    """The result of `learned_initial_state` for a single cell."""
 
     cell: AnyCell
 
     def init(self, key: PRNGKey) -> LearnedParams:
-        """Draw the parameters of the cell, and take its own initial state.
+        """Draw the parameters of the cell, and copy its own initial state.
 
         Args:
           key: typed random key.
@@ -84,7 +84,7 @@ class LearnedInitialState(StateTransform):
     def initial_state(
         self, batch_shape: Sequence[int] = (), params: LearnedParams | None = None
     ) -> PyTree:
-        """The learned state for every row; the cell's own where no parameters are given."""
+        """The learned state for every row; the cell's own if no parameters are given."""
         if params is None:
             return initial_state(self.cell, None, batch_shape)
         return jax.tree.map(
@@ -100,10 +100,10 @@ class LearnedInitialState(StateTransform):
     def gates(
         self, params: LearnedParams, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> PyTree:
-        """The activations inside one step."""
+        """The gate activations of one step."""
         return gates(self.cell, params.cell, state, x, child_rng(rng))
 
     def sample_params(self, params: LearnedParams, key: PRNGKey) -> LearnedParams:
-        """The parameters for one sequence, where they depend on random numbers."""
-        bound = sample_params(self.cell, params.cell, child_key(key, 0))
-        return LearnedParams(bound, params.state)
+        """The parameters for one sequence, where a part of them is random."""
+        sampled = sample_params(self.cell, params.cell, child_key(key, 0))
+        return LearnedParams(sampled, params.state)

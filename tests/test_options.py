@@ -1,0 +1,79 @@
+"""Every option of `unroll` is declared once, and each function and layer that unrolls has it."""
+
+import dataclasses
+import inspect
+import re
+from typing import get_type_hints
+
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+import lstm_jax as lj
+import lstm_jax.linen
+import lstm_jax.nnx
+from lstm_jax.options import OptionArgs, Options
+
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Options)}
+LINEN_LAYERS = [lstm_jax.linen.LSTM, lstm_jax.linen.Recurrent, lstm_jax.linen.Bidirectional]
+NNX_LAYERS = [lstm_jax.nnx.LSTM, lstm_jax.nnx.Recurrent, lstm_jax.nnx.Bidirectional]
+
+
+def test_every_field_is_a_key_of_option_args_with_its_type():
+    assert get_type_hints(OptionArgs) == get_type_hints(Options)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lj.unroll, lj.tbptt, lj.explain, *[layer.__init__ for layer in NNX_LAYERS]],
+    ids=lambda function: function.__qualname__,
+)
+def test_every_field_is_a_parameter_with_its_default(function):
+    parameters = inspect.signature(function).parameters
+    assert {name: parameters[name].default for name in DEFAULTS} == DEFAULTS
+    assert {parameters[name].kind for name in DEFAULTS} == {inspect.Parameter.KEYWORD_ONLY}
+    assert not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+@pytest.mark.parametrize("layer", LINEN_LAYERS, ids=lambda layer: layer.__name__)
+def test_every_field_is_a_field_of_the_linen_layers_with_its_default(layer):
+    fields = {field.name: field.default for field in dataclasses.fields(layer)}
+    assert {name: fields[name] for name in DEFAULTS} == DEFAULTS
+    assert {name: getattr(layer, name) for name in DEFAULTS} == DEFAULTS
+
+
+def nnx_layer(layer, **options):
+    sizes = (3, 5) if layer is lstm_jax.nnx.LSTM else (lj.LSTM(3, 5),)
+    return layer(*sizes, rngs=nnx.Rngs(0), **options)
+
+
+@pytest.mark.parametrize("layer", NNX_LAYERS, ids=lambda layer: layer.__name__)
+def test_the_nnx_layers_keep_every_option(layer):
+    assert nnx_layer(layer).options == Options()
+    other = {"padding": "hold", "remat": 3, "unroll": 2, "implementation": "scan"}
+    assert other.keys() == DEFAULTS.keys()
+    assert nnx_layer(layer, **other).options == Options(**other)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"unroll": 2.5}, TypeError, "unroll must be an integer; got 2.5"),
+        ({"unroll": 0}, ValueError, "unroll must be at least 1; got 0"),
+        ({"padding": "one"}, ValueError, "padding must be one of ('zero', 'hold', 'raw'); got 'on"),
+        ({"remat": True}, ValueError, 'remat must be None, "step" or a number of steps of at lea'),
+        ({"implementation": "gpu"}, ValueError, "implementation must be None or one of ('scan', "),
+    ],
+)
+@pytest.mark.parametrize("name", ["unroll", "tbptt", "explain", "Recurrent"])
+def test_errors_name_the_public_function(name, options, error, message):
+    cell = lj.TanhRNN(1, 1)
+    params, xs = lj.TanhRNNParams(jnp.ones((1, 1)), jnp.ones((1, 1)), jnp.ones(1)), jnp.ones((2, 1))
+    calls = {
+        "unroll": lambda: lj.unroll(cell, params, xs, **options),
+        "tbptt": lambda: lj.tbptt(cell, params, xs, k1=1, **options),
+        "explain": lambda: lj.explain(cell, xs, **options),
+        "Recurrent": lambda: nnx_layer(lstm_jax.nnx.Recurrent, **options)(jnp.ones((2, 3))),
+    }
+    with pytest.raises(error, match=f"^{name}: {re.escape(message)}"):
+        calls[name]()
