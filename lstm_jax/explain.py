@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int
 from lstm_jax.backends import BACKENDS, Selection
 from lstm_jax.backends.ffi import INSTRUCTION_SETS, instruction_set
 from lstm_jax.options import Implementation, OptionArgs, Options, takes_options
-from lstm_jax.transforms.transform import param_shapes
+from lstm_jax.transforms.sizes import param_shapes
 from lstm_jax.types import Cell, PRNGKey, PyTree
 from lstm_jax.unroll import prepare
 

@@ -9,8 +9,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.resets import resets_in_opposite_direction
-from tests.helpers.toys import Sum, assert_close, column, random_like
-from tests.helpers.toys import rows_of
+from tests.helpers.toys import Sum, assert_close, column, random_like, rows_of
 
 XS = column([1, 2, 3, 4], [10, 20, 30, 40])
 FULL, SHORT = [1, 3, 6, 10], [10, 30, 0, 0]

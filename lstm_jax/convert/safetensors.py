@@ -29,7 +29,7 @@ from lstm_jax.cells import ProjectedLSTMParams
 from lstm_jax.convert.gate_order import GATE_ORDER
 from lstm_jax.convert.layer_params import natural_order, split_layers
 from lstm_jax.param_dict import flatten, from_dict, to_dict
-from lstm_jax.transforms.transform import param_shapes
+from lstm_jax.transforms.sizes import param_shapes
 from lstm_jax.types import LSTMParams, PyTree
 
 FORMAT = "lstm_jax"

@@ -11,7 +11,8 @@ from flax.nnx.variablelib import VariableMetadata
 
 from lstm_jax.layers import MetadataInit, as_key
 from lstm_jax.param_dict import ParamDict, check_param_names, from_dict, to_dict
-from lstm_jax.transforms.transform import AnyCell, draws, param_shapes
+from lstm_jax.transforms.sizes import param_shapes
+from lstm_jax.transforms.transform import AnyCell, draws
 from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import Initializer, PRNGKey, PyTree
 

@@ -9,7 +9,7 @@ from lstm_jax.transforms.dropout import candidate_dropout, dropout, recurrent_dr
 from lstm_jax.transforms.learned_initial_state import LearnedParams, learned_initial_state
 from lstm_jax.transforms.residual import residual, skip
 from lstm_jax.transforms.sequence_call import SequenceCall
-from lstm_jax.transforms.sizes import input_size, output_size
+from lstm_jax.transforms.sizes import input_size, output_size, param_shapes
 from lstm_jax.transforms.stack import stack
 from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng, drop, own_key
 from lstm_jax.transforms.transform import (
@@ -19,7 +19,6 @@ from lstm_jax.transforms.transform import (
     gates,
     initial_state,
     output_of,
-    param_shapes,
     sample_params,
     step,
 )

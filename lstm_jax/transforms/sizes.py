@@ -1,8 +1,10 @@
-"""Numbers of input and output features of any cell."""
+"""Sizes of any cell: features of inputs and outputs, and shapes of parameters."""
 
 from typing import Any
 
 import jax
+
+from lstm_jax.types import PyTree
 
 
 def input_size(cell: Any) -> int | None:
@@ -37,3 +39,19 @@ def output_size(cell: Any) -> int | None:
     if hasattr(cell, "output_size"):
         return cell.output_size
     return jax.eval_shape(cell.initial_state)[0].shape[-1]
+
+
+def param_shapes(cell: Any) -> PyTree:
+    """The shapes and dtypes of a cell's parameters.
+
+    Args:
+      cell: any cell.
+
+    Returns:
+      The structure of ``cell.init(key)`` with `jax.ShapeDtypeStruct` leaves.
+
+    >>> import lstm_jax as lj
+    >>> param_shapes(lj.LSTM(3, 5)).bias.shape
+    (20,)
+    """
+    return jax.eval_shape(cell.init, jax.random.key(0))

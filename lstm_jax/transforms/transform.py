@@ -350,22 +350,6 @@ def draws(cell: Any) -> bool:
     return isinstance(cell, Transform) and (cell.draws or any(map(draws, cell.children())))
 
 
-def param_shapes(cell: AnyCell) -> PyTree:
-    """The shapes and dtypes of a cell's parameters.
-
-    Args:
-      cell: any cell.
-
-    Returns:
-      The structure of ``cell.init(key)`` with `jax.ShapeDtypeStruct` leaves.
-
-    >>> import lstm_jax as lj
-    >>> param_shapes(lj.LSTM(3, 5)).bias.shape
-    (20,)
-    """
-    return jax.eval_shape(cell.init, jax.random.key(0))
-
-
 def batch_shape(cell: Any, x: PyTree) -> tuple[int, ...]:
     """The batch axes of one step's input: all but the last, or `cell.batch_shape(x)`.
 

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import jax
 
+from lstm_jax.transforms.sizes import param_shapes
 from lstm_jax.transforms.step_rng import check_rate, child_key, drop, own_key
-from lstm_jax.transforms.transform import AnyCell, Transform, param_shapes, sample_params
+from lstm_jax.transforms.transform import AnyCell, Transform, sample_params
 from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import PRNGKey, PyTree
 

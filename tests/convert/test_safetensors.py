@@ -15,7 +15,7 @@ from hypothesis import given, settings
 import lstm_jax as lj
 from lstm_jax.convert import safetensors as ours
 from tests.helpers.conversions import identical, parameters, random_params
-from tests.helpers.drawn import KERNEL_CELLS
+from tests.helpers.drawn import LSTM_LIKE_CELLS
 
 
 def header(path):
@@ -32,7 +32,7 @@ def test_round_trip_without_a_cell(tmp_path_factory, params):
 
 
 CELLS = [
-    *(kind(3, 5) for kind in KERNEL_CELLS),
+    *(kind(3, 5) for kind in LSTM_LIKE_CELLS),
     lj.SLSTM(3, 6, num_heads=2),
     lj.MLSTM(3, 6, num_heads=2),
     lj.MinLSTM(3, 5),

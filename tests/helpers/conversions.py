@@ -17,7 +17,7 @@ from jax.experimental import rnn
 import lstm_jax as lj
 from lstm_jax import convert
 from lstm_jax.testing import quick_jit
-from lstm_jax.transforms.transform import param_shapes
+from lstm_jax.transforms.sizes import param_shapes
 from tests.helpers import reference
 
 GOLDEN = Path(__file__).parents[1] / "golden"
