@@ -31,13 +31,13 @@ def why_not(explanation, backend="cpu"):
 
 
 @needs_native
-def test_the_text_names_the_cell_and_the_kernel_with_its_instruction_set():
+def test_the_text_names_the_cell_and_the_backend_with_its_instruction_set():
     text = str(lj.explain(CELL, XS))
     assert text == f"LSTM(input_size=3, hidden_size=5)\n  cpu ({ffi.instruction_set()})"
 
 
 @needs_native
-def test_kernels_that_come_before_the_one_taken_have_a_line_each():
+def test_backends_before_the_selected_one_have_a_line_each():
     cell, reason = lj.GRU(3, 5), "it runs the plain LSTM; the cell is a GRU"
     explanation = lj.explain(cell, XS)
     first, second, *lines = str(explanation).splitlines()
@@ -64,7 +64,7 @@ def test_kernels_that_come_before_the_one_taken_have_a_line_each():
         (CELL, {"implementation": "parallel"}, "implementation='parallel' is requested"),
     ],
 )
-def test_why_not_the_native_kernel(cell, options, reason):
+def test_why_not_the_native_backend(cell, options, reason):
     wanted = {"implementation": "cpu"} | options
     got = why_not(lj.explain(cell, XS, **wanted))
     assert reason in got
@@ -72,13 +72,13 @@ def test_why_not_the_native_kernel(cell, options, reason):
 
 
 @needs_native
-def test_padding_that_is_raw_and_remat_are_no_reasons_where_they_do_nothing():
+def test_raw_padding_and_remat_without_effect_are_no_reasons():
     assert lj.explain(CELL, XS, padding="raw").implementations == ("cpu",)
     assert lj.explain(CELL, XS, remat=3).implementations == ("cpu",)
 
 
 @needs_native
-def test_no_steps_and_sizes_that_are_symbols():
+def test_no_steps_and_symbolic_sizes():
     assert "no step" in why_not(lj.explain(CELL, jax.ShapeDtypeStruct((0, 2, 3), jnp.float32)))
     for shape in ("t, 2, 3", "7, b, 3"):
         xs = jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.float32)
@@ -86,7 +86,7 @@ def test_no_steps_and_sizes_that_are_symbols():
 
 
 @needs_native
-def test_arrays_split_over_a_mesh_with_explicit_axes():
+def test_arrays_sharded_over_a_mesh_with_explicit_axes():
     mesh = jax.make_mesh((2,), ("batch",), (AxisType.Explicit,), devices=jax.devices("cpu"))
     with jax.set_mesh(mesh):
         for spec, taken in ((P(None, "batch"), False), (P(), True)):
@@ -105,7 +105,7 @@ def test_another_device(monkeypatch):
 
 
 @needs_native
-def test_an_old_processor_takes_it_only_when_asked(monkeypatch):
+def test_an_old_processor_runs_it_only_when_named(monkeypatch):
     monkeypatch.setattr(ffi, "instruction_set", lambda: "baseline")
     for machine, taken in (("x86_64", False), ("AMD64", False), ("aarch64", True)):
         monkeypatch.setattr(cpu.machine, "machine", lambda machine=machine: machine)
@@ -115,7 +115,7 @@ def test_an_old_processor_takes_it_only_when_asked(monkeypatch):
         assert lj.explain(CELL, XS, implementation="cpu").implementations == ("cpu",)
 
 
-def test_where_it_is_not_built_another_kernel_gives_the_same_numbers(monkeypatch):
+def test_without_the_native_library_another_backend_gives_the_same_numbers(monkeypatch):
     params, xs = CELL.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (7, 2, 3))
     best = lj.unroll(CELL, params, xs)
     monkeypatch.setattr(ffi, "load", lambda: "the native library is not installed here")
@@ -126,7 +126,7 @@ def test_where_it_is_not_built_another_kernel_gives_the_same_numbers(monkeypatch
 
 
 @pytest.mark.usefixtures("without_native")
-def test_where_it_is_not_built_one_line_says_so():
+def test_without_the_native_library_one_line_gives_the_reason():
     explanation = lj.explain(CELL, XS)
     assert "cpu" not in explanation.implementations
     lines = [line for line in str(explanation).splitlines() if "not installed here" in line]
@@ -136,12 +136,12 @@ def test_where_it_is_not_built_one_line_says_so():
 
 
 @pytest.mark.usefixtures("without_native")
-def test_a_deep_cell_without_it_goes_step_by_step_as_before():
+def test_a_stack_without_the_native_library_goes_step_by_step():
     deep = lj.stack(CELL, lj.LSTM(5, 4))
     assert lj.explain(deep, XS, implementation="cpu").implementations == ("scan",)
 
 
-def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
+def test_the_reason_why_the_native_library_cannot_be_loaded(monkeypatch):
     def gone(name):
         raise ImportError(name)
 
@@ -168,7 +168,7 @@ def test_what_is_missing_is_said_once_it_cannot_be_loaded(monkeypatch):
 
 
 @needs_native
-def test_a_library_made_for_another_jax_is_none(monkeypatch):
+def test_a_library_built_for_another_jax_is_not_used(monkeypatch):
     def refused(*arguments, **options):
         raise RuntimeError("INVALID_ARGUMENT: incompatible API version")
 
@@ -178,7 +178,7 @@ def test_a_library_made_for_another_jax_is_none(monkeypatch):
 
 
 @needs_native
-def test_each_cell_of_a_deep_one_is_told_and_equal_ones_once():
+def test_each_cell_of_a_stack_is_listed_and_equal_ones_once():
     layer = lj.LSTM(5, 5)
     deep = lj.stack(CELL, lj.residual(layer), layer, lj.bidirectional(lj.GRU(5, 4), layer))
     explanation = lj.explain(deep, XS, lengths=jax.ShapeDtypeStruct((2,), jnp.int32))
@@ -213,7 +213,7 @@ def test_nothing_is_computed():
     jax.effects_barrier()
 
 
-def test_it_raises_what_the_run_would():
+def test_it_raises_what_unroll_raises():
     with pytest.raises(ValueError, match=r"lstm_step: x must .*got \(2, 4\)"):
         lj.explain(CELL, jax.ShapeDtypeStruct((7, 2, 4), jnp.float32))
     with pytest.raises(ValueError, match="explain: implementation must be None or one of"):
@@ -235,7 +235,7 @@ def test_it_raises_what_the_run_would():
     ],
     ids=lambda given: getattr(given, "__name__", str(given)),
 )
-def test_what_is_wrong_with_the_arguments_is_said_as_the_run_says_it(cell, options):
+def test_errors_in_the_arguments_are_those_of_unroll(cell, options):
     params = CELL.init(jax.random.key(0))
     with pytest.raises((TypeError, ValueError)) as wanted:
         lj.unroll(cell, params, jnp.ones(XS.shape), **options)
@@ -244,7 +244,7 @@ def test_what_is_wrong_with_the_arguments_is_said_as_the_run_says_it(cell, optio
     assert str(got.value) == str(wanted.value).replace("unroll:", "explain:")
 
 
-def test_a_bare_step_without_parameters_has_none():
+def test_a_bare_step_without_parameters_raises_its_own_error():
     state = jax.ShapeDtypeStruct((2, 3), jnp.float32)
     explanation = lj.explain(lambda params, state, x: (state[0] + x,), XS, (state,))
     assert explanation.implementations == ("scan",)
@@ -259,7 +259,7 @@ def test_a_bare_step_without_parameters_has_none():
         ("avx512", "; not avx512, which this machine cannot run)"),
     ],
 )
-def test_an_instruction_set_that_is_not_there_is_told(monkeypatch, wanted, said):
+def test_a_missing_instruction_set_is_named(monkeypatch, wanted, said):
     module = importlib.import_module("lstm_jax.explain")
     monkeypatch.setattr(module, "instruction_set", lambda: "avx2")
     monkeypatch.setenv("LSTM_JAX_ISA", wanted)

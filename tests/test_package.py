@@ -32,7 +32,7 @@ def wheel(tmp_path_factory):
     return zipfile.ZipFile(folder / result.stdout.split()[-1])
 
 
-def test_the_wheel_holds_the_library_alone_and_its_types(wheel):
+def test_the_wheel_contains_the_library_alone_and_its_types(wheel):
     names = wheel.namelist()
     tops = {name.split("/")[0] for name in names}
     assert tops == {"lstm_jax", f"lstm_jax-{lstm_jax.__version__}.dist-info"}
@@ -122,7 +122,7 @@ def test_make_sets_up_once(tmp_path):
     ],
     ids=["no compiler", "a broken one"],
 )
-def test_make_goes_on_without_native_kernels(tmp_path, there, said):
+def test_make_continues_without_the_native_backend(tmp_path, there, said):
     """It says so in one line, and all else is set up; what failed is tried again next time."""
     venv, programs = tmp_path / "venv", tmp_path / "bin"
     for folder in (venv / "bin", programs):

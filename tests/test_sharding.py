@@ -62,7 +62,7 @@ def on_one_device(cell, options):
         slow_case("a learned state", AxisType.Auto, True),
     ],
 )
-def test_a_split_batch_is_the_batch_on_one_device(name, axis_type, whole):
+def test_a_sharded_batch_is_the_batch_on_one_device(name, axis_type, whole):
     cell, options = CASES[name]
     params, wanted = on_one_device(cell, options)
     mesh = mesh_of(axis_type)
@@ -83,7 +83,7 @@ def test_a_split_batch_is_the_batch_on_one_device(name, axis_type, whole):
 
 
 @pytest.mark.parametrize("name", [slow_case("a learned state"), "all at once"])
-def test_gradients_of_a_split_batch(name):
+def test_gradients_of_a_sharded_batch(name):
     cell, options = CASES[name]
     options = options | {"return_states": False}
 
@@ -117,7 +117,7 @@ def test_masks_and_resets_inside_of_shard_map(cell):
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
 
 
-def test_truncated_gradients_of_a_split_batch():
+def test_truncated_gradients_of_a_sharded_batch():
     cell = lj.LSTM(3, 4)
     params = cell.init(jax.random.key(0))
 

@@ -235,7 +235,7 @@ class Unhashable(Decay):
 
 @pytest.mark.parametrize("runner", [unroll, gradient_flow])
 @pytest.mark.parametrize("make", [Mutable, Subclass])
-def test_a_cell_that_can_change_is_run_anew(make, runner):
+def test_a_cell_that_can_change_is_compiled_again(make, runner):
     cell = make(1.0)
     assert isinstance(cell, Cell)
     assert total(runner, cell) == {unroll: 3.0, gradient_flow: 1.0}[runner]
@@ -314,7 +314,7 @@ H5 = jnp.zeros((2, 5))
         ),
     ],
 )
-def test_errors_at_the_door(arguments, error, message):
+def test_errors_name_the_function_and_the_argument(arguments, error, message):
     cell = LSTM(3, 5)
     params = LSTMParams(jnp.zeros((3, 20)), jnp.zeros((5, 20)), jnp.zeros(20))
     with pytest.raises(error, match=message):

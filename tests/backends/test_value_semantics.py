@@ -88,14 +88,14 @@ MAY_CHANGE = [Unseen(), Around(Unseen()), Around(Loose()), Summing(Scale(1.0))]
 
 
 @pytest.mark.parametrize("cell", MAY_CHANGE, ids=lambda cell: type(cell).__name__)
-def test_what_was_compiled_for_a_cell_is_not_taken_for_another(cell):
+def test_a_program_compiled_for_a_cell_does_not_serve_another(cell):
     outputs = [
         lj.unroll(changed(cell, number), jnp.ones(3), XS)[1][0] for number in (1.0, 5.0, 2.0)
     ]
     np.testing.assert_array_equal(outputs, np.outer([1.0, 5.0, 2.0], np.ones(3)))
 
 
-def test_only_what_equals_another_in_all_it_does_is_a_value():
+def test_only_equal_cells_that_behave_the_same_have_value_semantics():
     assert not any(map(has_value_semantics, MAY_CHANGE))
     inside = [lj.residual(Unseen()), Around((Summing(), Unseen()))]
     assert not any(map(has_value_semantics, inside))
@@ -104,7 +104,7 @@ def test_only_what_equals_another_in_all_it_does_is_a_value():
     )
 
 
-def test_every_cell_of_this_library_is_one():
+def test_every_cell_of_this_library_has_value_semantics():
     for cell in (
         lj.LSTM(3, 5, dtype=lj.Policy(compute=jnp.bfloat16), bias_init=lj.initializers.Chrono(9)),
         lj.LSTM(3, 5, activation=jnp.sin),

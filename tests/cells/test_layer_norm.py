@@ -173,7 +173,7 @@ def test_wrong_settings_are_named():
             LayerNormLSTM(3, 5, epsilon=epsilon)
 
 
-def test_the_epsilon_of_the_source_has_one_spelling():
+def test_the_epsilon_of_the_source_has_one_form():
     assert LayerNormLSTM(3, 5, epsilon=1e-5) == LayerNormLSTM(3, 5)
     assert LayerNormLSTM(3, 5, variant="tensorflow", epsilon=1e-5).epsilon == 1e-5
     cell = LayerNormLSTM(3, 5, variant="tensorflow", epsilon=1e-12)

@@ -261,10 +261,10 @@ def test_a_cell_prints_what_was_chosen():
     assert eval(written) == cell
 
 
-@pytest.mark.parametrize("spelling", ["float32", np.float32, jnp.dtype("float32")])
-def test_a_dtype_has_many_spellings_and_one_meaning(spelling):
-    assert LSTM(3, 5, dtype=spelling) == LSTM(3, 5)
-    assert hash(LSTM(3, 5, dtype=spelling)) == hash(LSTM(3, 5))
+@pytest.mark.parametrize("form", ["float32", np.float32, jnp.dtype("float32")])
+def test_a_dtype_can_be_given_in_many_forms(form):
+    assert LSTM(3, 5, dtype=form) == LSTM(3, 5)
+    assert hash(LSTM(3, 5, dtype=form)) == hash(LSTM(3, 5))
 
 
 @pytest.mark.parametrize("make", [LSTM, TanhRNN, partial(lstm_init, jax.random.key(0))])

@@ -199,7 +199,7 @@ def test_nothing_overflows_in_any_dtype(dtype, memory, forget_gate, scale):
 
 
 @FORGET_GATES
-def test_resetting_one_row_starts_that_row_anew(forget_gate):
+def test_resetting_one_row_resets_that_row_alone(forget_gate):
     params, state, xs = draw(2, 3, (3,), F32, T=2)
     params = params._replace(gate_bias=params.gate_bias.at[:2].add(-20.0))
     cell = MLSTM(IN, H, 2, forget_gate)

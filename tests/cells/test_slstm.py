@@ -170,7 +170,7 @@ def test_nothing_overflows_in_any_dtype(dtype, memory, forget_gate, scale):
 
 
 @FORGET_GATES
-def test_resetting_one_row_starts_that_row_anew(forget_gate):
+def test_resetting_one_row_resets_that_row_alone(forget_gate):
     # A test of "all n == 0" over the batch would leave this row with exp(-200) / exp(-200) = 0/0.
     params, state, xs = draw(2, (3,), F32, T=2)
     params = params._replace(bias=params.bias.at[:H].add(-200.0))

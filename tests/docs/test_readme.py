@@ -85,7 +85,7 @@ def test_the_results_are_those_of_the_runs():
         assert f"{next(iter(summary['baselines'].values())):.{baseline_decimals}f}" in row
 
 
-def test_the_demos_result_is_printed_as_it_is_shown():
+def test_the_demo_prints_the_lines_of_the_readme():
     """The labels of the block are those of a summary, in their order."""
     shown = next(code for language, code in BLOCKS if language == "text")
     summary = json.loads((ROOT / "docs" / "results" / "adding" / "summary.json").read_text())
