@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -12,10 +11,9 @@ from experiments import keys
 from experiments.config import Config
 from experiments.model import ModelParams, make_model
 from experiments.summary import describe_task
+from experiments.tasks.figure_style import BLUE, GREY, ORANGE, new_figure
 from experiments.workdir import Workdir
 from lstm_jax.types import PyTree
-
-BLUE, ORANGE, GREY = "#1f6fb4", "#d9661f", "#8a8a8a"
 
 
 def draw_figures(
@@ -80,19 +78,6 @@ def learning_curve(
     axes.set_title(f"{describe_task(task)}{seeds}")
     axes.legend(frameon=False, fontsize=9)
     return figure
-
-
-def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, without the frame at the top and right.
-
-    Args:
-      width: inches.
-      height: inches.
-    """
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def _series(

@@ -1,17 +1,21 @@
 """Figures of the adding task: predictions, and the cell state that stores the sum."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.figure import Figure
 
 import lstm_jax as lj
-from experiments.figures import BLUE, GREY, ORANGE, new_figure
-from experiments.model import Model, ModelParams
 from experiments.tasks.adding import TOLERANCE, Adding
+from experiments.tasks.figure_style import BLUE, GREY, ORANGE, new_figure
 from lstm_jax.types import PRNGKey
+
+if TYPE_CHECKING:
+    from experiments.model import Model, ModelParams
 
 
 def draw_adding(
-    task: Adding, model: Model, params: ModelParams, key: PRNGKey, sequences: int
+    task: Adding, model: "Model", params: "ModelParams", key: PRNGKey, sequences: int
 ) -> dict[str, Figure]:
     """The figures of the task, by file name; the arguments are those of `Task.figures`."""
     found = {"predictions.png": predictions(task, model, params, key, min(sequences, 1000))}
@@ -21,7 +25,7 @@ def draw_adding(
 
 
 def predictions(
-    task: Adding, model: Model, params: ModelParams, key: PRNGKey, count: int
+    task: Adding, model: "Model", params: "ModelParams", key: PRNGKey, count: int
 ) -> Figure:
     """The network's sums against the true sums.
 
@@ -60,7 +64,12 @@ def predictions(
 
 
 def memory(
-    task: Adding, model: Model, cell: lj.LSTM, params: ModelParams, key: PRNGKey, units: int = 24
+    task: Adding,
+    model: "Model",
+    cell: lj.LSTM,
+    params: "ModelParams",
+    key: PRNGKey,
+    units: int = 24,
 ) -> Figure:
     """One input sequence, the cell state over time, and the readout at every step.
 

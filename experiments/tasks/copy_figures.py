@@ -1,18 +1,22 @@
 """Figures of the copy task: the symbols to recall, and the network's answers."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from experiments.figures import GREY
-from experiments.model import Model, ModelParams
 from experiments.tasks.copy import ALPHABET, BLANK, SYMBOLS, Copy
+from experiments.tasks.figure_style import GREY
 from lstm_jax.types import PRNGKey
+
+if TYPE_CHECKING:
+    from experiments.model import Model, ModelParams
 
 
 def recall(
-    task: Copy, model: Model, params: ModelParams, key: PRNGKey, sequences: int = 8
+    task: Copy, model: "Model", params: "ModelParams", key: PRNGKey, sequences: int = 8
 ) -> Figure:
     """Inputs, targets and answers as coloured cells; wrong answers are marked.
 

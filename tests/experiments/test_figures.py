@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from experiments.config import Config, EvalConfig, ModelConfig
-from experiments.figures import draw_figures, learning_curve, new_figure
+from experiments.figures import draw_figures, learning_curve
 from experiments.keys import data_key
 from experiments.model import make_model
 from experiments.tasks import Adding, Chars, Copy
 from experiments.tasks.adding_figures import memory, predictions
 from experiments.tasks.copy_figures import recall
+from experiments.tasks.figure_style import new_figure
 from experiments.workdir import Workdir
 
 KEY = data_key("test", 0)
