@@ -30,7 +30,9 @@ def catch_signals() -> Iterator[CaughtSignal]:
         caught.signum = signum
         # os.write does not use the buffer that the signal may have interrupted.
         with suppress(OSError):
-            os.write(2, b"\nstopping after this dispatch; a second signal ends the run at once\n")
+            os.write(
+                2, b"\nstopping after the current updates; a second signal ends the run at once\n"
+            )
         for each in signums:
             signal.signal(each, signal.SIG_DFL)
 

@@ -86,7 +86,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or "not valid YAML"
-        raise UserError(f"{path}: {place}{problem}") from None
+        hint = "; check the indentation" if "block" in problem else ""
+        raise UserError(f"{path}: {place}{problem}{hint}") from None
     if tree is None:
         raise UserError(f"{path}: the file is empty")
     if not isinstance(tree, dict):

@@ -67,7 +67,7 @@ def explain(
       key: as in `unroll`.
       start: as in `unroll`.
       return_states: as in `unroll`.
-      **options: as in `unroll`: padding, remat, unroll, implementation.
+      **options: the fields of `Options`.
 
     Returns:
       An `Explanation`.
@@ -81,6 +81,7 @@ def explain(
     ('scan',)
     """
     selections: list[Selection] = []
+    chosen = Options.from_args("explain", options)
     if params is None and isinstance(cell, Cell) and not isinstance(cell, type):
         params = param_shapes(cell)
     arrays = {"lengths": lengths, "mask": mask, "reset": reset, "key": key, "start": start}
@@ -90,7 +91,7 @@ def explain(
     def compute(params: PyTree, xs: PyTree, state: PyTree, types: dict[str, Any]) -> PyTree:
         call = prepare(
             "explain", cell, params, xs, state, **arrays | types, reverse=reverse,
-            options=Options(**options), return_states=return_states, on_select=selections.append,
+            options=chosen, return_states=return_states, on_select=selections.append,
         )  # fmt: skip
         return call.compute()
 

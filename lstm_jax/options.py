@@ -7,9 +7,11 @@ parameter of `unroll`. The Flax layers, `tbptt` and `explain` then have it as we
 import dataclasses
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypedDict, TypeVar
+
+from lstm_jax.did_you_mean import did_you_mean
 
 Padding = Literal["zero", "hold", "raw"]
 """The outputs at masked steps."""
@@ -103,6 +105,31 @@ class Options:
                 f" {self.remat!r}"
             )
         return dataclasses.replace(self, unroll=unroll, remat=remat)
+
+    @classmethod
+    def from_args(cls, function: str, args: Mapping[str, Any]) -> Self:
+        """The options of keyword arguments, checked.
+
+        Args:
+          function: the public function to name in errors.
+          args: the keyword arguments.
+
+        Returns:
+          The options.
+
+        Raises:
+          TypeError: when there is no such option; otherwise, and ValueError, as `checked`.
+
+        >>> Options.from_args("tbptt", {"remaat": 3})
+        Traceback (most recent call last):
+        TypeError: tbptt: unknown argument 'remaat'; did you mean remat?
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in args:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                raise TypeError(f"{function}: unknown argument {name!r}{hint}")
+        return cls(**args).checked(function)
 
     @classmethod
     def of(cls, layer: Any) -> Self:

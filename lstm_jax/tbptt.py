@@ -56,7 +56,7 @@ def tbptt(
       reset: as in `unroll`.
       key: as in `unroll`.
       start: as in `unroll`.
-      **options: as in `unroll`: padding, remat, unroll, implementation.
+      **options: the fields of `Options`.
 
     Returns:
       ``(final, outputs)`` as `unroll`; the gradient of `final` is cut as that of the last output.
@@ -83,8 +83,8 @@ def tbptt(
         raise ValueError(f"tbptt: k2 must be at least k1 = {k1}; got {k2}")
     call = prepare(
         "tbptt", cell, params, xs, state,
-        lengths=lengths, mask=mask, reset=reset, options=Options(**options), key=key, start=start,
-        return_states=True,
+        lengths=lengths, mask=mask, reset=reset, key=key, start=start, return_states=True,
+        options=Options.from_args("tbptt", options),
     )  # fmt: skip
     if needs_sequence(call.cell):
         raise TypeError(

@@ -252,7 +252,10 @@ def first_input(function: str, xs: PyTree) -> PyTree:
         raise ValueError(f"{function}: xs must hold at least one array [T, ...]; got {xs!r}")
     shapes = [jnp.shape(leaf) for leaf in leaves]
     if () in shapes:
-        raise ValueError(f"{function}: xs must have time as axis 0, [T, ...]; got shapes {shapes}")
+        hint = "; use jnp.asarray for a list" if isinstance(xs, list) else ""
+        raise ValueError(
+            f"{function}: xs must have time as axis 0, [T, ...]; got shapes {shapes[:4]}{hint}"
+        )
     if len({shape[0] for shape in shapes}) > 1:
         raise ValueError(f"{function}: the arrays in xs differ in length T; got shapes {shapes}")
     dtypes = map(jnp.result_type, leaves)

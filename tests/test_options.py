@@ -5,6 +5,7 @@ import inspect
 import re
 from typing import get_type_hints
 
+import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
@@ -12,7 +13,9 @@ from flax import nnx
 import lstm_jax as lj
 import lstm_jax.linen
 import lstm_jax.nnx
+from lstm_jax.backends import select
 from lstm_jax.options import OptionArgs, Options
+from lstm_jax.unroll import prepare
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Options)}
 LINEN_LAYERS = [lstm_jax.linen.LSTM, lstm_jax.linen.Recurrent, lstm_jax.linen.Bidirectional]
@@ -77,3 +80,36 @@ def test_errors_name_the_public_function(name, options, error, message):
     }
     with pytest.raises(error, match=f"^{name}: {re.escape(message)}"):
         calls[name]()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MoreOptions(Options):
+    """The options with one more, that only the scan declares."""
+
+    made_up: bool = False
+
+
+@pytest.mark.parametrize("implementation", [None, "cpu", "cudnn", "parallel"])
+def test_a_backend_that_does_not_declare_an_option_does_not_run_it(implementation):
+    cell = lj.MinLSTM(3, 5) if implementation == "parallel" else lj.LSTM(3, 5)
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((7, 2, 3))
+    options = MoreOptions(implementation=implementation, made_up=True)
+    selection = select(prepare("unroll", cell, params, xs, options=options))
+    assert selection.implementation == "scan"
+    assert "does not support made_up; made_up=True is given" in str(selection.reasons)
+    default = select(prepare("unroll", cell, params, xs, options=MoreOptions()))
+    assert "made_up" not in str(default.reasons)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda cell, params, xs: lj.explain(cell, xs, remaat=3),
+        lambda cell, params, xs: lj.tbptt(cell, params, xs, k1=2, remaat=3),
+        lambda cell, params, xs: lstm_jax.nnx.Recurrent(cell, rngs=nnx.Rngs(0), remaat=3),
+    ],
+)
+def test_an_unknown_option_is_named_with_the_nearest_one(call):
+    cell = lj.LSTM(3, 5)
+    with pytest.raises(TypeError, match=r"unknown argument 'remaat'; did you mean remat\?"):
+        call(cell, cell.init(jax.random.key(0)), jnp.ones((7, 2, 3)))

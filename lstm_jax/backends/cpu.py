@@ -22,6 +22,8 @@ from lstm_jax.masks import zero_masked
 from lstm_jax.sharding import match_varying_axes
 from lstm_jax.types import LSTMState
 
+OPTIONS = frozenset({"padding", "remat", "unroll", "implementation"})
+
 
 def unsupported_cell_reason(cell: Any) -> str | None:
     """Why it never runs a cell on this machine, or None."""

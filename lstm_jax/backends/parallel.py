@@ -11,6 +11,8 @@ from lstm_jax.masks import where_rows, zero_masked
 from lstm_jax.transforms.transform import LinearCell
 from lstm_jax.types import promote_dtypes
 
+OPTIONS = frozenset({"padding", "remat", "unroll", "implementation"})
+
 
 def unsupported_cell_reason(cell: Any) -> str | None:
     """Why it never runs a cell, or None."""

@@ -96,7 +96,13 @@ class Request:
 
 
 class Backend(Protocol):
-    """A way to unroll a cell over a sequence; each is a module."""
+    """A way to unroll a cell over a sequence; each is a module.
+
+    Attributes:
+      OPTIONS: the options that it supports; with another one given, the scan runs.
+    """
+
+    OPTIONS: frozenset[str]
 
     def unsupported_cell_reason(self, cell: Any) -> str | None:
         """Why it never runs the cell on this machine, or None."""

@@ -16,7 +16,7 @@ from jax import lax
 from lstm_jax.backends.chunks import scan_chunks
 from lstm_jax.backends.request import Request, Result
 from lstm_jax.masks import where_rows, zero_masked
-from lstm_jax.options import Remat
+from lstm_jax.options import Options, Remat
 from lstm_jax.resets import reset_state
 from lstm_jax.sharding import match_shardings
 from lstm_jax.transforms.step_rng import StepRng
@@ -115,6 +115,9 @@ def emit_output_and_state(
     """Stack the output and the state."""
     del params, state_tm1, x_t, rng
     return y_t, state_t
+
+
+OPTIONS = frozenset(field.name for field in dataclasses.fields(Options))  # all of them
 
 
 def unsupported_cell_reason(cell: Any) -> None:

@@ -1,5 +1,6 @@
 """Which backend runs a request: everything that decides it."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -47,7 +48,7 @@ def select(request: Request) -> Selection:
         if name == "scan":
             break
         if named in (None, name):
-            reason = backend.unsupported_reason(request)
+            reason = _option_reason(backend, request) or backend.unsupported_reason(request)
             if reason is None and named is None:
                 reason = backend.not_preferred_reason()
             if reason is None:
@@ -56,6 +57,15 @@ def select(request: Request) -> Selection:
             reason = f"implementation={named!r} is requested"
         reasons[name] = reason
     return Selection(request.cell, "scan", reasons)
+
+
+def _option_reason(backend: Backend, request: Request) -> str | None:
+    """Why a backend does not support an option: it does not declare it, and it is given."""
+    for field in dataclasses.fields(request.options):
+        value = getattr(request.options, field.name)
+        if field.name not in backend.OPTIONS and value != field.default:
+            return f"it does not support {field.name}; {field.name}={value!r} is given"
+    return None
 
 
 def unrolls_children(request: Request) -> bool:

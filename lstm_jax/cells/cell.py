@@ -162,10 +162,12 @@ class KernelCell(CellBase, Generic[P, S]):
 
     def shapes(self, params: Any) -> Shapes:
         """The shapes that a step expects, where ``I`` and ``H`` are the rows of the two kernels."""
+        if not hasattr(params, "kernel"):
+            wanted, got = self.params_type.__name__, type(params).__name__
+            raise TypeError(f"{type(self).__name__}: params must be {wanted}, of `init`; got {got}")
         I, *_ = (*getattr(params.kernel, "shape", ()), 0)  # noqa: E741
         H, *_ = (*getattr(params.recurrent_kernel, "shape", ()), 0)
-        k = self.gate_blocks
-        axis = f"{k}H" if k > 1 else "H"
+        k, axis = self.gate_blocks, f"{self.gate_blocks}H" if self.gate_blocks > 1 else "H"
         return Shapes(
             params={
                 "kernel": ((I, k * H), f"[I, {axis}]"),

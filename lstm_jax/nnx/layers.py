@@ -45,7 +45,7 @@ class SequenceLayer(CellModule):
         ``flax.nnx.view(model, deterministic=True)`` set it.
       metadata: keyword arguments of `flax.nnx.Param` for parameters by their name, such as
         ``{"kernel": {"out_sharding": (None, "model")}}``.
-      **options: as in `lstm_jax.unroll`: padding, remat, unroll, implementation.
+      **options: the fields of `lstm_jax.Options`.
     """
 
     @takes_options
@@ -66,7 +66,7 @@ class SequenceLayer(CellModule):
         self.return_carry = return_carry
         self.reverse = reverse
         self.keep_order = keep_order
-        self.options = Options(**options)
+        self.options = Options.from_args(type(self).__name__, options)
         super().__init__(cell, rngs=rngs, deterministic=deterministic, metadata=metadata)
 
     def __call__(

@@ -15,7 +15,8 @@ from lstm_jax.options import IMPLEMENTATIONS
 from lstm_jax.tbptt import tbptt
 from lstm_jax.testing.comparison import ROWS, Comparison, T, dot
 from lstm_jax.testing.reference import quick_jit, reference_unroll, weighed, with_gradients
-from lstm_jax.transforms.transform import apply, initial_state, needs_sequence
+from lstm_jax.transforms.step_rng import StepRng
+from lstm_jax.transforms.transform import Transform, apply, draws, initial_state, needs_sequence
 from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import PRNGKey, PyTree
 from lstm_jax.unroll import unroll
@@ -52,6 +53,7 @@ def check_cell(cell: Any, *, x: PyTree = None, key: PRNGKey | None = None) -> No
     _check_value_semantics(cell)
     if not needs_sequence(cell):
         _check_state(cell, x)
+        _check_draws(cell, x)
     with jax.enable_x64(True):
         comparison = Comparison(cell, x, key)
         if needs_sequence(cell):
@@ -104,6 +106,22 @@ def _check_state(cell: Any, x: PyTree) -> None:
             custom_message=f"{cell}: a step keeps shapes and dtypes of the state; {before} became"
             f" {after}",
         )
+
+
+def _check_draws(cell: Any, x: PyTree) -> None:
+    """A transform that draws random numbers declares it: Flax layers pass a key only then."""
+    if draws(cell) or not isinstance(cell, Transform) or needs_sequence(cell):
+        return
+    params = cell.init(jax.random.key(0))
+    state = initial_state(cell, params, ())
+    ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), x)
+    rng = StepRng(jax.random.key(1), jnp.asarray(0, jnp.int32))
+    without, drawn = (apply(cell, params, state, ones, each) for each in (None, rng))
+    chex.assert_trees_all_equal(
+        drawn,
+        without,
+        custom_message=f"{cell}: apply draws random numbers; set draws: ClassVar[bool] = True",
+    )
 
 
 def _masks() -> Sequence[tuple[str, np.ndarray]]:

@@ -1,7 +1,7 @@
 """Layers on top of each other: the output of one is the input of the next."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -110,7 +110,7 @@ class Stack(Transform):
         self, batch_shape: Sequence[int] = (), params: PyTree = None
     ) -> tuple[PyTree, ...]:
         """The state of every layer before the first step."""
-        each = (None,) * len(self.cells) if params is None else params
+        each = (None,) * len(self.cells) if params is None else self._of_layers("params", params)
         return tuple(
             initial_state(cell, p, batch_shape) for cell, p in zip(self.cells, each, strict=True)
         )
@@ -120,7 +120,7 @@ class Stack(Transform):
     ) -> tuple[tuple[PyTree, ...], PyTree]:
         """Advance every layer one time step; the output is that of the last one."""
         new = []
-        for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
+        for k, (cell, p, s) in enumerate(self._layers(params, state)):
             s_t, x = apply(cell, p, s, x, child_rng(rng, k))
             new.append(s_t)
         return tuple(new), x
@@ -130,14 +130,14 @@ class Stack(Transform):
     ) -> tuple[PyTree, ...]:
         """The gate activations of one step of every layer."""
         every = []
-        for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
+        for k, (cell, p, s) in enumerate(self._layers(params, state)):
             every.append(gates(cell, p, s, x, child_rng(rng, k)))
             _, x = apply(cell, p, s, x, child_rng(rng, k))
         return tuple(every)
 
     def output_of(self, state: PyTree, x: PyTree) -> PyTree:
         """The output of the last layer for states that no step has computed."""
-        for cell, s in zip(self.cells, state, strict=True):
+        for cell, s in zip(self.cells, self._of_layers("state", state), strict=True):
             x = output_of(cell, s, x)
         return x
 
@@ -145,7 +145,9 @@ class Stack(Transform):
         """The parameters for one sequence, where a part of them is random."""
         return tuple(
             sample_params(cell, p, child_key(key, k))
-            for k, (cell, p) in enumerate(zip(self.cells, params, strict=True))
+            for k, (cell, p) in enumerate(
+                zip(self.cells, self._of_layers("params", params), strict=True)
+            )
         )
 
     def apply_sequence(
@@ -153,8 +155,22 @@ class Stack(Transform):
     ) -> tuple[PyTree, PyTree, PyTree]:
         """Unroll one layer after the other over the whole sequence."""
         finals, states = [], []
-        for k, (cell, p, s) in enumerate(zip(self.cells, params, state, strict=True)):
+        for k, (cell, p, s) in enumerate(self._layers(params, state)):
             final, xs, all_states = call.unroll_child(cell, p, xs, s, child_key(key, k))
             finals.append(final)
             states.append(all_states)
         return tuple(finals), xs, tuple(states)
+
+    def _layers(self, params: PyTree, state: PyTree) -> Iterable[tuple[AnyCell, PyTree, PyTree]]:
+        """Each layer with its parameters and its state."""
+        of_params, of_states = self._of_layers("params", params), self._of_layers("state", state)
+        return zip(self.cells, of_params, of_states, strict=True)
+
+    def _of_layers(self, name: str, tree: PyTree) -> Sequence[PyTree]:
+        """A tuple with an element for each layer, after a check of its length."""
+        if isinstance(tree, tuple | list) and len(tree) == len(self.cells):
+            return tree
+        got = f"{type(tree).__name__} of {len(tree)}" if hasattr(tree, "__len__") else repr(tree)
+        raise ValueError(
+            f"stack: {name} must be a tuple of {len(self.cells)}, one for each layer; got {got}"
+        )

@@ -36,11 +36,20 @@ def as_cell(function: str, cell: Any, params: PyTree, *, has_own_state: bool) ->
         shapes = jnp.shape(params.kernel), jnp.shape(params.recurrent_kernel)
         if all(len(shape) == 2 and min(shape) > 0 for shape in shapes):
             return LSTM(shapes[0][0], shapes[1][0])
-    if callable(cell):
+    if callable(cell) and not type(cell).__module__.startswith("flax."):
         return StepFunction(cell)
     raise TypeError(
         f"{function}: cell must be a cell or a step function (params, state, x) -> state;"
-        f" got {type(cell).__name__}"
+        f" got {type(cell).__name__}{_flax_hint(cell)}"
+    )
+
+
+def _flax_hint(cell: Any) -> str:
+    is_flax = type(cell).__module__.startswith("flax.")
+    return (
+        " of Flax; use a cell such as lj.LSTM, or lstm_jax.linen and lstm_jax.nnx"
+        if is_flax
+        else ""
     )
 
 

@@ -181,6 +181,13 @@ class StateTransform(Transform, ABC):
     ['Halved', 'Halved']
     """
 
+    def __post_init__(self) -> None:
+        if isinstance(self.cell, Transform) and len(self.cell.children()) > 1:
+            raise TypeError(
+                f"{type(self).__name__}: cell must be a single cell, see over_single_cells; got"
+                f" {self.cell}"
+            )
+
     def apply(
         self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> tuple[PyTree, PyTree]:

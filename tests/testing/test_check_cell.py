@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 import lstm_jax as lj
+from lstm_jax.cells.cell import CellBase
 from lstm_jax.testing import check_cell
 
 CELLS = [
@@ -41,6 +42,15 @@ CELLS = [
 def test_every_cell_passes(cell):
     x = jnp.zeros(cell.input_shape) if isinstance(cell, lj.ConvLSTM) else None
     check_cell(cell, x=x)
+
+
+def test_every_public_cell_is_in_the_list():
+    public = {
+        value
+        for value in vars(lj).values()
+        if isinstance(value, type) and issubclass(value, CellBase)
+    }
+    assert public == {type(cell) for cell in CELLS}
 
 
 class State(NamedTuple):
@@ -196,3 +206,19 @@ def test_the_library_imports_chex_only_for_tests():
         if "chex" in path.read_text()
     }
     assert using == {"testing"}
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class UndeclaredNoise(lj.Transform):
+    """Adds a random number to the input, and does not declare that it draws."""
+
+    cell: Any
+
+    def apply(self, params, state, x, rng=None):
+        noisy = x if rng is None else x + jax.random.normal(rng.step_key, x.shape, x.dtype)
+        return lj.transforms.apply(self.cell, params, state, noisy, lj.transforms.child_rng(rng))
+
+
+def test_a_transform_that_draws_declares_it():
+    with pytest.raises(AssertionError, match=r"set draws: ClassVar\[bool\] = True"):
+        check_cell(UndeclaredNoise(lj.LSTM(2, 3)))
