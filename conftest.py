@@ -23,7 +23,7 @@ def with_flags(*flags: str) -> str:
 
 
 def known(*flags: str) -> bool:
-    """Whether this XLA knows these flags; an unknown one would end the process."""
+    """Whether XLA supports these flags; an unknown one would end the process."""
     compiles = [sys.executable, "-c", "import jax; jax.jit(lambda: 0)()"]
     environment = os.environ | {FLAGS: with_flags(*flags)}
     return subprocess.run(compiles, env=environment, capture_output=True).returncode == 0

@@ -29,7 +29,7 @@ def evaluate_run(workdir: Workdir, config: Config) -> tuple[int, dict[str, np.nd
     like = jax.eval_shape(make_train_functions(workdir.config()).init)
     restored = workdir.checkpoints.restore(like) if workdir.checkpoints_path.exists() else None
     if restored is None:
-        raise UserError(f"{workdir.path}: holds no checkpoint yet")
+        raise UserError(f"{workdir.path}: has no checkpoint yet")
     states, progress = restored
     metrics = make_train_functions(config).evaluate(data, "test", states.params)
     return progress.update, jax.tree.map(np.asarray, metrics)

@@ -16,7 +16,7 @@ def list_configs(folders: Sequence[Path]) -> int:
             raise UserError(f"{folder}: not a folder")
         paths = sorted(folder.glob("*.yaml"))
         if not paths:
-            raise UserError(f"{folder}: holds no configs (*.yaml)")
+            raise UserError(f"{folder}: has no configs (*.yaml)")
         for path in paths:
             print(relative(path))
             for line in header(path):

@@ -30,7 +30,7 @@ def _row(path: Path) -> tuple[str, ...]:
     workdir = Workdir.existing(path)
     summary, environment = workdir.summary(), workdir.environment()
     if summary is None or environment is None:
-        raise UserError(f"{path}: holds no finished run")
+        raise UserError(f"{path}: has no finished run")
     solved = summary["goals"]["solved"]
     first = [at for at in solved["first_at_update"] if at is not None]
     return (

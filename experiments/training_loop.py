@@ -44,7 +44,7 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
     workdir = Workdir.of(path, config)
     finished = workdir.summary()
     if finished is not None:
-        print(f"{path} holds this run, finished:", file=sys.stderr)
+        print(f"this run is finished, in {path}:", file=sys.stderr)
         return finished
     data = load_data(config)
     workdir.begin(config)

@@ -46,7 +46,7 @@ class Workdir:
         differing = differences(workdir.config(), config) if workdir._started() else []
         if differing:
             raise UserError(
-                f"{path} holds a run with another config; it has\n  "
+                f"{path} has a run with another config; it has\n  "
                 + "\n  ".join(differing)
                 + "\nchoose another folder with --workdir"
             )

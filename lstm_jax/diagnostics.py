@@ -131,7 +131,7 @@ def gradient_flow(
 
     It is the gradient with respect to the state after step ``t``, which flows back through time
     into ``h_t`` and ``c_t``. For a loss of the last output, a plot of the norm against ``T - t``
-    shows whether the gradient vanishes.
+    indicates whether the gradient vanishes.
 
     Args:
       cell: any cell.

@@ -8,7 +8,7 @@ def nearest(name: object, names: Iterable[str], *, cutoff: float = 0.6) -> str |
     """The valid name that was most likely meant, or None where none is near.
 
     Args:
-      name: the name that came.
+      name: the given name.
       names: the valid names.
       cutoff: how similar the two must be, from 0 to 1.
 
@@ -26,7 +26,7 @@ def did_you_mean(name: object, names: Iterable[str], *, cutoff: float = 0.6) -> 
     """The end of a message: the nearest valid name, or nothing where none is near.
 
     Args:
-      name: the name that came.
+      name: the given name.
       names: the valid names.
       cutoff: how similar the two must be, from 0 to 1.
 

@@ -9,7 +9,7 @@ import inspect
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypedDict, TypeVar
+from typing import Any, Literal, Self, TypedDict, TypeVar, get_args
 
 from lstm_jax.did_you_mean import did_you_mean
 
@@ -22,8 +22,8 @@ Remat = Literal["step"] | int | None
 Implementation = Literal["scan", "cpu", "cudnn", "parallel"]
 """The name of a backend."""
 
-PADDINGS: tuple[Padding, ...] = ("zero", "hold", "raw")
-IMPLEMENTATIONS: tuple[Implementation, ...] = ("scan", "cpu", "cudnn", "parallel")
+PADDINGS: tuple[Padding, ...] = get_args(Padding)
+IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,7 +142,7 @@ class Options:
 
 
 DEFAULTS = Options()
-"""What holds where no option is given."""
+"""The default options."""
 
 
 def option_fields() -> type[Options]:

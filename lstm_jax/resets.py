@@ -71,8 +71,8 @@ def resets_in_opposite_direction(
 ) -> Bool[Array, "T ..."]:
     """The resets that separate the same sequences when they are unrolled in the other direction.
 
-    A reset stands between a step and the one before it in the order of the unroll. In the other
-    direction it is the latter that must be reset, however many masked steps lie in between.
+    A reset separates a step from the step before it. In the other direction, that earlier step is
+    reset, also across masked steps.
 
     Args:
       reset: true where rows are reset, in the order of steps.

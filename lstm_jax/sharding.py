@@ -13,16 +13,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 from lstm_jax.types import PyTree
 
 
-def on_mesh(tree: PyTree) -> bool:
-    """Whether the type of any array in a tree names a mesh of devices.
-
-    >>> import jax.numpy as jnp
-    >>> on_mesh({"a": jnp.zeros(2), "b": jnp.ones(())})
-    False
-    """
-    return not all(jax.typeof(leaf).sharding.mesh.empty for leaf in jax.tree.leaves(tree))
-
-
 def match_sharding(array: jax.Array, like: Any, axes: int | None = None) -> jax.Array:
     """The array sharded as the leading axes of another are.
 
@@ -82,7 +72,7 @@ def match_varying_axes(arrays: Iterable[Any]) -> list[Any]:
 
 
 def is_sharded(array: Any) -> bool:
-    """Whether an array is partitioned over a mesh with explicit axes, so that its type says so.
+    """Whether an array is partitioned over a mesh with explicit axes, which its type includes.
 
     >>> import jax.numpy as jnp
     >>> is_sharded(jnp.zeros(2))

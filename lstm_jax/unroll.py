@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lstm_jax.backends import BACKENDS, Request, select, unrolls_children, unrolls_in_chunks
 from lstm_jax.backends.chunks import scan_chunks
 from lstm_jax.backends.request import Result
-from lstm_jax.backends.scan import in_dtypes_of, in_float32, match_carry
+from lstm_jax.backends.scan import checked_state, in_dtypes_of, in_float32
 from lstm_jax.masks import check_mask, valid_steps
 from lstm_jax.options import DEFAULTS, Implementation, OptionArgs, Options, Padding, Remat
 from lstm_jax.resets import resets_in_opposite_direction
@@ -25,7 +25,7 @@ from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step
 
 
 class UnrollArgs(OptionArgs, total=False):
-    """The keyword arguments of `unroll`, for those who pass them on."""
+    """The keyword arguments of `unroll`, for functions that pass them on."""
 
     lengths: Int[ArrayLike, "..."] | None
     mask: Bool[ArrayLike, "T ..."] | None
@@ -217,10 +217,10 @@ def prepare(
                 f" {reset.shape}"
             )
     given = state is not None
-    state = jax.tree.map(jnp.asarray, state) if given else initial_state(cell, params, rows or ())
+    state = jax.tree.map(jnp.asarray, state if given else initial_state(cell, params, rows or ()))
     if rows is None:
         cell = dataclasses.replace(cell, own_state=state)  # pyright: ignore[reportArgumentType]
-        _check_rows(function, valid if reset is None else reset, xs=x_1, state=state)
+    _check_rows(function, valid if reset is None else reset, xs=x_1, state=state)
     arrays = [a for a in jax.tree.leaves((params, xs, state, valid, reset)) if hasattr(a, "dtype")]
     on_mesh = False in [jax.typeof(array).sharding.mesh.empty for array in arrays]
     if on_mesh and T:
@@ -249,7 +249,7 @@ def first_input(function: str, xs: PyTree) -> PyTree:
     """Shapes and dtypes of one time step of `xs`, after a check of its time axis."""
     leaves, structure = jax.tree.flatten(xs)
     if not leaves:
-        raise ValueError(f"{function}: xs must hold at least one array [T, ...]; got {xs!r}")
+        raise ValueError(f"{function}: xs must contain at least one array [T, ...]; got {xs!r}")
     shapes = [jnp.shape(leaf) for leaf in leaves]
     if () in shapes:
         hint = "; use jnp.asarray for a list" if isinstance(xs, list) else ""
@@ -292,7 +292,7 @@ class UnrollCall(Request):
         if self.on_select is not None:
             self.on_select(selection)
         final, outputs, states = BACKENDS[selection.implementation].compute(self)
-        if states is not None:
+        if states is not None and self.return_states:
             states = self._with_initial_state(states)
         return final, outputs, states
 
@@ -343,7 +343,7 @@ class UnrollCall(Request):
         if self.valid is not None and padding == "hold":
             call = self._with_options(padding="zero")
         elif self.valid is not None and padding == "raw":
-            # Outputs at masked steps are the inputs of the next layer: zero the first inputs alone.
+            # A layer reads masked outputs of the one below: zero only the first inputs.
             xs = self.zero_masked(xs)
             call = dataclasses.replace(self, xs=xs, masked_inputs_are_safe=True)
         final, ys, states = self.cell.apply_sequence(call, self.params, xs, self.state, self.key)
@@ -351,7 +351,7 @@ class UnrollCall(Request):
 
     def _compute_chunks(self) -> Result:
         """Compute chunk after chunk by the best backend; a gradient keeps what goes into each."""
-        state = match_carry(self) if self.on_mesh else self.state
+        state = checked_state(self) if self.on_mesh else self.state
         leaves, structure = jax.tree.flatten(state)
         returned, wide = [structure], in_float32(self.params)
 

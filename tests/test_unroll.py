@@ -287,7 +287,7 @@ H5 = jnp.zeros((2, 5))
         ({"padding": "none"}, ValueError, "unroll: padding must be one of .*got 'none'"),
         ({"implementation": "gpu"}, ValueError, "unroll: implementation must be .*got 'gpu'"),
         ({"key": 0}, TypeError, r"unroll: key must be made by jax\.random\.key; got 0"),
-        ({"xs": ()}, ValueError, "unroll: xs must hold at least one array"),
+        ({"xs": ()}, ValueError, "unroll: xs must contain at least one array"),
         ({"xs": 1.0}, ValueError, r"unroll: xs must have time as axis 0.*\[\(\)\]"),
         ({"xs": (ZEROS, ZEROS[1:])}, ValueError, "unroll: the arrays in xs differ in length T"),
         ({"xs": ZEROS[..., :2]}, ValueError, r"lstm_step: x must .*got \(2, 2\)"),
@@ -332,3 +332,33 @@ def test_numbers_of_numpy_count_as_numbers(number):
         unroll(cell, params, xs, unroll=3.0)
     with pytest.raises(ValueError, match=r"a number of steps of at least 1; got 3\.0"):
         unroll(cell, params, xs, remat=3.0)
+
+
+def test_inputs_without_the_batch_axes_of_a_mask_are_an_error():
+    """A mask would broadcast such a leaf, and the sums over it would be wrong."""
+    xs = {"a": jnp.ones((6, 2, 3)), "b": jnp.ones(6)}
+    with pytest.raises(ValueError, match=r"arrays in xs must have the batch axes .*got \(\)"):
+        unroll(SumOfLeaves(), (), xs, lengths=jnp.array([6, 3]))
+
+
+def test_numbers_of_python_in_an_initial_state_are_arrays():
+    _, _, states = unroll(SumOfLeaves(), (), {"a": jnp.ones((6, 3))}, return_states=True)
+    assert states[1].shape == (7,)
+
+
+@dataclasses.dataclass(frozen=True)
+class SumOfLeaves:
+    """``h_t = h_{t-1} + `` the sum of all leaves, and a counter of steps."""
+
+    def init(self, key):
+        return ()
+
+    def initial_state(self, batch_shape=()):
+        return (jnp.zeros((*batch_shape, 3)), 0.0)
+
+    def batch_shape(self, x):
+        return x["a"].shape[:-1]
+
+    def step(self, params, state, x):
+        h, count = state
+        return (h + sum(jnp.sum(leaf) for leaf in jax.tree.leaves(x)), count + 1.0)

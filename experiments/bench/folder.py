@@ -47,7 +47,7 @@ class Folder:
         """
         found = [name for name in NAMES if self.result(name).exists()]
         if not found:
-            raise UserError(f"{self._pages}: holds no results of benchmarks")
+            raise UserError(f"{self._pages}: has no results of benchmarks")
         return found
 
     def result(self, suite: str) -> Path:

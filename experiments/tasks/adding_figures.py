@@ -100,7 +100,7 @@ def memory(
     top.bar(marked, values[marked], width=max(1.0, task.length / 130), color=ORANGE)
     for at in marked:
         top.text(at, 1.08, f"{values[at]:.2f}", ha="center", color=ORANGE, fontweight="bold")
-    top.set(ylabel="value shown", ylim=(0, 1.35), yticks=[0, 1])
+    top.set(ylabel="input value", ylim=(0, 1.35), yticks=[0, 1])
     image = middle.imshow(
         deviations[:, 0, chosen].T, cmap="RdBu_r", vmin=-2.5, vmax=2.5, aspect="auto",
         interpolation="nearest", extent=(-0.5, task.length - 0.5, len(chosen) + 0.5, 0.5),

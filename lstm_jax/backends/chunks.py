@@ -1,4 +1,4 @@
-"""A sequence in chunks, of which a gradient keeps only what goes into each."""
+"""A scan over chunks of steps; a gradient keeps only the carry before each chunk."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -104,8 +104,8 @@ def _option_reason(request: Request) -> str | None:
     options = request.options
     if request.valid is not None and options.padding == "raw":
         return 'it keeps the state at masked steps; padding="raw" outputs the step itself'
-    if options.remat is not None:  # a chunk that is run by itself has none
-        return f"it keeps every step for a gradient; remat={options.remat!r} keeps fewer"
+    if options.remat is not None:  # inside of a chunk, remat is None
+        return f"it keeps every step for a gradient; remat={options.remat!r} excludes that"
     return None
 
 

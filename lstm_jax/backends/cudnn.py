@@ -41,11 +41,11 @@ def unsupported_reason(request: Request) -> str | None:
     if (reason := array_reason(request)) is not None:
         return reason
     if request.valid is not None or request.reset is not None:
-        return "it runs whole sequences; lengths, masks and resets are given"
+        return "it runs whole sequences only; the call has lengths, a mask or resets"
     if request.return_states:
         return "it does not return the cell states of every step"
     if request.options.remat is not None:
-        return f"it keeps every step for a gradient; remat={request.options.remat!r} keeps fewer"
+        return f"it keeps every step for a gradient; remat={request.options.remat!r} excludes that"
     params = request.cell.in_compute_dtype(request.params)
     dtypes = {leaf.dtype.name for leaf in jax.tree.leaves((params, request.state))}
     if dtypes != {"float32"}:

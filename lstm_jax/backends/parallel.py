@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from lstm_jax.backends.request import Request, Result, platform
+from lstm_jax.backends.scan import checked_state
 from lstm_jax.masks import where_rows, zero_masked
 from lstm_jax.transforms.transform import LinearCell
 from lstm_jax.types import promote_dtypes
@@ -24,7 +25,7 @@ def unsupported_cell_reason(cell: Any) -> str | None:
 def unsupported_reason(request: Request) -> str | None:
     """Why it does not support a request, or None."""
     if request.options.remat is not None:
-        return f"it keeps all states for a gradient; remat={request.options.remat!r} keeps fewer"
+        return f"it keeps all states for a gradient; remat={request.options.remat!r} excludes that"
     if not isinstance(jax.tree.leaves(request.xs)[0].shape[0], int):
         return "the number of steps must be a number; it is symbolic"
     return unsupported_cell_reason(request.cell)
@@ -54,13 +55,14 @@ def compute(request: Request) -> Result:
       linear recurrent neural nets over sequence length*.
     """
     valid, reset, reverse = request.valid, request.reset, request.reverse
-    (h_0,), structure = jax.tree.flatten(request.state)
+    state = checked_state(request)
+    (h_0,), structure = jax.tree.flatten(state)
     cell: LinearCell = request.cell
     a, b = cell.coefficients(request.params, request.zero_masked(request.xs))
     dtype = promote_dtypes(b.dtype, h_0.dtype)
     a, b = raw = (a.astype(dtype), b.astype(dtype))
     if reset is not None:
-        (initial,) = jax.tree.leaves(request.reset_target(request.state))
+        (initial,) = jax.tree.leaves(request.reset_target(state))
         b = where_rows(reset, a * initial.astype(b.dtype) + b, b)
         a = zero_masked(~reset, a)
     if valid is not None:

@@ -19,13 +19,14 @@ from lstm_jax.masks import where_rows, zero_masked
 from lstm_jax.options import Options, Remat
 from lstm_jax.resets import reset_state
 from lstm_jax.sharding import match_shardings
+from lstm_jax.transforms.step_function import StepFunction
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import Transform, apply
 from lstm_jax.types import PRNGKey, PyTree
 
 Emit = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree, StepRng | None], tuple[PyTree, PyTree]]
-"""What to stack of a step: ``(params, s_{t-1}, x_t, s_t, y_t, rng) -> (padded, exact)``; padding
-applies to the first alone."""
+"""What is stacked at every step: ``(params, s_{t-1}, x_t, s_t, y_t, rng) -> (padded, exact)``;
+padding applies to the first alone."""
 
 
 class Consts(NamedTuple):
@@ -92,7 +93,7 @@ class Body:
             x_t = zero_masked(valid, x_t)
         rng = None if key is None or t is None else StepRng(key, t)
         state_t, y_t = apply(self.cell, params, state_tm1, x_t, rng)
-        _check_state(self.function, state_tm1, state_t)
+        check_state(self.function, state_tm1, state_t)
         if valid is not None:
             state_t = where_rows(valid, state_t, state_tm1)
         padded, exact = self.emit(params, state_tm1, x_t, state_t, y_t, rng)
@@ -155,7 +156,7 @@ def scan_request(request: Request, emit: Emit) -> tuple[PyTree, tuple[PyTree, Py
     """
     zero_padding = request.options.padding != "raw"
     body = Body(request.function, request.cell, emit, zero_padding, request.masked_inputs_are_safe)
-    state = match_carry(request) if request.on_mesh else request.state
+    state = checked_state(request) if request.on_mesh else request.state
     initial = None if request.reset is None else request.reset_target(state)
     consts = Consts(request.params, initial, request.key)
     xs = Xs(request.xs, request.valid, request.reset, request.times)
@@ -245,7 +246,7 @@ def has_value_semantics(cell: Any) -> bool:
     """
     # Not by `getattr`: a subclass that is not a dataclass itself can have further attributes.
     params = vars(type(cell)).get("__dataclass_params__")
-    if params is None or not (params.frozen and params.eq):
+    if isinstance(cell, StepFunction) or not getattr(params, "frozen", False):
         return False
     values: list[Any] = []
     for field in dataclasses.fields(cell):
@@ -270,23 +271,24 @@ def has_value_semantics(cell: Any) -> bool:
     return True
 
 
-def match_carry(request: Request) -> PyTree:
-    """The state before the first step, sharded as the step returns it: a scan's carry must be."""
-    if not jax.tree.leaves(request.xs)[0].shape[0]:
-        return request.state
-    rng = (
-        None
-        if request.key is None or request.times is None
-        else StepRng(request.key, request.times[0])
-    )
+def checked_state(request: Request) -> PyTree:
+    """The state before the first step as a step returns it: in its structure, sharded likewise.
+
+    Raises:
+      TypeError, ValueError: as the cell's step, or when that changes the state's shapes or dtypes.
+    """
+    key, times = request.key, request.times
 
     def step(params: PyTree, state: PyTree, xs: PyTree) -> PyTree:
-        x_1 = jax.tree.map(lambda leaf: leaf[0], xs)
+        # Zeros where there are no steps.
+        x_1 = jax.tree.map(lambda xs: xs[0] if len(xs) else jnp.zeros(xs.shape[1:], xs.dtype), xs)
+        rng = None if key is None or times is None else StepRng(key, jnp.asarray(0, times.dtype))
         return apply(request.cell, params, state, x_1, rng)[0]
 
     new = jax.eval_shape(step, request.params, request.state, request.xs)
-    _check_state(request.function, request.state, new)
-    return match_shardings(request.state, new)
+    check_state(request.function, request.state, new)
+    state = jax.tree.unflatten(jax.tree.structure(new), jax.tree.leaves(request.state))
+    return match_shardings(state, new) if request.on_mesh else state
 
 
 def in_float32(tree: PyTree) -> PyTree:
@@ -316,7 +318,7 @@ def in_dtypes_of(tree: PyTree, wide: PyTree) -> PyTree:
 _LOW = (jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float16))
 
 
-def _check_state(function: str, state_tm1: PyTree, state_t: PyTree) -> None:
+def check_state(function: str, state_tm1: PyTree, state_t: PyTree) -> None:
     """Raise unless a step returns a state of the shapes and dtypes of the one before it."""
     old_leaves, new_leaves = jax.tree.leaves(state_tm1), jax.tree.leaves(state_t)
     if len(old_leaves) != len(new_leaves):

@@ -330,8 +330,7 @@ def as_state(function: str, kind: type[N], state: Any) -> N:
       A `kind` of arrays.
 
     Raises:
-      TypeError: when `state` is no such tuple. An array is refused, as it would be split along its
-        first axis.
+      TypeError: when `state` is not such a tuple. An array would be split along its first axis.
 
     >>> from lstm_jax import LSTMState
     >>> as_state("lstm_step", LSTMState, jnp.zeros((2, 5)))

@@ -227,7 +227,7 @@ class LayerNormLSTM(LSTMCellBase[LayerNormLSTMParams, LSTMGates]):
         )
 
     def _init(self, key: PRNGKey) -> LayerNormLSTMParams:
-        """Gains are ones; the biases of the norms are zeros, but for one that takes `bias_init`."""
+        """Gains are ones; biases of norms are zeros, except the one drawn by `bias_init`."""
         kernel, recurrent_kernel, bias = self._init_kernels(key)
         of_gates = {
             name: jnp.ones_like(bias) if name.endswith("_gain") else jnp.zeros_like(bias)

@@ -16,7 +16,7 @@ class RNNCell(CellModule, nnx.RNNCellBase):
 
     Flax's loop calls the step; the backends of `lstm_jax.unroll` are used by `Recurrent` alone.
 
-    In `flax.nnx.RNN` each step takes a new key from the module's stream, and even a mask that
+    In `flax.nnx.RNN` each step draws a new key from the module's stream, and even a mask that
     belongs to a whole sequence, as in `lstm_jax.recurrent_dropout`, is drawn at every step. With
     ``broadcast_rngs="dropout"`` all steps share all masks. `Recurrent` draws each mask as its
     transform defines it.

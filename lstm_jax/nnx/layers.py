@@ -1,5 +1,6 @@
 """Layers that unroll a cell over a sequence."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, Unpack
@@ -66,7 +67,9 @@ class SequenceLayer(CellModule):
         self.return_carry = return_carry
         self.reverse = reverse
         self.keep_order = keep_order
-        self.options = Options.from_args(type(self).__name__, options)
+        chosen = Options.from_args(type(self).__name__, options)
+        for field in dataclasses.fields(chosen):
+            setattr(self, field.name, getattr(chosen, field.name))
         super().__init__(cell, rngs=rngs, deterministic=deterministic, metadata=metadata)
 
     def __call__(
@@ -130,7 +133,7 @@ class SequenceLayer(CellModule):
             reset=reset,
             start=start,
             key=dropout_key(self, deterministic, rngs),
-            options=self.options,
+            options=Options.of(self),
         )
         outputs = self._merged_outputs(outputs)
         return (carry, outputs) if return_carry else outputs

@@ -23,7 +23,7 @@ from lstm_jax.unroll import unroll
 
 
 def check_cell(cell: Any, *, x: PyTree = None, key: PRNGKey | None = None) -> None:
-    """Test a cell against all that the library promises for every cell.
+    """Test a cell for all properties that the library's cells have.
 
     The cell has value semantics; a step keeps the shapes and dtypes of the state; the rows of a
     batch are independent; lengths, masks, resets, reverse, chunks, rematerialisation and truncated
@@ -83,10 +83,12 @@ def _check_value_semantics(cell: Any) -> None:
     try:
         hash(cell)
     except TypeError:
-        raise AssertionError(f"{cell}: a cell is hashable, to be a static argument") from None
+        raise AssertionError(
+            f"{cell}: a cell must be hashable, as it is a static argument of jit"
+        ) from None
     params = cell.init(jax.random.key(0))
     if not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params)):
-        raise AssertionError(f"{cell}: init returns a pytree of arrays; got {params}")
+        raise AssertionError(f"{cell}: init must return a pytree of arrays; got {params}")
 
 
 def _check_state(cell: Any, x: PyTree) -> None:
@@ -103,8 +105,8 @@ def _check_state(cell: Any, x: PyTree) -> None:
         chex.assert_trees_all_equal_shapes_and_dtypes(
             before,
             after,
-            custom_message=f"{cell}: a step keeps shapes and dtypes of the state; {before} became"
-            f" {after}",
+            custom_message=f"{cell}: a step must keep the shapes and dtypes of the state; it"
+            f" changed {before} to {after}",
         )
 
 

@@ -1,7 +1,7 @@
 """Functions from cells to cells, one in each file, and what a transform of your own needs.
 
 Each transform applies to any cell, the result of a transform included. `docs/your_own_transform.md`
-shows how to write one.
+explains how to write one.
 """
 
 from lstm_jax.transforms.clip import clip

@@ -85,7 +85,7 @@ def test_without_cudnn_what_is_saved_is_nan(without_gpu):
     [
         ({"lengths": jnp.array([7, 0])}, "whole sequences"),
         ({"reset": jnp.zeros((T, B), bool)}, "whole sequences"),
-        ({"remat": "step"}, "remat='step' keeps fewer"),
+        ({"remat": "step"}, "remat='step' excludes that"),
         ({"return_states": True}, "does not return the cell states of every step"),
     ],
 )

@@ -300,7 +300,7 @@ def test_a_suite_without_a_result_gets_no_page(done, capsys):
         (["--out", ""], "--out needs a value"),
         (["--out", "file/below"], "file/below: cannot be written"),
         (["--render", "--rounds", "3"], "--rounds does not go with --render"),
-        (["--render", "--out", "."], "holds no results of benchmarks"),
+        (["--render", "--out", "."], "has no results of benchmarks"),
         (["--render", "--out", "broken"], "broken/cpu.json: cannot be read"),
     ],
 )

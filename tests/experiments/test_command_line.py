@@ -59,7 +59,7 @@ def test_a_finished_run_prints_its_result_again(config, capsys):
     assert main(["train", config]) == 0
     again = capsys.readouterr()
     assert again.out == once.out
-    assert again.err == "runs/quick holds this run, finished:\n"
+    assert again.err == "this run is finished, in runs/quick:\n"
 
 
 def test_plain_lines_without_a_terminal(config, capsys):
@@ -117,7 +117,7 @@ def test_evaluate_without_a_checkpoint_is_an_error(config, capsys):
         path.rmdir() if path.is_dir() else path.unlink()
     capsys.readouterr()
     assert main(["evaluate", "runs/quick"]) == 2
-    assert "holds no checkpoint yet" in capsys.readouterr().err
+    assert "has no checkpoint yet" in capsys.readouterr().err
 
 
 def test_a_training_that_fails_exits_1(config, capsys):

@@ -381,3 +381,11 @@ def test_a_cell_whose_parameters_are_one_array(inputs):
     layer = Recurrent(Called(input_size=4), rngs=nnx.Rngs(0))
     assert layer.param.shape == layer.params.shape == (4,)
     assert layer(inputs).shape == inputs.shape
+
+
+def test_an_option_can_be_changed_after_construction():
+    layer = Recurrent(lj.LSTM(4, 5), rngs=nnx.Rngs(0))
+    inputs, lengths = jnp.ones((1, 3, 4)), jnp.array([1])
+    assert not layer(inputs, seq_lengths=lengths)[0, 2].any()
+    layer.padding = "hold"
+    assert layer(inputs, seq_lengths=lengths)[0, 2].any()
