@@ -130,10 +130,10 @@ def test_a_correct_cell_passes():
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        (NarrowsItsState(), "a step keeps shapes and dtypes of the state"),
+        (NarrowsItsState(), "a step must keep the shapes and dtypes of the state"),
         (MixesRows(), "unroll with a batch and resets disagrees"),
         (TakesARoot(), "disagrees"),
-        (NotHashable(), "a cell is hashable"),
+        (NotHashable(), "a cell must be hashable"),
         (lj.LSTM, "check_cell: cell must be a cell, not its class"),
         (lj.ConvLSTM((4, 2), 2, kernel_size=3), "pass an input as x="),
     ],
