@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import lstm_jax as lj
 from experiments.__main__ import main
 from experiments.numbers import span
 from experiments.summary import render
+from lstm_jax.cells.cell import CellBase
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -96,3 +98,8 @@ def test_the_demo_prints_the_lines_of_the_readme():
         return [re.split(r"\s{2,}", line.strip())[0] for line in text.splitlines()[2:]]
 
     assert labels(shown)[:8] == labels(printed)[:8]
+
+
+def test_the_number_of_cells_is_that_of_the_library():
+    cells = {v for v in vars(lj).values() if isinstance(v, type) and issubclass(v, CellBase)}
+    assert f"{len(cells)} cells and" in README
