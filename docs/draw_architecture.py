@@ -89,6 +89,7 @@ def draw() -> None:
             ha="center",
             va="center",
             fontsize=9,
+            zorder=3,
             bbox={"boxstyle": "round,pad=0.35", "fc": "#eef3f8", "ec": "#335577"},
         )
         boxes[module] = text.get_bbox_patch()
@@ -102,7 +103,7 @@ def draw() -> None:
             "patchB": boxes[target],
             "connectionstyle": f"arc3,rad={bend}",
         }
-        axes.annotate("", centre[target], centre[module], arrowprops=style)
+        axes.annotate("", centre[target], centre[module], arrowprops=style, zorder=1)
     axes.set(xlim=(0, widest), ylim=(-0.6, len(rows) - 0.4))
     axes.axis("off")
     figure.savefig(PICTURE, dpi=110, bbox_inches="tight")
