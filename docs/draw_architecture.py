@@ -93,6 +93,7 @@ def draw() -> None:
             bbox={"boxstyle": "round,pad=0.35", "fc": "#eef3f8", "ec": "#335577"},
         )
         boxes[module] = text.get_bbox_patch()
+    figure.canvas.draw()  # the arrows, drawn first, need the places of the boxes
     for module, target in sorted(direct(imports())):
         bend = 0.12 if centre[module][1] - centre[target][1] > 1 else 0.0
         style = {
