@@ -74,11 +74,14 @@ def draw() -> None:
 
     rows = layers()
     widest = max(map(len, rows))
-    figure, axes = plt.subplots(figsize=(2.4 * widest, 1.0 * len(rows)))
+    figure, axes = plt.subplots(figsize=(2.1 * widest, 0.9 * len(rows)), dpi=110)
+    figure.subplots_adjust(0, 0, 1, 1)
     centre = {}
     for level, row in enumerate(rows):
         for k, module in enumerate(row):
             centre[module] = ((k + 0.5) * widest / len(row), float(level))
+    axes.set(xlim=(0, widest), ylim=(-0.6, len(rows) - 0.4))
+    axes.axis("off")
     boxes = {}
     for module, (x, y) in centre.items():
         folder = (ROOT / PACKAGE / module).is_dir()
@@ -105,9 +108,7 @@ def draw() -> None:
             "connectionstyle": f"arc3,rad={bend}",
         }
         axes.annotate("", centre[target], centre[module], arrowprops=style, zorder=1)
-    axes.set(xlim=(0, widest), ylim=(-0.6, len(rows) - 0.4))
-    axes.axis("off")
-    figure.savefig(PICTURE, dpi=110, bbox_inches="tight")
+    figure.savefig(PICTURE, dpi=110)
 
 
 if __name__ == "__main__":
