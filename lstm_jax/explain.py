@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int
 
 from lstm_jax.backends import BACKENDS, Selection
 from lstm_jax.backends.ffi import INSTRUCTION_SETS, instruction_set
-from lstm_jax.options import Implementation, OptionArgs, Options, takes_options
+from lstm_jax.options import Implementation, OptionArgs, Options, takes_keywords_of
 from lstm_jax.transforms.sizes import param_shapes
 from lstm_jax.types import Cell, PRNGKey, PyTree
 from lstm_jax.unroll import prepare
@@ -35,7 +35,7 @@ class Explanation:
         return "\n".join(map(_formatted, self.selections))
 
 
-@takes_options
+@takes_keywords_of(Options)
 def explain(
     cell: Any,
     xs: PyTree,

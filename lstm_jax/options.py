@@ -8,6 +8,7 @@ import dataclasses
 import inspect
 import operator
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypedDict, TypeVar, get_args
 
@@ -95,11 +96,11 @@ class Options:
         if unroll < 1:
             raise ValueError(f"{function}: unroll must be at least 1; got {self.unroll}")
         remat: Any = self.remat
-        if remat is None or remat == "step":
-            return dataclasses.replace(self, unroll=unroll)
-        if hasattr(remat, "__index__") and not isinstance(remat, bool):
-            remat = operator.index(remat)
-        if not isinstance(remat, int) or isinstance(remat, bool) or remat < 1:
+        if not isinstance(remat, bool):
+            with suppress(TypeError):  # not a number
+                remat = operator.index(remat)
+        number = type(remat) is int and remat >= 1
+        if not (remat is None or number or (isinstance(remat, str) and remat == "step")):
             raise ValueError(
                 f'{function}: remat must be None, "step" or a number of steps of at least 1; got'
                 f" {self.remat!r}"
@@ -108,7 +109,7 @@ class Options:
 
     @classmethod
     def from_args(cls, function: str, args: Mapping[str, Any]) -> Self:
-        """The options of keyword arguments, checked.
+        """The options of keyword arguments, after a check of their names.
 
         Args:
           function: the public function to name in errors.
@@ -118,7 +119,7 @@ class Options:
           The options.
 
         Raises:
-          TypeError: when there is no such option; otherwise, and ValueError, as `checked`.
+          TypeError: when there is no such option.
 
         >>> Options.from_args("tbptt", {"remaat": 3})
         Traceback (most recent call last):
@@ -129,7 +130,7 @@ class Options:
             if name not in names:
                 hint = did_you_mean(name, names)
                 raise TypeError(f"{function}: unknown argument {name!r}{hint}")
-        return cls(**args).checked(function)
+        return cls(**args)
 
     @classmethod
     def of(cls, layer: Any) -> Self:
@@ -154,32 +155,36 @@ def option_fields() -> type[Options]:
     >>> [field.name for field in dataclasses.fields(OptionFields)]
     ['padding', 'remat', 'unroll', 'implementation']
     """
-    fields = [(f.name, f.type, dataclasses.field(default=f.default)) for f in _fields()]
+    fields = [
+        (f.name, f.type, dataclasses.field(default=f.default)) for f in dataclasses.fields(Options)
+    ]
     return dataclasses.make_dataclass("OptionFields", fields, kw_only=True, eq=False, repr=False)  # pyright: ignore[reportReturnType]
 
 
-def takes_options(function: F) -> F:
-    """Give a function with ``**options`` a signature that lists them, for `help` and notebooks.
+def takes_keywords_of(source: Callable[..., Any]) -> Callable[[F], F]:
+    """Give a function with ``**kwargs`` a signature that lists them, for `help` and notebooks.
 
-    >>> @takes_options
+    Args:
+      source: the function or class whose keyword-only parameters they are.
+
+    Returns:
+      A decorator.
+
+    >>> @takes_keywords_of(Options)
     ... def f(x, **options): ...
     >>> str(inspect.signature(f))[:40]
     "(x, *, padding: Literal['zero', 'hold', "
     """
-    signature = inspect.signature(function)
-    params = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    params += [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=field.type,
-        )
-        for field in _fields()
-    ]
-    function.__signature__ = signature.replace(parameters=params)  # pyright: ignore[reportFunctionMemberAccess]
-    return function
 
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        params = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        params += [
+            p
+            for p in inspect.signature(source).parameters.values()
+            if p.kind is p.KEYWORD_ONLY and p.name not in signature.parameters
+        ]
+        function.__signature__ = signature.replace(parameters=params)  # pyright: ignore[reportFunctionMemberAccess]
+        return function
 
-def _fields() -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(Options)
+    return decorate

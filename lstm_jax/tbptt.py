@@ -11,13 +11,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.masks import forward_fill
-from lstm_jax.options import OptionArgs, Options, takes_options
+from lstm_jax.options import OptionArgs, Options, takes_keywords_of
 from lstm_jax.transforms.transform import needs_sequence
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step, check_size
 from lstm_jax.unroll import prepare
 
 
-@takes_options
+@takes_keywords_of(Options)
 def tbptt(
     cell: Cell[P, S] | Step[P, S],
     params: P,

@@ -284,6 +284,7 @@ H5 = jnp.zeros((2, 5))
         ({"unroll": 0}, ValueError, "unroll: unroll must be at least 1; got 0"),
         ({"remat": True}, ValueError, 'unroll: remat must be None, "step" or a number .*got True'),
         ({"remat": 0}, ValueError, 'unroll: remat must be None, "step" or a number .*got 0'),
+        ({"remat": jnp.float32(2)}, ValueError, 'unroll: remat must be None, "step" or a number'),
         ({"padding": "none"}, ValueError, "unroll: padding must be one of .*got 'none'"),
         ({"implementation": "gpu"}, ValueError, "unroll: implementation must be .*got 'gpu'"),
         ({"key": 0}, TypeError, r"unroll: key must be made by jax\.random\.key; got 0"),

@@ -1,7 +1,6 @@
 """Layers that unroll a cell over a sequence."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, Unpack
 
@@ -21,7 +20,7 @@ from lstm_jax.nnx.params import (
     metadata_of,
     plain_inits,
 )
-from lstm_jax.options import OptionArgs, Options, takes_options
+from lstm_jax.options import OptionArgs, Options, takes_keywords_of
 from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import DType, Initializer, PyTree
 
@@ -49,7 +48,7 @@ class SequenceLayer(CellModule):
       **options: the fields of `lstm_jax.Options`.
     """
 
-    @takes_options
+    @takes_keywords_of(Options)
     def __init__(
         self,
         cell: AnyCell,
@@ -67,7 +66,8 @@ class SequenceLayer(CellModule):
         self.return_carry = return_carry
         self.reverse = reverse
         self.keep_order = keep_order
-        chosen = Options.from_args(type(self).__name__, options)
+        name = type(self).__name__
+        chosen = Options.from_args(name, options).checked(name)
         for field in dataclasses.fields(chosen):
             setattr(self, field.name, getattr(chosen, field.name))
         super().__init__(cell, rngs=rngs, deterministic=deterministic, metadata=metadata)
@@ -143,21 +143,6 @@ class SequenceLayer(CellModule):
         return outputs
 
 
-def takes_layer_options(init: F) -> F:
-    """Give a constructor with ``**options`` a signature that lists those of `SequenceLayer`.
-
-    >>> "padding" in inspect.signature(LSTM.__init__).parameters
-    True
-    """
-    signature = inspect.signature(init)
-    params = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    for p in inspect.signature(SequenceLayer.__init__).parameters.values():
-        if p.kind is p.KEYWORD_ONLY and p.name not in signature.parameters:
-            params.append(p)
-    init.__signature__ = signature.replace(parameters=params)  # pyright: ignore[reportFunctionMemberAccess]
-    return init
-
-
 class Recurrent(SequenceLayer):
     """Any cell as a layer; see `SequenceLayer` for the arguments.
 
@@ -188,7 +173,7 @@ class Bidirectional(SequenceLayer):
     ((2, 7, 10), (3, 15))
     """
 
-    @takes_layer_options
+    @takes_keywords_of(SequenceLayer.__init__)
     def __init__(
         self,
         forward: AnyCell,
@@ -245,7 +230,7 @@ class LSTM(SequenceLayer):
     (10, 20)
     """
 
-    @takes_layer_options
+    @takes_keywords_of(SequenceLayer.__init__)
     def __init__(
         self,
         in_features: int,
