@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lstm_jax.types import PyTree
@@ -28,7 +29,6 @@ def match_sharding(array: jax.Array, like: Any, axes: int | None = None) -> jax.
     Returns:
       The same numbers.
 
-    >>> import jax.numpy as jnp
     >>> match_sharding(jnp.zeros(2), jax.typeof(jnp.ones((2, 3)))).tolist()
     [0.0, 0.0]
     """
@@ -44,21 +44,27 @@ def match_sharding(array: jax.Array, like: Any, axes: int | None = None) -> jax.
     return array
 
 
-def match_shardings(tree: PyTree, like: PyTree) -> PyTree:
-    """`match_sharding` for every array of a tree and the type at the same place of another.
+def match_types(tree: PyTree, like: PyTree) -> PyTree:
+    """Arrays with the dtypes and the sharding of types, in the structure of these.
 
-    >>> import jax.numpy as jnp
-    >>> match_shardings((jnp.zeros(2),), (jax.typeof(jnp.ones(2)),))[0].tolist()
-    [0.0, 0.0]
+    Args:
+      tree: arrays.
+      like: as many types, such as `jax.eval_shape` returns.
+
+    Returns:
+      The numbers of `tree` in the structure of `like`.
+
+    >>> match_types((1.0,), [jax.typeof(jnp.ones(()))])[0].dtype
+    dtype('float32')
     """
-    leaves = map(match_sharding, jax.tree.leaves(tree), jax.tree.leaves(like))
-    return jax.tree.unflatten(jax.tree.structure(tree), list(leaves))
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(like), strict=True)
+    leaves = [match_sharding(jnp.asarray(a, of.dtype), of) for a, of in pairs]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def match_varying_axes(arrays: Iterable[Any]) -> list[Any]:
     """Arrays that inside of `jax.shard_map` all vary over the axes over which any of them does.
 
-    >>> import jax.numpy as jnp
     >>> [a.tolist() for a in match_varying_axes([jnp.zeros(2), jnp.ones(1)])]
     [[0.0, 0.0], [1.0]]
     """
@@ -74,7 +80,6 @@ def match_varying_axes(arrays: Iterable[Any]) -> list[Any]:
 def is_sharded(array: Any) -> bool:
     """Whether an array is partitioned over a mesh with explicit axes, which its type includes.
 
-    >>> import jax.numpy as jnp
     >>> is_sharded(jnp.zeros(2))
     False
     """

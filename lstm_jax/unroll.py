@@ -17,7 +17,7 @@ from lstm_jax.backends.scan import checked_state, in_dtypes_of, in_float32
 from lstm_jax.masks import check_mask, valid_steps
 from lstm_jax.options import DEFAULTS, Implementation, OptionArgs, Options, Padding, Remat
 from lstm_jax.resets import resets_in_opposite_direction
-from lstm_jax.sharding import match_sharding, match_shardings
+from lstm_jax.sharding import match_sharding, match_types
 from lstm_jax.transforms.step_function import StepFunction, as_cell
 from lstm_jax.transforms.step_rng import check_key
 from lstm_jax.transforms.transform import batch_shape, initial_state, sample_params
@@ -378,5 +378,5 @@ class UnrollCall(Request):
         state = jax.tree.unflatten(jax.tree.structure(states), jax.tree.leaves(self.state))
         if self.on_mesh:
             first = lambda states: jax.tree.map(lambda leaf: leaf[0], states)  # noqa: E731
-            state = match_shardings(state, jax.eval_shape(first, states))
+            state = match_types(state, jax.eval_shape(first, states))
         return jax.tree.map(lambda s, ss: jnp.concatenate([s[None], ss]), state, states)

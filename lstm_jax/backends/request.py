@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lstm_jax.masks import forward_fill, zero_masked
 from lstm_jax.options import DEFAULTS, Options
-from lstm_jax.sharding import is_sharded, match_sharding
+from lstm_jax.sharding import is_sharded, match_types
 from lstm_jax.transforms.transform import initial_state, output_of
 from lstm_jax.types import PRNGKey, PyTree
 
@@ -65,10 +65,8 @@ class Request:
         """The state that resets return to, with the dtypes and sharding of `state`."""
         if self.reset is None:
             raise ValueError(f"{self.function}: there is no reset")
-        own = jax.tree.leaves(initial_state(self.cell, self.params, self.reset.shape[1:]))
-        pairs = zip(own, jax.tree.leaves(state), strict=True)
-        leaves = [match_sharding(jnp.asarray(a, b.dtype), jax.typeof(b)) for a, b in pairs]
-        return jax.tree.unflatten(jax.tree.structure(state), leaves)
+        own = initial_state(self.cell, self.params, self.reset.shape[1:])
+        return match_types(own, jax.tree.map(jax.typeof, state))
 
     def zero_masked(self, xs: PyTree) -> PyTree:
         """Inputs ``[T, ...]`` with zeros at masked steps."""
@@ -88,11 +86,7 @@ class Request:
             lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), (self.xs, outputs)
         )
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), x_1)
-        return jax.tree.map(
-            lambda y, like: match_sharding(jnp.asarray(y, like.dtype), like),
-            output_of(self.cell, self.state, zeros),
-            y_1,
-        )
+        return match_types(output_of(self.cell, self.state, zeros), y_1)
 
 
 class Backend(Protocol):

@@ -18,7 +18,7 @@ from lstm_jax.backends.request import Request, Result
 from lstm_jax.masks import where_rows, zero_masked
 from lstm_jax.options import Options, Remat
 from lstm_jax.resets import reset_state
-from lstm_jax.sharding import match_shardings
+from lstm_jax.sharding import match_types
 from lstm_jax.transforms.step_function import StepFunction
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import Transform, apply
@@ -287,8 +287,7 @@ def checked_state(request: Request) -> PyTree:
 
     new = jax.eval_shape(step, request.params, request.state, request.xs)
     check_state(request.function, request.state, new)
-    state = jax.tree.unflatten(jax.tree.structure(new), jax.tree.leaves(request.state))
-    return match_shardings(state, new) if request.on_mesh else state
+    return match_types(request.state, new)
 
 
 def in_float32(tree: PyTree) -> PyTree:
