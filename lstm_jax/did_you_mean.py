@@ -22,13 +22,16 @@ def nearest(name: object, names: Iterable[str], *, cutoff: float = 0.6) -> str |
     return close[0] if close else None
 
 
-def did_you_mean(name: object, names: Iterable[str], *, cutoff: float = 0.6) -> str:
+def did_you_mean(
+    name: object, names: Iterable[str], *, cutoff: float = 0.6, quoted: bool = False
+) -> str:
     """The end of a message: the nearest valid name, or nothing where none is near.
 
     Args:
       name: the given name.
       names: the valid names.
       cutoff: how similar the two must be, from 0 to 1.
+      quoted: whether the name stands in quotes.
 
     Returns:
       ``"; did you mean adam?"``, or an empty string.
@@ -37,4 +40,4 @@ def did_you_mean(name: object, names: Iterable[str], *, cutoff: float = 0.6) -> 
     '; did you mean adam?'
     """
     close = nearest(name, names, cutoff=cutoff)
-    return "" if close is None else f"; did you mean {close}?"
+    return "" if close is None else f"; did you mean {repr(close) if quoted else close}?"

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from lstm_jax.did_you_mean import nearest
+from lstm_jax.did_you_mean import did_you_mean
 from lstm_jax.types import PyTree
 
 ParamDict = dict[str, Any]
@@ -117,10 +117,9 @@ def check_param_names(function: str, argument: str, names: Iterable[str], params
     valid = dict.fromkeys(path_names(path)[-1] for path, _ in jax.tree.leaves_with_path(params))
     for name in names:
         if name not in valid:
-            close = nearest(name, valid)
             raise ValueError(
                 f"{function}: {argument} must be for parameters, {', '.join(valid) or 'of none'};"
-                f" got {name!r}{f'; did you mean {close!r}?' if close else ''}"
+                f" got {name!r}{did_you_mean(name, valid, quoted=True)}"
             )
 
 

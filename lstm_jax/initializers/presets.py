@@ -3,7 +3,7 @@
 import math
 from typing import TypedDict
 
-from lstm_jax.did_you_mean import nearest
+from lstm_jax.did_you_mean import did_you_mean
 from lstm_jax.initializers.biases import Chrono, ForgetBias, UniformGate, zeros
 from lstm_jax.initializers.weights import (
     TruncatedNormal,
@@ -83,8 +83,7 @@ def preset(name: str, input_size: int, hidden_size: int, *, t_max: float | None 
  haiku, flax, chrono, uniform_gate
     """
     if name not in PRESETS:
-        close = nearest(name, PRESETS)
-        hint = "." if close is None else f"; did you mean {close!r}?"
+        hint = did_you_mean(name, PRESETS, quoted=True) or "."
         raise ValueError(f"preset: no preset {name!r}{hint} There are {', '.join(PRESETS)}")
     check_size("preset", "input_size", input_size)
     check_size("preset", "hidden_size", hidden_size)
