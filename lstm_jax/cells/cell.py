@@ -6,6 +6,7 @@ pre-activations, and dtypes.
 """
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -214,7 +215,7 @@ class KernelCell(CellBase, Generic[P, S]):
         return self.hidden_size
 
 
-class LSTMCellBase(KernelCell[P, LSTMState], Generic[P, G]):
+class LSTMCellBase(KernelCell[P, LSTMState], ABC, Generic[P, G]):
     """Base of the LSTM family, the cells with the state ``(h, c)``.
 
     A subclass defines `equations`. It overrides `shapes` and ``_init`` where it has other
@@ -269,6 +270,7 @@ class LSTMCellBase(KernelCell[P, LSTMState], Generic[P, G]):
         """
         return self._advance("step", params, state, x, on_candidate)[0]
 
+    @abstractmethod
     def equations(
         self,
         params: P,
@@ -287,7 +289,6 @@ class LSTMCellBase(KernelCell[P, LSTMState], Generic[P, G]):
         Returns:
           ``(h_t, c_t)`` and the gates.
         """
-        raise NotImplementedError
 
     def _advance(
         self,
