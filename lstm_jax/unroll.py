@@ -18,7 +18,7 @@ from lstm_jax.masks import check_mask, valid_steps
 from lstm_jax.options import DEFAULTS, Implementation, OptionArgs, Options, Padding, Remat
 from lstm_jax.resets import resets_in_opposite_direction
 from lstm_jax.sharding import match_sharding, match_types
-from lstm_jax.transforms.own_structure import own_state
+from lstm_jax.transforms.own_structure import own_params, own_state
 from lstm_jax.transforms.step_function import StepFunction, as_cell
 from lstm_jax.transforms.step_rng import check_key
 from lstm_jax.transforms.transform import batch_shape, initial_state, sample_params
@@ -199,6 +199,7 @@ def prepare(
     T = jax.tree.leaves(xs)[0].shape[0]
     if not isinstance(cell, Cell) or isinstance(cell, type):
         cell = as_cell(function, cell, params, has_own_state=reset is not None or state is None)
+    params = own_params(function, cell, params)
     rows = None if isinstance(cell, StepFunction) else batch_shape(cell, x_1)
     if rows is None and state is None:
         raise TypeError(f"{function}: a bare step function needs `state`; got None")
