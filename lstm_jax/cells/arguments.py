@@ -29,7 +29,7 @@ class Shapes(NamedTuple):
     sizes: str
 
 
-def as_params(kind: type[N], params: Any) -> N:
+def as_params(kind: type[Any], params: Any) -> Any:
     """Parameters from a mapping with their names, or a tuple or list of them in order.
 
     Args:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes, as_params, as_state, check_step
 from lstm_jax.cells.short_repr import short_repr
+from lstm_jax.copies import Copyable
 from lstm_jax.types import (
     DType,
     Initializer,
@@ -49,7 +50,7 @@ def identity(x: jax.Array) -> jax.Array:
     return x
 
 
-class CellBase(ABC):
+class CellBase(Copyable, ABC):
     """Base of all cells, which are frozen dataclasses: checked sizes, settled dtypes, a short repr.
 
     A subclass has the field ``dtype``, and integer fields that end in ``_size``.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.nn import initializers as jax_initializers
 from jaxtyping import Array, Float
 
+from lstm_jax.copies import Copyable
 from lstm_jax.initializers.biases import GATES
 from lstm_jax.types import DType, Initializer, PRNGKey, promote_dtypes
 
@@ -134,7 +135,7 @@ def orthogonal_per_gate(
 
 
 @dataclass(frozen=True)
-class PerGate:
+class PerGate(Copyable):
     """An initializer, applied to each gate separately: ``k`` draws ``[I, H]``, concatenated.
 
     An initializer whose scale depends on the shape, such as those of JAX by variance and the
