@@ -199,11 +199,8 @@ class KernelCell(CellBase, Generic[P, S]):
         `dtype`, that of the cell state: bfloat16 products, float32 memory.
         """
         dtype = promote_dtypes(params.kernel.dtype, dtype)
-        return (
-            project(x, params.kernel, dtype)
-            + project(h_tm1, params.recurrent_kernel, dtype)
-            + params.bias.astype(dtype)
-        )
+        z = project(x, params.kernel, dtype) + project(h_tm1, params.recurrent_kernel, dtype)
+        return z + over_rows(params.bias, z)
 
     def _init(self, key: PRNGKey) -> P:
         """Draw the parameters; overridden by cells with more than two kernels and a bias."""
@@ -326,3 +323,12 @@ def project(
     dtype('float32')
     """
     return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+
+
+def over_rows(weights: Float[Array, "..."], z: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Weights that all rows of `z` share: in its dtype, with axes of size 1 for its batch axes.
+
+    >>> over_rows(jnp.ones(5), jnp.zeros((2, 3, 5))).shape
+    (1, 1, 5)
+    """
+    return jax.lax.broadcast_to_rank(jnp.asarray(weights).astype(z.dtype), z.ndim)

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes, as_params
-from lstm_jax.cells.cell import Activation, CellBase, identity
+from lstm_jax.cells.cell import Activation, CellBase, identity, over_rows
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.cells.windows import Padding, as_padding, as_shape, as_window, convolve, output_grid
 from lstm_jax.types import (
@@ -299,15 +299,13 @@ class ConvLSTM(CellBase):
         params = self.in_compute_dtype(params)
         h_tm1, c_tm1 = state
         dtype = promote_dtypes(params.kernel.dtype, c_tm1.dtype)
-        z = (
-            convolve(x, params.kernel, self._per_axis(self.strides), self.padding, dtype)
-            + convolve(h_tm1, params.recurrent_kernel, self._per_axis(1), "SAME", dtype)
-            + params.bias.astype(dtype)
-        )
+        z = convolve(x, params.kernel, self._per_axis(self.strides), self.padding, dtype)
+        z = z + convolve(h_tm1, params.recurrent_kernel, self._per_axis(1), "SAME", dtype)
+        z = z + over_rows(params.bias, z)
         z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
         c, p_o = c_tm1.astype(dtype), None
         if params.peephole is not None:
-            p_i, p_f, p_o = jnp.split(params.peephole.astype(dtype), PEEPHOLES, axis=-1)
+            p_i, p_f, p_o = jnp.split(over_rows(params.peephole, z), PEEPHOLES, axis=-1)
             z_i, z_f = z_i + p_i * c, z_f + p_f * c
         i, f, g = self.gate_activation(z_i), self.gate_activation(z_f), self.activation(z_g)
         c_t = f * c + i * on_candidate(g)
