@@ -6,10 +6,12 @@ pre-activations, and dtypes.
 """
 
 import dataclasses
+import functools
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,7 @@ from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes, as_params, as_state, check_step
 from lstm_jax.cells.short_repr import short_repr
 from lstm_jax.copies import Copyable
+from lstm_jax.did_you_mean import unknown_arguments
 from lstm_jax.types import (
     DType,
     Initializer,
@@ -50,6 +53,14 @@ def identity(x: jax.Array) -> jax.Array:
     return x
 
 
+class _SignatureOfInit:
+    """The signature of a class, for `inspect`: that of its `__init__`, as without a `__new__`."""
+
+    def __get__(self, cell: Any, kind: type[Any]) -> inspect.Signature:
+        signature = inspect.signature(kind.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 class CellBase(Copyable, ABC):
     """Base of all cells, which are frozen dataclasses: checked sizes, settled dtypes, a short repr.
 
@@ -64,10 +75,18 @@ class CellBase(Copyable, ABC):
     state_type: ClassVar[type[Any]]
     dtype: DType | Policy
 
+    if not TYPE_CHECKING:  # type checkers read the fields
+        __signature__ = _SignatureOfInit()
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            """A new cell; an argument that there is not is an error with the one that was meant."""
+            if not kwargs.keys() <= cls.__dataclass_fields__.keys():
+                _check_arguments(cls, kwargs)
+            return object.__new__(cls)
+
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
-            if field.name.endswith("_size"):
-                check_size(type(self).__name__, field.name, getattr(self, field.name))
+        for name in _size_fields(type(self)):
+            check_size(type(self).__name__, name, getattr(self, name))
         dtype = self.dtype
         if isinstance(dtype, Policy) and dtype == Policy(dtype.param):
             dtype = dtype.param  # one form for equal policies, so that equal cells compare equal
@@ -312,6 +331,21 @@ class LSTMCellBase(KernelCell[P, LSTMState], Generic[P, G]):
         z = self.pre_activations(params, h_tm1, x, c_tm1.dtype)
         (h_t, c_t), gates = self.equations(params, z, c_tm1.astype(z.dtype), on_candidate)
         return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype)), gates
+
+
+@functools.cache
+def _size_fields(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a cell that are sizes."""
+    return tuple(f.name for f in dataclasses.fields(kind) if f.name.endswith("_size"))
+
+
+def _check_arguments(cell: type[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise unless a cell is made with these arguments: its fields, or those of its own init."""
+    parameters = inspect.signature(cell.__init__).parameters
+    if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+        error = unknown_arguments(cell.__name__, kwargs, list(parameters)[1:])
+        if error is not None:
+            raise error
 
 
 def project(
