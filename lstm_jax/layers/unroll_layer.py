@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.advance import advance
+from lstm_jax.inputs import checked_inputs
 from lstm_jax.layers.cells import feature_axes
 from lstm_jax.masks import as_flags, check_lengths, in_int32, mask_of_lengths
 from lstm_jax.options import DEFAULTS, Options
@@ -66,6 +67,7 @@ def unroll_layer(
     >>> carry.h.shape, outputs.shape
     ((2, 5), (2, 7, 5))
     """
+    inputs = checked_inputs(function, cell, inputs, name="inputs")
     inputs = jax.tree.map(lambda leaf: _as_floats(leaf, params), inputs)
     axis, T, rows = _time_and_rows(function, cell, inputs, time_major)
 
