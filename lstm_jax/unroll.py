@@ -93,9 +93,10 @@ def unroll(
     **Chunks.** A sequence in two chunks, the second with the final state of the first and with
     `start` at its first step, gives the same numbers as the whole, random numbers included.
 
-    Outside of `jit`, equal cells share one compilation (so a function in a field of a cell must not
-    change what it computes). A bare step function is compiled at every call, as what it closes over
-    may have changed: `jit` the call.
+    Outside of `jit`, equal cells share one compilation (so a module's function in a field of a cell
+    must not change what it computes). A bare step function, or a cell with a lambda in a field, is
+    traced at every call, as what it closes over may have changed, and compiled where it has. To
+    save the tracing, `jit` the call.
 
     Args:
       cell: a cell, or a bare step function ``(params, state, x) -> state``. The function
