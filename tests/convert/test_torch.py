@@ -11,7 +11,6 @@ from hypothesis import given, settings
 import lstm_jax as lj
 from lstm_jax.convert import torch
 from tests.helpers.conversions import (
-    arrays_under,
     cases,
     identical,
     parameters,
@@ -67,7 +66,7 @@ def test_a_prefix_finds_the_lstm_in_a_model():
         with pytest.raises(
             ValueError,
             match=re.escape(
-                f"torch.to_params: no LSTM under prefix={prefix!r}; found under"
+                f"torch.to_params: no LSTM, GRU or RNN under prefix={prefix!r}; found under"
                 " 'encoder.lstm.' and 'decoder.'"
             ),
         ):
@@ -183,12 +182,15 @@ def test_values_that_are_not_arrays_are_refused(theirs, message):
         torch.to_params(theirs)
 
 
-def test_the_error_names_a_gru_and_a_plain_rnn():
-    with pytest.raises(ValueError, match="three blocks of H, as in a GRU"):
-        torch.to_params(arrays_under("gru", "torch/"))
-    plain = {name: array[:4] for name, array in weights().items()}
-    with pytest.raises(ValueError, match="one block of H, as in a simple RNN"):
-        torch.to_params(plain)
+@pytest.mark.parametrize(
+    ("rows", "hint"),
+    [(12, "three blocks of H, as in a GRU"), (4, "one block of H, as in a simple RNN")],
+)
+def test_an_error_names_the_blocks_of_another_layer(rows, hint):
+    theirs = weights("two_layers")
+    theirs |= {name: array[:rows] for name, array in theirs.items() if name.endswith("l1")}
+    with pytest.raises(ValueError, match=rf"weight_ih_l1 must have shape \[4H, I\].*: {hint}"):
+        torch.to_params(theirs)
 
 
 def init_params(*layers):
@@ -226,7 +228,7 @@ PROJECTED = lj.ProjectedLSTM(3, 2, projection_size=2)
         (
             init_params(lj.LSTM(3, 5))[0],
             {"layout": "LSTM"},
-            "layout must be 'nn.LSTM' or 'nn.LSTMCell'",
+            "layout must be one of ('nn.LSTM', 'nn.LSTMCell', 'nn.GRU'",
         ),
         (init_params(lj.LSTM(3, 5), lj.LSTM(4, 5)), {}, "layer 2 must have 5 input features"),
         ((), {}, "at least one layer is needed; got none"),
