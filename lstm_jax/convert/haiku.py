@@ -101,8 +101,8 @@ def to_cell(theirs: Mapping[str, Any], *, prefix: str = "") -> tuple[Any, PyTree
     Raises:
       TypeError, ValueError: as `to_params`.
 
-    >>> theirs = {"linear": {"w": jnp.ones((3, 5)), "b": jnp.ones(5)}, "linear_1": {"w": jnp.eye(5)}}
-    >>> to_cell(theirs)[1].bias.shape
+    >>> of_input, of_hidden = {"w": jnp.ones((3, 5)), "b": jnp.ones(5)}, {"w": jnp.ones((5, 5))}
+    >>> to_cell({"linear": of_input, "linear_1": of_hidden})[1].bias.shape
     (5,)
     """
     function = "haiku.to_cell"

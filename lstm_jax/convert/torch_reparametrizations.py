@@ -43,8 +43,8 @@ def _spectral_norm(weight: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
 
 
 _FORMULAS = {
-    ("",): lambda weight: weight,
-    ("raw",): lambda weight: weight,
+    ("",): None,
+    ("raw",): None,
     ("g", "v"): _weight_norm,
     ("original0", "original1"): _weight_norm,
     ("orig", "u", "v"): _spectral_norm,
@@ -92,7 +92,7 @@ def _unwrapped(weights: dict[Any, Any], prefix: str) -> dict[Any, Any]:
     The wrapper's own weights replace copies of them in the module.
     """
     inner = f"{prefix}module."
-    unwrapped = {n: f"{prefix}{n.removeprefix(inner)}" for n in weights if n.startswith(inner)}
+    unwrapped = {n: f"{prefix}{n.removeprefix(inner)}" for n in weights if str(n).startswith(inner)}
     outer = {name: stored for name, stored in weights.items() if name not in unwrapped}
     return {short: weights[name] for name, short in unwrapped.items()} | outer
 
@@ -125,8 +125,9 @@ def compute_weights(
     computed = {}
     for name, parts in formulas.items():
         stored = {weights[name][part]: arrays[weights[name][part]] for part in parts}
-        plain = parts == ("",)
-        computed[name] = arrays[name] if plain else _apply(function, _FORMULAS[parts], stored)
+        formula = _FORMULAS[parts]
+        [first, *_] = stored.values()
+        computed[name] = first if formula is None else _apply(function, formula, stored)
     return computed
 
 

@@ -22,6 +22,9 @@ from tests.helpers.conversions import (
 ONE = "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"
 
 
+LAYOUTS = {"cell": "nn.LSTMCell", "gru_cell": "nn.GRUCell", "rnn_cell": "nn.RNNCell"}
+
+
 def weights(case="one", dtype="float32"):
     return vector("torch", case, dtype).weights
 
@@ -29,14 +32,14 @@ def weights(case="one", dtype="float32"):
 @pytest.mark.parametrize("case", cases("torch"))
 def test_round_trip_of_their_weights_keeps_names_and_outputs(case):
     ours = torch.to_params(weights(case))
-    layout = "nn.LSTMCell" if case == "cell" else "nn.LSTM"
-    back = torch.from_params(ours, bias=case != "no_bias", layout=layout)
+    back = torch.from_params(ours, bias="no_bias" not in case, layout=LAYOUTS.get(case))
     assert jax.tree.map(jnp.shape, back) == jax.tree.map(jnp.shape, weights(case))
     for name, array in back.items():
         if name.startswith("weight"):
             np.testing.assert_array_equal(array, weights(case)[name])
-        if name.startswith("bias_hh"):
-            assert not array.any()
+        if name.startswith("bias_hh"):  # only the last block of a GRU is needed
+            candidate = np.arange(len(array)) >= 8 if case.startswith("gru") else False
+            np.testing.assert_array_equal(array, np.where(candidate, weights(case)[name], 0))
     assert identical(torch.to_params(back), ours)
 
 
@@ -51,6 +54,14 @@ def test_the_bias_is_the_sum_of_both_biases():
     theirs = weights()
     summed = theirs["bias_ih_l0"] + theirs["bias_hh_l0"]
     np.testing.assert_array_equal(torch.to_params(theirs).bias, summed)
+
+
+def test_the_biases_of_a_gru():
+    theirs = {"weight_ih": np.ones((6, 3)), "weight_hh": np.ones((6, 2))}
+    theirs |= {"bias_ih": np.arange(6.0), "bias_hh": 10 * np.arange(6.0)}
+    params = torch.to_params(theirs)
+    assert params.bias.tolist() == [0, 11, 22, 33, 4, 5]
+    assert params.recurrent_bias.tolist() == [40, 50]
 
 
 def test_a_prefix_finds_the_lstm_in_a_model():
@@ -232,6 +243,18 @@ PROJECTED = lj.ProjectedLSTM(3, 2, projection_size=2)
         ),
         (init_params(lj.LSTM(3, 5), lj.LSTM(4, 5)), {}, "layer 2 must have 5 input features"),
         ((), {}, "at least one layer is needed; got none"),
+        (init_params(lj.LSTM(3, 5))[0], {"layout": "nn.GRU"}, "layout must be 'nn.LSTM' for LSTM"),
+        (init_params(lj.GRU(3, 5))[0], {"layout": "nn.RNNCell"}, "must be 'nn.GRUCell' for GRUPar"),
+        (
+            init_params(lj.GRU(3, 5, reset_after=False))[0],
+            {},
+            "torch has no GRU that resets before the product; got GRUParams without recurrent_bias",
+        ),
+        (
+            init_params(lj.LSTM(3, 5), lj.GRU(5, 5)),
+            {},
+            "the same units and directions in all layers; got units 5, then 5 of a GRU",
+        ),
     ],
 )
 def test_params_unsupported_by_pytorch_are_refused(params, settings, message):

@@ -2,8 +2,8 @@
 
 Each class has ``weights()``, in the form of the library, ``load(weights)`` in the same form, and
 ``apply(xs)`` for ``xs [T, B, I]``. `apply` returns the outputs ``[T, B, ...]``, and the final
-states, such as ``h`` and ``c``, of every layer and direction, from the input up, forward first. The constructors import
-the library.
+states, such as ``h`` and ``c``, of every layer and direction, from the input up, forward first.
+The constructors import the library.
 """
 
 import functools
