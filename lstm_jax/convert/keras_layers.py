@@ -1,9 +1,9 @@
 """Layers and models of Keras 3 as objects: their recurrent layers, and how these are set.
 
-The names and attributes are read, so that Keras need not be installed. What is the same in
-inference is not read: dropout, regularizers, constraints, `stateful`, `unroll` and `implementation`.
-`return_sequences` and `return_state` decide what is returned, and `zero_output_for_mask` what masked
-steps show, which is `padding` of `lstm_jax.unroll`.
+Their names and attributes are read, so that Keras need not be installed. What is the same in
+inference is not read: dropout, regularizers, constraints, `stateful`, `unroll`, `implementation`.
+`return_sequences` and `return_state` decide what is returned, and `zero_output_for_mask` what
+masked steps show, which is `padding` of `lstm_jax.unroll`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -104,7 +104,7 @@ def layers_of(function: str, theirs: Any) -> list[RecurrentLayer]:
       The recurrent layers from the input up; none for a layer such as `Dropout`.
 
     Raises:
-      ValueError: when a layer is no recurrent layer of `Keras`, or is set in a way that no cell of
+      ValueError: when a layer is no recurrent layer of Keras, or is set in a way that no cell of
         ours computes; or when the layers of a model do not form a chain.
     """
     kind, name = type(theirs).__name__, _name(theirs)

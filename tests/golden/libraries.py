@@ -321,6 +321,10 @@ LIBRARIES = {
 }
 
 
+FLOAT32_ONLY = {("keras", "gru_before"), ("keras", "rnn")}
+"""Cases of which Keras 3.15 computes the products of float64 in float32, on all backends."""
+
+
 def gru_weights():
     """Return the weights of the GRUs of Flax, by module."""
     from flax import linen, nnx
