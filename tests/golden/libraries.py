@@ -206,7 +206,7 @@ class Equinox:
 
         weights = weights if isinstance(weights, list) else [weights]
         for k, (cell, cell_weights) in enumerate(zip(self.cells, weights, strict=True)):
-            names = list(cell_weights)
+            names = [name for name in cell_weights if getattr(cell, name) is not None]
             self.cells[k] = eqx.tree_at(
                 lambda c, names=names: [getattr(c, name) for name in names],
                 cell,

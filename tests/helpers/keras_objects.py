@@ -55,10 +55,11 @@ class History(NamedTuple):
     tensor_index: int
 
 
-def call(operation: Any, *inputs: Any, outputs: int = 1) -> list[Any]:
+def call(operation: Any, *inputs: Any, outputs: int = 1, **kwargs: Any) -> list[Any]:
     """Call an operation of a functional model; return its output tensors."""
     nodes = vars(operation).setdefault("_inbound_nodes", [])
-    nodes.append(make("Node", input_tensors=[*inputs]))
+    arguments = make("SymbolicArguments", kwargs=kwargs)
+    nodes.append(make("Node", input_tensors=[*inputs, *kwargs.values()], arguments=arguments))
     index = len(nodes) - 1
     return [
         make("KerasTensor", _keras_history=History(operation, index, k)) for k in range(outputs)
@@ -73,6 +74,9 @@ def functional(*outputs: Any) -> Any:
 def chain(*operations: Any) -> Any:
     """Return a functional model whose operations form a chain, from an input up."""
     (tensor,) = call(make("InputLayer"))
+    kwargs = {}
     for operation in operations:
-        (tensor,) = call(operation, tensor)
+        (tensor,) = call(operation, tensor, **kwargs)
+        if type(operation).__name__ == "Masking":  # all layers above are called with its mask
+            kwargs = {"mask": call(make("NotEqual"), tensor)[0]}
     return functional(tensor)
