@@ -9,11 +9,12 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.convert import families
+from lstm_jax.convert.families import Params
 from lstm_jax.convert.flax_layer import LINEN, NNX, RNNS, layer_of
 from lstm_jax.convert.flax_model import take_over
 from lstm_jax.convert.gate_order import GATE_ORDER
 from lstm_jax.convert.layer_params import (
-    Params,
     is_stack,
     join_layers,
     like_params,
@@ -83,7 +84,7 @@ def from_params(params: PyTree, *, layout: Layout = "linen") -> Any:
     if layout not in layouts:
         raise ValueError(f"{function}: layout must be one of {(*layouts,)}; got {layout!r}")
     theirs = []
-    for layer in split_layers(function, params, projection=False):
+    for layer in split_layers(function, params, supported=[families.LSTM]):
         cells = [layouts[layout](each) for each in layer]
         if len(cells) == 1:
             theirs += cells

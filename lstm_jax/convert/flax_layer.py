@@ -17,9 +17,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lstm_jax.convert import families
 from lstm_jax.convert.checks import as_arrays, axis_size, check_names, check_shape
+from lstm_jax.convert.families import Params, make_params
 from lstm_jax.convert.gate_order import GATE_ORDER
-from lstm_jax.convert.layer_params import Layer, Params, make_params
+from lstm_jax.convert.layer_params import Layer
 from lstm_jax.types import LSTMParams
 
 LINEN = {f"{side}{gate}": f"{side}{gate}" for side in "ih" for gate in GATE_ORDER}
@@ -84,7 +86,7 @@ def _direction(function: str, path: str, node: Any) -> Params:
         for name in part:
             check_shape(function, name, arrays[name], shape, **sizes)
     parts = (jnp.concatenate(part, axis=-1) for part in (kernels, recurrent, biases))
-    return make_params(dict(zip(LSTMParams._fields, parts, strict=True)))
+    return make_params(families.LSTM, dict(zip(LSTMParams._fields, parts, strict=True)))
 
 
 def _array_names(cell: Mapping[str, Any], path: str) -> tuple[list[str], list[str], list[str]]:
