@@ -117,6 +117,13 @@ def family_of(params: Any) -> Family | None:
     return families[0] if families else None
 
 
+def required_family(params: Params) -> Family:
+    """Return the family of parameters that have one."""
+    family = family_of(params)
+    assert family is not None
+    return family
+
+
 def family_of_width(width: int, units: int) -> Family:
     """Return the family of a kernel with this many columns; the LSTM if there is none.
 
@@ -157,3 +164,44 @@ def make_params(family: Family, arrays: Mapping[str, Any]) -> Params:
         if name not in ours:
             ours[name] = jnp.zeros([sizes[letter] for letter in split_axes(axes)], dtype)
     return family.params(**ours)
+
+
+def join_gru_biases(input_bias: Any, recurrent_bias: Any) -> dict[str, Any]:
+    """Join two biases of all gates of a GRU that resets after the product, in our gate order.
+
+    Only the candidate needs two biases, as its reset gate multiplies the second:
+
+        bias           = input_bias + recurrent_bias for r and z, input_bias for n
+        recurrent_bias = recurrent_bias of n
+
+    Args:
+      input_bias: ``[..., 3H]``, added to the product with the input.
+      recurrent_bias: ``[..., 3H]``, added to the product with the hidden state.
+
+    Returns:
+      ``bias [..., 3H]`` and ``recurrent_bias [..., H]``.
+
+    >>> join_gru_biases(jnp.array([1.0, 2.0, 3.0]), jnp.array([10.0, 20.0, 30.0]))["bias"].tolist()
+    [11.0, 22.0, 3.0]
+    """
+    H = input_bias.shape[-1] // 3
+    of_gates, of_candidate = jnp.split(jnp.asarray(recurrent_bias), [2 * H], axis=-1)
+    zeros = jnp.zeros_like(of_candidate)
+    bias = input_bias + jnp.concatenate([of_gates, zeros], axis=-1)
+    return {"bias": bias, "recurrent_bias": of_candidate}
+
+
+def split_gru_biases(params: Params) -> tuple[Any, Any]:
+    """Split the biases of `GRUParams` into two of all gates: the inverse of `join_gru_biases`.
+
+    The second bias of the gates r and z is zero.
+
+    >>> params = cells.GRUParams(1, 2, jnp.array([1.0, 2.0, 3.0]), jnp.array([4.0]))
+    >>> [bias.tolist() for bias in split_gru_biases(params)]
+    [[1.0, 2.0, 3.0], [0.0, 0.0, 4.0]]
+    """
+    assert isinstance(params, cells.GRUParams)
+    assert params.recurrent_bias is not None
+    H = params.bias.shape[-1] // 3
+    zeros = jnp.zeros_like(params.bias[..., : 2 * H])
+    return params.bias, jnp.concatenate([zeros, params.recurrent_bias], axis=-1)

@@ -13,64 +13,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.bidirectional import Directions, bidirectional
+from lstm_jax.bidirectional import Directions
 from lstm_jax.convert import families
 from lstm_jax.convert.checks import check_shape
-from lstm_jax.convert.families import Family, Params, family_of
-from lstm_jax.transforms import stack
+from lstm_jax.convert.families import Family, Params, family_of, required_family
 from lstm_jax.types import PyTree
 
 Layer = tuple[Params, ...]
 """Parameters of one layer: one direction, or forward and backward."""
 
 
-def cell_of(params: PyTree) -> Any:
-    """Return the cell for converted parameters.
-
-    ``lj.unroll(cell_of(params), params, xs)`` computes the same as the layer of the other library,
-    if that has the default activations, sigmoid and tanh, and concatenates both directions.
-
-    Args:
-      params: `LSTMParams`, `ProjectedLSTMParams`, `GRUParams` or `TanhRNNParams`, `Directions` of
-        these, or a tuple of layers, as every `to_params` returns them. `GRUParams` without a
-        ``recurrent_bias`` are those of a GRU that resets before the product.
-
-    Returns:
-      `LSTM`, `ProjectedLSTM`, `GRU` or `TanhRNN`, a `bidirectional` of these, or a `stack`, with
-      the parameters' dtype.
-
-    Raises:
-      TypeError: when `params` belong to another cell.
-      ValueError: when their shapes do not match.
-
-    >>> import lstm_jax as lj
-    >>> params = lj.stack(lj.LSTM(3, 5), lj.GRU(5, 4)).init(jax.random.key(0))
-    >>> cell_of(params)
-    Stack(cells=(LSTM(input_size=3, hidden_size=5), GRU(input_size=5, hidden_size=4)))
-    """
-    cells = [_layer_cell(layer) for layer in split_layers("cell_of", params)]
-    return stack(cells) if is_stack(params) else cells[0]
-
-
-def _layer_cell(layer: Layer) -> Any:
-    cells = []
-    for params in layer:
-        family = family_of(params)
-        assert family is not None  # split_layers has checked it
-        sizes = family.sizes(params._asdict())
-        settings = {"projection_size": sizes["P"]} if "P" in sizes else {}
-        dtype = params.kernel.dtype
-        cells.append(family.cell(sizes["I"], sizes["H"], dtype=dtype, **settings))
-    return bidirectional(*cells) if len(cells) == 2 else cells[0]
-
-
-def join_layers(function: str, layers: Sequence[Layer], *, stack: bool) -> PyTree:
+def join_layers(
+    function: str,
+    layers: Sequence[Layer],
+    *,
+    stack: bool,
+    merges: Sequence[str | None] | None = None,
+) -> PyTree:
     """Join layers into the parameters of their cell: the inverse of `split_layers`.
 
     Args:
       function: the public function to name in errors.
       layers: from the input up.
       stack: whether to return a tuple of layers, for `stack`, even when there is only one.
+      merges: how each layer merges two directions, None if that is not known; all of them
+        concatenate by default.
 
     Returns:
       `Directions` for a layer with two directions; a tuple of layers for a stack.
@@ -93,15 +60,24 @@ def join_layers(function: str, layers: Sequence[Layer], *, stack: bool) -> PyTre
             raise ValueError(
                 f"{function}: both directions must have the same input features; got {inputs}"
             )
-    for k, (lower, upper) in enumerate(pairwise(layers), start=2):
-        outputs = sum(params.recurrent_kernel.shape[0] for params in lower)
-        if outputs != (got := upper[0].kernel.shape[0]):
+    merges = ["concat"] * len(layers) if merges is None else merges
+    pairs = zip(pairwise(layers), merges[:-1], strict=True)
+    for k, ((lower, upper), merge) in enumerate(pairs, start=2):
+        outputs = _output_sizes(lower, merge)
+        if (got := upper[0].kernel.shape[0]) not in outputs:
             raise ValueError(
-                f"{function}: layer {k} must have {outputs} input features, the outputs of layer"
-                f" {k - 1}; got {got}"
+                f"{function}: layer {k} must have {' or '.join(map(str, outputs))} input features,"
+                f" the outputs of layer {k - 1}; got {got}"
             )
     each = tuple(Directions(*layer) if len(layer) == 2 else layer[0] for layer in layers)
     return each if stack else each[0]
+
+
+def _output_sizes(layer: Layer, merge: str | None) -> list[int]:
+    """Return the possible numbers of outputs of a layer."""
+    sizes = [params.recurrent_kernel.shape[0] for params in layer]
+    by_merge = {"concat": [sum(sizes)], None: [*dict.fromkeys([sum(sizes), sizes[0]])]}
+    return by_merge.get(merge, sizes[:1])
 
 
 def is_stack(params: PyTree) -> bool:
@@ -121,6 +97,7 @@ def split_layers(
     directions: bool = True,
     uniform: bool = False,
     bias: bool = True,
+    merge: str | None = "concat",
 ) -> list[Layer]:
     """Split parameters into layers, and check that the other library supports them.
 
@@ -131,6 +108,7 @@ def split_layers(
       directions: whether the library has bidirectional layers.
       uniform: whether the library needs equal families, directions and units in all layers.
       bias: whether biases may be nonzero.
+      merge: how two directions are merged; None if that is not known.
 
     Returns:
       For each layer, from the input up, the parameters of its directions as JAX arrays.
@@ -146,12 +124,11 @@ def split_layers(
  TanhRNNParams, Directions of these, or a tuple of layers; got CoupledLSTMParams
     """
     layers = [_split_layer(function, layer) for layer in (params if is_stack(params) else [params])]
-    join_layers(function, layers, stack=True)  # checks that the layers match
+    join_layers(function, layers, stack=True, merges=[merge] * len(layers))  # checks the sizes
     single = [params for layer in layers for params in layer]
     library = function.split(".")[0]
     for params in single:
-        if (family := family_of(params)) not in supported:
-            assert family is not None  # _split_layer has checked it
+        if (family := required_family(params)) not in supported:
             without = " without recurrent_bias" if family is families.GRU_RESET_BEFORE else ""
             raise ValueError(
                 f"{function}: {library} has no {family.name}; got {family.params.__name__}{without}"
@@ -217,7 +194,7 @@ def natural_order(names: Iterable[str]) -> list[str]:
 
 
 def _kind(params: Params) -> tuple[Any, ...]:
-    return family_of(params), params.recurrent_kernel.shape
+    return required_family(params), params.recurrent_kernel.shape
 
 
 def _describe_units(layer: Layer) -> str:
@@ -234,8 +211,7 @@ def _split_layer(function: str, layer: PyTree) -> Layer:
     """Return the directions of one layer, with checked types and shapes."""
     directions = tuple(layer) if isinstance(layer, Directions) else (layer,)
     for params in directions:
-        family = family_of(params)
-        if family is None:
+        if (family := family_of(params)) is None:
             types = dict.fromkeys(family.params.__name__ for family in families.FAMILIES)
             raise TypeError(
                 f"{function}: params must be {', '.join(types)}, Directions of these, or a tuple of"
