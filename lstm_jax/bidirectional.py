@@ -46,7 +46,7 @@ class Directions(NamedTuple):
 
 
 class _SampledDirections(NamedTuple):
-    """Parameters of tied directions, sampled for each; a type that no cell's own parameters have."""
+    """Parameters of tied directions, sampled for each; a type that no cell has for its own."""
 
     forward: Any
     backward: Any

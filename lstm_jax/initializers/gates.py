@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.initializers.biases import GATES, Chrono, ForgetBias, UniformGate, zeros
+from lstm_jax.initializers.biases import GATES, Chrono, ForgetBias, UniformGate
 from lstm_jax.initializers.weights import glorot_uniform, orthogonal, orthogonal_per_gate
 from lstm_jax.types import DType, Initializer, PRNGKey
 

@@ -79,8 +79,8 @@ def preset(
     ``uniform_gate`` that of its update gate is what the LSTM's forget gate has. Torch adds two
     biases for its gates only, as the candidate's stay apart. Haiku's GRU has the LeCun normal for
     both kernels. A tanh RNN has one block, so that ``flax`` and ``nnx`` are the same; Haiku draws
-    its kernels with 1 / sqrt(I) and 1 / sqrt(H). Of a projected LSTM, ``torch`` draws the projection
-    as the kernels, and the last two presets keep the cell's kernels.
+    its kernels with 1 / sqrt(I) and 1 / sqrt(H). Of a projected LSTM, ``torch`` draws the
+    projection as the kernels, and the last two presets keep the cell's kernels.
 
     Args:
       name: a name of the table, one of `PRESETS`.
