@@ -49,9 +49,9 @@ def to_params(theirs: Any) -> PyTree:
         such as `nn.Partitioned` are removed.
 
     Returns:
-      `LSTMParams`, `GRUParams`, `TanhRNNParams` for a `SimpleCell` or `ConvLSTMParams`; `Directions`
-      of them for a `Bidirectional`, or the parameters of one cell if both directions share it; a
-      tuple for several layers.
+      `LSTMParams`, `GRUParams`, `TanhRNNParams` for a `SimpleCell`, or `ConvLSTMParams`;
+      `Directions` of them for a `Bidirectional`, or the parameters of one cell if both directions
+      share it; a tuple for several layers.
 
     Raises:
       TypeError: when a value is not a floating-point array, or dtypes differ.
@@ -67,7 +67,14 @@ def to_params(theirs: Any) -> PyTree:
     """
     function = "flax.to_params"
     layers, stack = layers_of(function, theirs)
-    return join_layers(function, layers, stack=stack)
+    joined = join_layers(function, layers, stack=stack)
+    return tuple(map(_untied, joined)) if stack else _untied(joined)
+
+
+def _untied(params: PyTree) -> PyTree:
+    """Return the parameters of a layer; those of one cell if both directions share it."""
+    tied = isinstance(params, Directions) and params.forward is params.backward
+    return params.forward if tied else params
 
 
 def from_params(params: PyTree, *, layout: Layout = "linen") -> Any:

@@ -12,7 +12,6 @@ from typing import Any
 
 from lstm_jax.convert import flax_cells
 from lstm_jax.convert.checks import check_names
-from lstm_jax.convert.families import Params
 from lstm_jax.convert.flax_cells import Arrays, FlaxCell, is_masked
 from lstm_jax.convert.flax_conv import LINEN_CONV_LSTM, LINEN_CONV_LSTM_NO_BIAS, FlaxConvLSTM
 from lstm_jax.convert.layer_params import Layer, is_stack, natural_order
@@ -91,7 +90,7 @@ def layer_of(function: str, path: str, node: Any) -> Layer:
       node: its subtree, or ``{"params": ...}``, or its nnx module.
 
     Returns:
-      The parameters of one direction or two; of one if both RNNs have the same cell.
+      The parameters of one direction or two; the same object twice if both share a cell.
 
     Raises:
       TypeError: when a value is not a floating-point array, or dtypes differ.
@@ -103,7 +102,8 @@ def layer_of(function: str, path: str, node: Any) -> Layer:
     if children.keys() & set(RNNS):
         check_names(function, children, [name for name in RNNS if name in children])
         rnns = _rnns(children) or {RNNS[0]: {}}
-        return tuple(_direction(function, f"{path}{name}/", rnn) for name, rnn in rnns.items())
+        cells = [_direction(function, f"{path}{name}/", rnn) for name, rnn in rnns.items()]
+        return cells[0], cells[-1]
     return (_direction(function, path, node),)
 
 
@@ -189,7 +189,7 @@ def _rnns(children: Mapping[str, Any]) -> dict[str, Any]:
     return {RNNS[0]: rnns[RNNS[0]]} if tied else rnns
 
 
-def _direction(function: str, path: str, node: Any) -> Params:
+def _direction(function: str, path: str, node: Any) -> Any:
     """Make the parameters of a cell, or of an `RNN` with one."""
     children = children_of(node)
     if children.keys() == {"cell"}:
