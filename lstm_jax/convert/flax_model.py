@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lstm_jax.convert.checks import axis_size, check_names
+from lstm_jax.convert.flax_cells import is_masked
 from lstm_jax.convert.flax_layer import MGU_PARTS, cell_arrays, cells_of, children_of, find_cell
 from lstm_jax.convert.flax_rename import Path, PathRules, shortened
 from lstm_jax.param_dict import path_names
@@ -192,7 +193,8 @@ def _convert(function: str, cells: Mapping[str, Any], moments: bool) -> dict[str
         assert cell is not None  # `cells_of` has found it
         check_names(function, arrays, cell.names)
         ours[direction] = cell.to_fields(function, "", arrays, stacked=True, moments=moments)
-    inputs = [axis_size(fields["kernel"], -2) for fields in ours.values()]
+    kernels = [fields["kernel"] for fields in ours.values() if not is_masked(fields["kernel"])]
+    inputs = [axis_size(kernel, -2) for kernel in kernels]
     if len({*inputs}) > 1:
         raise ValueError(
             f"{function}: both directions must have the same input features; got {inputs}"
