@@ -18,6 +18,7 @@ from lstm_jax.masks import check_mask, valid_steps
 from lstm_jax.options import DEFAULTS, Implementation, OptionArgs, Options, Padding, Remat
 from lstm_jax.resets import resets_in_opposite_direction
 from lstm_jax.sharding import match_sharding, match_types
+from lstm_jax.transforms.own_structure import own_params, own_state
 from lstm_jax.transforms.step_function import StepFunction, as_cell
 from lstm_jax.transforms.step_rng import check_key
 from lstm_jax.transforms.transform import batch_shape, initial_state, sample_params
@@ -101,7 +102,8 @@ def unroll(
       params: the cell's parameters.
       xs: inputs ``[T, ..., I]``; for cells that read one, a pytree with leaves ``[T, ...]``.
       state: state before the first step, with the batch axes of `xs`; the cell's own initial state
-        when not given. A bare step function needs one. A plain ``(h, c)`` works.
+        when not given. A bare step function needs one. A plain ``(h, c)`` works, and the array
+        ``h`` where a state has one field. Integers are cast to the dtypes of the cell's own state.
       lengths: number of steps of every row ``[...]``, of the batch shape of `xs`, within 0 and T.
         Under `jit` they cannot be checked: below 0 counts as 0, above T as T.
       mask: true at valid steps ``[T, ...]``, in place of `lengths`; any pattern.
@@ -197,6 +199,7 @@ def prepare(
     T = jax.tree.leaves(xs)[0].shape[0]
     if not isinstance(cell, Cell) or isinstance(cell, type):
         cell = as_cell(function, cell, params, has_own_state=reset is not None or state is None)
+    params = own_params(function, cell, params)
     rows = None if isinstance(cell, StepFunction) else batch_shape(cell, x_1)
     if rows is None and state is None:
         raise TypeError(f"{function}: a bare step function needs `state`; got None")
@@ -217,7 +220,8 @@ def prepare(
                 f" {reset.shape}"
             )
     given = state is not None
-    state = jax.tree.map(jnp.asarray, state if given else initial_state(cell, params, rows or ()))
+    own = own_state(cell, params, state) if given else initial_state(cell, params, rows or ())
+    state = jax.tree.map(jnp.asarray, own)
     if rows is None:
         cell = dataclasses.replace(cell, own_state=state)  # pyright: ignore[reportArgumentType]
     _check_rows(function, valid if reset is None else reset, xs=x_1, state=state)
