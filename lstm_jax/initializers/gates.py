@@ -60,6 +60,7 @@ class EachGate(Copyable):
     Args:
       inits: the initializers, one for each gate block.
 
+    >>> zeros = jax.nn.initializers.zeros
     >>> EachGate((zeros, jax.nn.initializers.ones))(jax.random.key(0), (4,)).tolist()
     [0.0, 0.0, 1.0, 1.0]
     """

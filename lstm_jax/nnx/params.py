@@ -224,13 +224,12 @@ def joined_metadata(
       Keyword arguments of `flax.nnx.Param` by the name of the parameter.
 
     >>> import lstm_jax as lj
-    >>> joined_metadata(lj.LSTM(3, 5), {}, {"bias": {"a": 1}, "kernel": None}, {"bias": {"b": 2}})
+    >>> joined_metadata(lj.LSTM(3, 5), {}, {"bias": {"a": 1}}, {"bias": {"b": 2}})
     {'bias': {'a': 1, 'b': 2}}
     """
     metadata = metadata_of(cell, inits)
     for name, more in (pair for each in given for pair in each.items()):
-        if more:
-            metadata[name] = {**metadata.get(name, {}), **more}
+        metadata[name] = {**metadata.get(name, {}), **(more or {})}
     return metadata
 
 
