@@ -9,9 +9,11 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lstm_jax.backends import scan_request
+from lstm_jax.inputs import first_input
+from lstm_jax.masks import Flags
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import (
     Transform,
@@ -22,7 +24,7 @@ from lstm_jax.transforms.transform import (
     output_of,
 )
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S
-from lstm_jax.unroll import first_input, prepare
+from lstm_jax.unroll import prepare
 
 G_co = TypeVar("G_co", covariant=True)
 G = TypeVar("G")
@@ -55,8 +57,8 @@ def trace(
     state: S | None = None,
     *,
     lengths: Int[ArrayLike, "..."] | None = None,
-    mask: Bool[ArrayLike, "T ..."] | None = None,
-    reset: Bool[ArrayLike, "T ..."] | None = None,
+    mask: Flags | None = None,
+    reset: Flags | None = None,
     reverse: bool = False,
     key: PRNGKey | None = None,
     start: int | Int[Array, ""] = 0,
