@@ -1,6 +1,8 @@
 """Whole programs, with Flax's cells and with ours: one call takes their checkpoints over."""
 
 import functools
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +95,110 @@ def speech(layer):
 
 def theirs_in_both_directions():
     return linen.Bidirectional(*(linen.RNN(linen.OptimizedLSTMCell(3)) for _ in range(2)))
+
+
+def compact(call):
+    """A model whose layers are created in a compact call."""
+
+    class Model(linen.Module):
+        @linen.compact
+        def __call__(self, xs):
+            return call(xs)
+
+    return Model()
+
+
+def rnn(**names):
+    return linen.RNN(linen.LSTMCell(3), **names)
+
+
+def shared():
+    cell = linen.LSTMCell(3)
+    return linen.Bidirectional(linen.RNN(cell), linen.RNN(cell))
+
+
+def scanned(xs):
+    options = {"variable_broadcast": "params", "split_rngs": {"params": False}}
+    layer = linen.scan(linen.LSTMCell, **options, in_axes=1, out_axes=1)(3)
+    return layer((jnp.zeros((2, 3)), jnp.zeros((2, 3))), xs)[1]
+
+
+INLINE = {
+    "rnn": (lambda xs: rnn()(xs), lambda xs: ours.LSTM(3)(xs), {"LSTMCell_0": "LSTM_0"}),
+    "named rnn": (
+        lambda xs: rnn(name="rnn")(xs),
+        lambda xs: ours.LSTM(3, name="rnn")(xs),
+        {"LSTMCell_0": "rnn"},
+    ),
+    "sequential": (
+        lambda xs: linen.Sequential([rnn(), linen.Dense(1)])(xs),
+        lambda xs: linen.Sequential([ours.LSTM(3), linen.Dense(1)])(xs),
+        {"LSTMCell_0": "LSTM_0"},
+    ),
+    "bidirectional": (
+        lambda xs: linen.Bidirectional(rnn(), rnn())(xs),
+        lambda xs: ours.LSTM(3, bidirectional=True)(xs),
+        {"LSTMCell_0": "LSTM_0/forward", "LSTMCell_1": "LSTM_0/backward"},
+    ),
+    "one cell in both directions": (
+        lambda xs: shared()(xs),
+        lambda xs: ours.LSTM(3, bidirectional=True, tied=True)(xs),
+        {"LSTMCell_0": "LSTM_0"},
+    ),
+    "scan": (scanned, lambda xs: ours.LSTM(3)(xs), {"ScanLSTMCell_0": "LSTM_0"}),
+}
+PAGE = (Path(__file__).parents[2] / "docs" / "convert.md").read_text()
+
+
+@pytest.mark.parametrize("name", INLINE)
+def test_layers_that_are_created_in_a_call(name):
+    theirs, replaced, rename = INLINE[name]
+    variables = random_variables(compact(theirs))
+    assert variables["params"].keys() - {"Dense_0"} == rename.keys()
+    converted = flax.take_over(variables, rename)
+    expected = quick_jit(compact(theirs).apply)(variables, XS)
+    close(quick_jit(compact(replaced).apply)(converted, XS), expected)
+    rows = [line for line in PAGE.splitlines() if line.endswith(f"| `{json.dumps(rename)}` |")]
+    assert any(all(f"`{cell}`" in row for cell in rename) for row in rows)
+
+
+@pytest.mark.parametrize("cells_only", [False, True])
+def test_layers_with_names_of_their_own(cells_only):
+    def model(*layers):
+        class Model(linen.Module):
+            def setup(self):
+                self.one, self.both, self.tied, self.many = layers
+
+            def __call__(self, xs):
+                return self.many(self.tied(self.both(self.one(xs))))
+
+        return Model()
+
+    def flax_layers(cells):
+        def rnn():
+            return linen.RNN(cells.GRUCell(3))
+
+        cell = cells.GRUCell(3)
+        return (
+            rnn(),
+            linen.Bidirectional(rnn(), rnn()),
+            linen.Bidirectional(linen.RNN(cell), linen.RNN(cell)),
+            linen.Sequential([rnn(), rnn()]),
+        )
+
+    layers = (
+        ours.GRU(3),
+        ours.GRU(3, bidirectional=True),
+        ours.GRU(3, bidirectional=True, tied=True),
+        linen.Sequential([ours.GRU(3), ours.GRU(3)]),
+    )
+    theirs = model(*flax_layers(linen))
+    replaced = model(*(flax_layers(ours) if cells_only else layers))
+    variables = random_variables(theirs)
+    converted = flax.take_over(variables, cells_only=cells_only)
+    shapes = jax.eval_shape(replaced.init, jax.random.key(0), XS)
+    assert jax.tree.map(jnp.shape, converted) == jax.tree.map(jnp.shape, shapes)
+    close(quick_jit(replaced.apply)(converted, XS), quick_jit(theirs.apply)(variables, XS))
 
 
 def random_variables(model):
