@@ -5,8 +5,8 @@
 come before those of the backward layer.
 
     LSTM         bias [4H]       in the gate order i, f, c, o, where c is our g
-    GRU          bias [2, 3H]    in the gate order z, r, h, where h is our n; resets after the product
-    GRU          bias [3H]       with ``reset_after=False``
+    GRU          bias [2, 3H]    in the gate order z, r, h, where h is our n; with ``reset_after``
+    GRU          bias [3H]       in the same order, without ``reset_after``
     SimpleRNN    bias [H]
     CuDNNLSTM    bias [8H]       of Keras 2: transposed kernels, and two biases to be added
     CuDNNGRU     bias [6H]       of Keras 2: transposed kernels, and both biases in one axis
@@ -41,7 +41,7 @@ from lstm_jax.convert.layer_params import Layer, join_layers, like_params, split
 from lstm_jax.transforms import stack as stack_cells
 from lstm_jax.types import PyTree
 
-_NAMES = ("kernel", "recurrent_kernel", "bias")
+_NAMES: tuple[str, ...] = ("kernel", "recurrent_kernel", "bias")
 _GRU_ORDER = "zrn"
 _FAMILIES = (families.LSTM, families.GRU, families.GRU_RESET_BEFORE, families.TANH_RNN)
 
@@ -162,8 +162,8 @@ def _direction(
 ) -> Params:
     names = _NAMES[: len(direction.weights)]
     if len(names) < 2:
-        got = len(direction.weights)
-        raise ValueError(f"{function}: {prefix}has no weights yet: build it first; got {got}")
+        name = prefix.rstrip(", ")
+        raise ValueError(f"{function}: {name} has no weights: build the layer first")
     pairs = zip(names, direction.weights, strict=True)
     arrays = as_arrays(function, {f"{prefix}{name}": array for name, array in pairs})
     kernel, recurrent, *bias = arrays.values()
@@ -175,13 +175,16 @@ def _direction(
         known = direction.reset_after if reset_after is None else reset_after
         family = _gru_family(function, prefix, known, bias)
     two_biases = family is families.GRU
-    axes = family.axes | {"bias": f"[2, {family.width}]"} if two_biases else family.axes
+    axes = {**family.axes} | ({"bias": f"[2, {family.width}]"} if two_biases else {})
     sizes = {"I": axis_size(kernel, 0), "H": H, "2": 2}
     for name, array in zip(names, [kernel, recurrent, *bias], strict=True):
         check_shape(function, f"{prefix}{name}", array, axes[name], **sizes)
-    ours = dict(zip(names, [kernel, recurrent, *bias], strict=True))
+    ours: dict[str, Any] = dict(zip(names, [kernel, recurrent, *bias], strict=True))
     if family in (families.GRU, families.GRU_RESET_BEFORE):
-        ours = {n: reorder_gates(a, source=_GRU_ORDER, target="rzn") for n, a in ours.items()}
+        ours = {
+            n: reorder_gates(a, source=_GRU_ORDER, target=families.GRU.gates)
+            for n, a in ours.items()
+        }
     if two_biases and bias:
         ours |= join_gru_biases(*ours["bias"])
     return make_params(family, ours)
@@ -251,4 +254,7 @@ def _weights(params: Params) -> list[Any]:
         return [kernel, recurrent, bias]
     if params.recurrent_bias is not None:
         bias = jnp.stack(split_gru_biases(params))
-    return [reorder_gates(a, source="rzn", target=_GRU_ORDER) for a in (kernel, recurrent, bias)]
+    return [
+        reorder_gates(a, source=families.GRU.gates, target=_GRU_ORDER)
+        for a in (kernel, recurrent, bias)
+    ]

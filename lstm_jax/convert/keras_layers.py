@@ -1,9 +1,9 @@
 """Layers and models of Keras 3 as objects: their recurrent layers, and how these are set.
 
-The names and attributes are read, so that Keras need not be installed. What is the same in
-inference is not read: dropout, regularizers, constraints, `stateful`, `unroll` and `implementation`.
-`return_sequences` and `return_state` decide what is returned, and `zero_output_for_mask` what masked
-steps show, which is `padding` of `lstm_jax.unroll`.
+Their names and attributes are read, so that Keras need not be installed. What is the same in
+inference is not read: dropout, regularizers, constraints, `stateful`, `unroll`, `implementation`.
+`return_sequences` and `return_state` decide what is returned, and `zero_output_for_mask` what
+masked steps show, which is `padding` of `lstm_jax.unroll`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -104,7 +104,7 @@ def layers_of(function: str, theirs: Any) -> list[RecurrentLayer]:
       The recurrent layers from the input up; none for a layer such as `Dropout`.
 
     Raises:
-      ValueError: when a layer is no recurrent layer of `Keras`, or is set in a way that no cell of
+      ValueError: when a layer is no recurrent layer of Keras, or is set in a way that no cell of
         ours computes; or when the layers of a model do not form a chain.
     """
     kind, name = type(theirs).__name__, _name(theirs)
@@ -193,7 +193,7 @@ def _chain(function: str, model: Any) -> list[Any]:
     """Return the layers of a model from the input up.
 
     A functional model is followed from its outputs down: every call of a layer must have one input,
-    the first output of the layer below.
+    the first output of the layer below, and may have a mask.
     """
     if type(model).__name__ == "Sequential":
         return [*model.layers]
@@ -207,7 +207,7 @@ def _chain(function: str, model: Any) -> list[Any]:
     while True:
         operation, index, _ = tensor._keras_history
         chain.append(operation)
-        inputs = operation._inbound_nodes[index].input_tensors
+        inputs = _inputs(operation._inbound_nodes[index])
         if not inputs:
             return chain[::-1]
         if len(inputs) > 1 or inputs[0]._keras_history.tensor_index:
@@ -215,6 +215,13 @@ def _chain(function: str, model: Any) -> list[Any]:
                 _no_chain(function, model, f"{_name(operation)} reads more than one output")
             )
         (tensor,) = inputs
+
+
+def _inputs(node: Any) -> list[Any]:
+    """Return the tensors that a call reads, without the mask of a `Masking` below."""
+    mask = node.arguments.kwargs.get("mask")
+    masks = [id(each) for each in (mask if isinstance(mask, list | tuple) else [mask])]
+    return [tensor for tensor in node.input_tensors if id(tensor) not in masks]
 
 
 def _no_chain(function: str, model: Any, reason: str) -> str:

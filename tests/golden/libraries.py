@@ -206,7 +206,7 @@ class Equinox:
 
         weights = weights if isinstance(weights, list) else [weights]
         for k, (cell, cell_weights) in enumerate(zip(self.cells, weights, strict=True)):
-            names = list(cell_weights)
+            names = [name for name in cell_weights if getattr(cell, name) is not None]
             self.cells[k] = eqx.tree_at(
                 lambda c, names=names: [getattr(c, name) for name in names],
                 cell,
@@ -319,6 +319,10 @@ LIBRARIES = {
         "everything": functools.partial(Cudnn, layers=2, both=True),
     },
 }
+
+
+FLOAT32_ONLY = {("keras", "gru_before"), ("keras", "rnn")}
+"""Cases of which Keras 3.15 computes the products of float64 in float32, on all backends."""
 
 
 def gru_weights():
