@@ -1,0 +1,156 @@
+"""Cells as weights and attributes of recurrent ONNX nodes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_jax.cells import GRU, LSTM, CoupledLSTM, OriginalLSTM, PeepholeLSTM, TanhRNN
+from lstm_jax.convert.onnx_activations import OnnxActivation, to_activation, to_attributes
+from lstm_jax.convert.onnx_cells import OnnxLSTM
+from lstm_jax.convert.onnx_nodes import DEFAULTS, OUR_PEEPHOLES, PEEPHOLES, reordered, to_theirs
+from lstm_jax.types import PyTree
+
+_OPEN_GATE = 100.0
+"""A pre-activation where a sigmoid is 1 to the last digit: a forget gate that forgets nothing."""
+
+
+class NodeWeights(NamedTuple):
+    """One direction of a node.
+
+    Attributes:
+      kind: the operator.
+      arrays: W, R, B and, with peepholes, P, without the axis of directions.
+      activations: its activations.
+      attributes: its other attributes, which both directions of a node share.
+    """
+
+    kind: str
+    arrays: dict[str, np.ndarray]
+    activations: list[OnnxActivation]
+    attributes: dict[str, Any]
+
+
+def node_weights(function: str, cell: Any, params: PyTree) -> NodeWeights:
+    """One direction of a node that computes a cell.
+
+    Args:
+      function: the public function to name in errors.
+      cell: a single cell.
+      params: its parameters.
+
+    Returns:
+      The weights and attributes.
+
+    Raises:
+      TypeError: when no node computes the cell.
+    """
+    write = _WRITERS[type(cell)]
+    names = ("gate_activation", "activation", "output_activation")
+    given = [getattr(cell, name, None) for name in names]
+    given[2] = given[2] or given[1]
+    where = f"{function}: {type(cell).__name__}"
+    activations = [to_activation(where, each) for each in given if each is not None]
+    kind, arrays, attributes = write(where, cell, params, activations[0])
+    activations = activations[: len(DEFAULTS[kind])]
+    if len(clips := {each.clip for each in activations}) > 1:
+        raise TypeError(f"{where}: ONNX has one clip for all activations; got {sorted(clips)}")
+    attributes = {"hidden_size": arrays["R"].shape[-1], **attributes}
+    return NodeWeights(kind, arrays, activations, attributes)
+
+
+def joined(directions: Sequence[NodeWeights]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays, with the axis of directions, and the attributes of a node."""
+    first = directions[0]
+    arrays = {name: np.stack([each.arrays[name] for each in directions]) for name in first.arrays}
+    activations = [each for direction in directions for each in direction.activations]
+    attributes = to_attributes(activations)
+    if attributes == {"activations": [*DEFAULTS[first.kind]] * len(directions)}:
+        attributes = {}
+    return arrays, first.attributes | attributes
+
+
+def share_a_node(forward: NodeWeights, backward: NodeWeights) -> bool:
+    """Whether one node can compute both directions."""
+    shapes = [{name: array.shape for name, array in each.arrays.items()} for each in (forward, backward)]
+    clips = {each.clip for direction in (forward, backward) for each in direction.activations}
+    return (
+        forward.kind == backward.kind
+        and shapes[0] == shapes[1]
+        and forward.attributes == backward.attributes
+        and len(clips) == 1
+    )
+
+
+_Written = tuple[str, dict[str, np.ndarray], dict[str, Any]]
+
+
+def _arrays(kind: str, kernels: Sequence[Any], recurrent_bias: Any = None) -> dict[str, np.ndarray]:
+    W, R, bias = (to_theirs(kind, jnp.asarray(kernel)) for kernel in kernels)
+    from_h = np.zeros_like(bias)
+    if recurrent_bias is not None:
+        from_h[-len(recurrent_bias) :] = recurrent_bias
+    return {"W": W, "R": R, "B": np.concatenate([bias, from_h])}
+
+
+def _lstm(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Written:
+    return "LSTM", _arrays("LSTM", params[:3]), {}
+
+
+def _peephole(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Written:
+    peephole = reordered(np.asarray(params.peephole), OUR_PEEPHOLES, PEEPHOLES)
+    attributes = {"input_forget": 1} if getattr(cell, "coupled", False) else {}
+    return "LSTM", _arrays("LSTM", params[:3]) | {"P": peephole}, attributes
+
+
+def _coupled(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Written:
+    """The input gate ``1 - f(z_f)`` is ``f(-z_f)``; ONNX computes the forget gate from it."""
+    if not gate.is_symmetric:
+        raise TypeError(
+            f"{where}: gate_activation must be a function with 1 - f(x) = f(-x), a sigmoid or a"
+            f" hard sigmoid with beta = 0.5, as ONNX computes f from i; got {gate.__name__}"
+        )
+    kernels = []
+    for kernel in params:
+        f, g, o = jnp.split(kernel, 3, axis=-1)
+        kernels.append(jnp.concatenate([-f, jnp.zeros_like(f), g, o], axis=-1))
+    return "LSTM", _arrays("LSTM", kernels), {"input_forget": 1}
+
+
+def _original(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Written:
+    """A forget gate that is 1: without weights, and with a large bias."""
+    if float(gate(jnp.float32(_OPEN_GATE))) != 1:
+        raise TypeError(
+            f"{where}: gate_activation must reach 1, as a sigmoid does, since ONNX has a forget"
+            f" gate; got {gate.__name__}"
+        )
+    kernels = []
+    for kernel, value in zip(params, (0.0, 0.0, _OPEN_GATE), strict=True):
+        i, g, o = jnp.split(kernel, 3, axis=-1)
+        kernels.append(jnp.concatenate([i, jnp.full_like(i, value), g, o], axis=-1))
+    return "LSTM", _arrays("LSTM", kernels), {}
+
+
+def _gru(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Written:
+    arrays = _arrays("GRU", params[:3], params.recurrent_bias)
+    return "GRU", arrays, {"linear_before_reset": 1} if cell.reset_after else {}
+
+
+def _rnn(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Written:
+    return "RNN", _arrays("RNN", params), {}
+
+
+_WRITERS: dict[type, Callable[[str, Any, Any, OnnxActivation], _Written]] = {
+    LSTM: _lstm,
+    PeepholeLSTM: _peephole,
+    OnnxLSTM: _peephole,
+    CoupledLSTM: _coupled,
+    OriginalLSTM: _original,
+    GRU: _gru,
+    TanhRNN: _rnn,
+}
+
+SINGLE = (*_WRITERS,)
+"""The cells that a node computes."""
