@@ -8,12 +8,13 @@ Reference: ONNX, *Operators*: `LSTM`, `GRU` and `RNN`.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
+from lstm_jax.convert.layer_params import cell_of
 from lstm_jax.convert.onnx_activations import OnnxActivation
 from lstm_jax.convert.onnx_cells import Backward, OnnxLSTM
-from lstm_jax.convert.onnx_graph import Graph
-from lstm_jax.convert.layer_params import cell_of
+from lstm_jax.convert.onnx_graph import Graph, onnx_package
 from lstm_jax.convert.onnx_model import ModelBuilder, check_params
 from lstm_jax.convert.onnx_read import ReadNode, read_node
 from lstm_jax.transforms import check_is_cell, input_size, output_size, stack
@@ -59,7 +60,13 @@ def to_cell_and_params(
 
     >>> import jax
     >>> import lstm_jax as lj
-    >>> params = lj.GRU(3, 5).init(jax.random.key(0))
+    >>> cell = lj.stack(lj.bidirectional(lj.GRU(3, 5)), lj.PeepholeLSTM(10, 4))
+    >>> params = cell.init(jax.random.key(0))
+    >>> model = from_params(params, cell)
+    >>> to_cell_and_params(model)[0] == cell
+    True
+    >>> to_cell_and_params(model, "layers_1")[0]
+    PeepholeLSTM(input_size=10, hidden_size=4)
     """
     function = "onnx.to_cell_and_params"
     return _read(function, model, node, inputs)
@@ -78,6 +85,12 @@ def to_params(
 
     Raises:
       ImportError, TypeError, ValueError: as `to_cell_and_params`.
+
+    >>> import jax
+    >>> import lstm_jax as lj
+    >>> model = from_params(lj.LSTM(3, 5).init(jax.random.key(0)))
+    >>> jax.tree.map(jax.numpy.shape, to_params(model))
+    LSTMParams(kernel=(3, 20), recurrent_kernel=(5, 20), bias=(20,))
     """
     return _read("onnx.to_params", model, node, inputs)[1]
 
@@ -93,7 +106,7 @@ def _read(
     layers = [read_node(graph, name) for name in names]
     if len(layers) == 1 and not several:
         return layers[0].cell, layers[0].params
-    cells = [_merged(graph, lower, upper) for lower, upper in zip(layers, layers[1:], strict=False)]
+    cells = [_merged(graph, lower, upper) for lower, upper in pairwise(layers)]
     return stack(*cells, layers[-1].cell), tuple(layer.params for layer in layers)
 
 
@@ -134,7 +147,7 @@ def from_params(
       lengths: whether the model has the input ``lengths``.
       initial_state: whether the model has the initial state as inputs; otherwise it starts from
         zeros, or from the learned state.
-      opset: the version of the operators, 14 or above.
+      opset: the version of the operators, 14 or above; 14 works in onnxruntime since 1.7.
 
     Returns:
       An ``onnx.ModelProto``.
@@ -143,13 +156,22 @@ def from_params(
       ImportError: when onnx is not installed.
       TypeError: when ONNX has no nodes for the cell, no such activation, or the parameters are of
         another dtype than float32 and float64.
-      ValueError: when the parameters are not those of the cell, or `opset` is below 14.
+      ValueError: when the parameters are not those of the cell, or this version of onnx has no
+        such `opset`.
+
+    >>> import jax
+    >>> import lstm_jax as lj
+    >>> cell = lj.GRU(3, 5)
+    >>> model = from_params(cell.init(jax.random.key(0)), cell, lengths=True, initial_state=True)
+    >>> [value.name for value in (*model.graph.input, *model.graph.output)]
+    ['xs', 'lengths', 'initial_h', 'ys', 'final_h']
     """
     function = "onnx.from_params"
     cell = cell_of(params) if cell is None else cell
     check_is_cell(function, cell)
-    if opset < _FIRST_OPSET:
-        raise ValueError(f"{function}: opset must be {_FIRST_OPSET} or above; got {opset}")
+    newest = onnx_package(function).defs.onnx_opset_version()
+    if not _FIRST_OPSET <= opset <= newest:
+        raise ValueError(f"{function}: opset must be from {_FIRST_OPSET} to {newest}; got {opset}")
     dtype = check_params(function, cell, params)
     builder = ModelBuilder(function, dtype, lengths=lengths, initial_state=initial_state)
     xs = builder.inputs(batch_first=batch_first)

@@ -1,7 +1,8 @@
 """The activations of recurrent ONNX nodes: their names, and functions of JAX that compute them.
 
-A node lists the names of its activations, their parameters ``alpha`` and ``beta`` in the order in
-which the activations need them, and one ``clip``, which bounds the input of every activation.
+A node lists the names of its activations, and their parameters ``alpha`` and ``beta`` in the order
+in which the activations need them. Its ``clip`` bounds the pre-activations, which are the inputs of
+all activations but that of the cell state in ``h_t``, as in onnxruntime.
 """
 
 import math
@@ -49,7 +50,7 @@ _KINDS: Mapping[str, _Kind] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OnnxActivation:
     """An activation of ONNX as a function: ``f(min(max(x, -clip), clip))``.
 
@@ -58,8 +59,8 @@ class OnnxActivation:
       alpha, beta: its parameters; None where it has none.
       clip: bound of its input; None for no bound.
 
-    >>> OnnxActivation("HardSigmoid", 0.2, 0.5)(jnp.array([-3.0, 0.0, 1.0])).round(3).tolist()
-    [0.0, 0.5, 0.699999988079071]
+    >>> OnnxActivation("HardSigmoid", 0.5, 0.5)(jnp.array([-3.0, 0.0, 3.0])).tolist()
+    [0.0, 0.5, 1.0]
     """
 
     name: str
@@ -73,11 +74,10 @@ class OnnxActivation:
             x = jnp.clip(x, -self.clip, self.clip)
         return _KINDS[self.name].equation(x, self.alpha, self.beta)
 
-    @property
-    def __name__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        fields = (self.alpha, self.beta, self.clip)
-        names = [f"{k}={v:g}" for k, v in zip(("alpha", "beta", "clip"), fields, strict=True) if v]
-        return f"{self.name}({', '.join(names)})"
+    def __repr__(self) -> str:
+        fields = [("alpha", self.alpha), ("beta", self.beta), ("clip", self.clip)]
+        given = "".join(f", {name}={value:g}" for name, value in fields if value is not None)
+        return f"OnnxActivation({self.name!r}{given})"
 
     @property
     def is_symmetric(self) -> bool:
@@ -105,7 +105,6 @@ def read_activations(
     names: Sequence[str],
     alphas: Sequence[float],
     betas: Sequence[float],
-    clip: float | None,
 ) -> list[OnnxActivation]:
     """The activations of a node, from its attributes.
 
@@ -114,7 +113,6 @@ def read_activations(
       names: the attribute ``activations``.
       alphas: the attribute ``activation_alpha``.
       betas: the attribute ``activation_beta``.
-      clip: the attribute ``clip``.
 
     Returns:
       One for each name.
@@ -122,9 +120,9 @@ def read_activations(
     Raises:
       ValueError: when a name is not one of ONNX, or a parameter without a default is missing.
 
-    >>> read_activations("to_params", ["Tanh", "LeakyRelu"], [], [], None)[1].alpha
+    >>> read_activations("to_params", ["Tanh", "LeakyRelu"], [], [])[1].alpha
     0.01
-    >>> read_activations("to_params", ["Tahn"], [], [], None)
+    >>> read_activations("to_params", ["Tahn"], [], [])
     Traceback (most recent call last):
     ValueError: to_params: activations must be Sigmoid, Tanh, Relu, Softplus, Softsign, Affine,\
  LeakyRelu, ThresholdedRelu, ScaledTanh, HardSigmoid, Elu; got Tahn; did you mean Tanh?
@@ -148,7 +146,7 @@ def read_activations(
             if math.isnan(value):
                 raise ValueError(f"{function}: {name} needs activation_{parameter}; got none")
             values[parameter] = value
-        found.append(OnnxActivation(name, **values, clip=clip))
+        found.append(OnnxActivation(name, **values))
     return found
 
 
@@ -194,13 +192,12 @@ def to_activation(function: str, given: Activation) -> OnnxActivation:
 def to_attributes(activations: Sequence[OnnxActivation]) -> dict[str, Any]:
     """The attributes of a node with these activations: the inverse of `read_activations`.
 
-    >>> to_attributes([OnnxActivation("Tanh", clip=3.0), OnnxActivation("Elu", 1.0, clip=3.0)])
-    {'activations': ['Tanh', 'Elu'], 'activation_alpha': [1.0], 'clip': 3.0}
+    >>> to_attributes([OnnxActivation("Tanh"), OnnxActivation("Elu", 1.0)])
+    {'activations': ['Tanh', 'Elu'], 'activation_alpha': [1.0]}
     """
     attributes: dict[str, Any] = {"activations": [each.name for each in activations]}
     for parameter in ("alpha", "beta"):
         values = [getattr(each, parameter) for each in activations]
         if values := [value for value in values if value is not None]:
             attributes[f"activation_{parameter}"] = values
-    (clip,) = {each.clip for each in activations}
-    return attributes if clip is None else attributes | {"clip": clip}
+    return attributes

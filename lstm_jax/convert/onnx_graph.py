@@ -11,15 +11,16 @@ from lstm_jax.convert.onnx_nodes import DOMAINS, RECURRENT
 from lstm_jax.did_you_mean import did_you_mean
 
 # Operators that only move values, or merge two directions of a layer.
-_LAYOUT = frozenset(
-    "Identity Transpose Reshape Squeeze Unsqueeze Flatten Dropout Cast Concat Split Slice Gather"
-    " Shape Constant Add Mul Div Sum Mean ReduceSum ReduceMean ReduceProd".split()
-)
+_LAYOUT = {
+    *("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Dropout", "Cast"),
+    *("Concat", "Split", "Slice", "Gather", "Shape", "Constant"),
+    *("Add", "Mul", "Div", "Sum", "Mean", "ReduceSum", "ReduceMean", "ReduceProd"),
+}
 # Operators whose results have the one value that all elements of their first input have.
-_KEEP_VALUE = frozenset(
-    "Identity Transpose Reshape Squeeze Unsqueeze Flatten Cast Split Slice Gather Expand Tile"
-    " ConstantOfShape".split()
-)
+_KEEP_VALUE = {
+    *("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast"),
+    *("Split", "Slice", "Gather", "Expand", "Tile"),
+}
 _PROBE_STEPS, _PROBE_ROWS = 2, 3
 
 
@@ -167,7 +168,9 @@ class Graph:
         sizes = [(_PROBE_STEPS, _PROBE_ROWS)]
         for steps, rows in sizes:
             shape = (rows, steps) if batch_first else (steps, rows)
-            layout = (*shape, directions, units) if batch_first else (steps, directions, rows, units)
+            layout = (
+                (*shape, directions, units) if batch_first else (steps, directions, rows, units)
+            )
             probe = np.random.default_rng(0).standard_normal(layout).astype(np.float32)
             try:
                 given = self._evaluate(nodes, {lower.output[0]: probe}, upper.input[0])

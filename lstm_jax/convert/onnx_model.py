@@ -75,7 +75,13 @@ class ModelBuilder:
         return name
 
     def write(
-        self, cell: Any, params: PyTree, xs: str, path: tuple[str, ...] = (), *, reverse: bool = False
+        self,
+        cell: Any,
+        params: PyTree,
+        xs: str,
+        path: tuple[str, ...] = (),
+        *,
+        reverse: bool = False,
     ) -> str:
         """Add the nodes of a cell.
 
@@ -127,7 +133,7 @@ class ModelBuilder:
             )
         if isinstance(cell.dtype, Policy) or cell.dtype != self.dtype:
             raise TypeError(
-                f"{self.function}: all cells must have one dtype, {' or '.join(_DTYPES)}; got {cell}"
+                f"{self.function}: cells must have one dtype, {' or '.join(_DTYPES)}; got {cell}"
             )
         return node_weights(self.function, cell, params), state
 
@@ -173,18 +179,21 @@ class ModelBuilder:
         """Add a recurrent node, with its initial and final states; return its ``Y``."""
         kind, H = directions[0].kind, directions[0].attributes["hidden_size"]
         fields = "hc" if kind == "LSTM" else "h"
-        name = _joined(path, kind.lower())
+        name = ".".join(path) or kind.lower()
         arrays, attributes = joined(directions)
         inputs = {key: self.constant(array, f"{name}.{key}") for key, array in arrays.items()}
         inputs |= {"X": xs, "sequence_lens": self.lengths}
+        if any(state is not None for state in learned):
+            zeros = (np.zeros(H),) * len(fields)
+            learned = [zeros if state is None else state for state in learned]
         initial = {field: [] for field in fields}
         for its_path, state in zip(paths, learned, strict=True):
             for k, field in enumerate(fields):
-                value = self._initial(_joined(its_path, f"initial_{field}"), H, state and state[k])
+                own = None if state is None else state[k]
+                value = self._initial(_joined(its_path, f"initial_{field}"), H, own)
                 initial[field] += [value] if value else []
         for field, values in initial.items():
             if values:
-                # Directions without a state of their own start from zeros.
                 rows = [self.add("Unsqueeze", value, self.constant([0])) for value in values]
                 inputs[f"initial_{field}"] = self.add("Concat", *rows, axis=0)
         names = [inputs.get(key, "") for key in INPUTS]
@@ -225,7 +234,14 @@ class ModelBuilder:
         valid = self.add("Unsqueeze", self.add("Less", steps, lengths), self.constant([2]))
         return self.add("Where", valid, xs, self.constant(0.0))
 
-    def build(self, input_size: int, ys: str, output_size: int, opset: int, batch_first: bool) -> Any:
+    def build(
+        self,
+        input_size: int | None,
+        ys: str,
+        output_size: int | None,
+        opset: int,
+        batch_first: bool,
+    ) -> Any:
         """The model with all nodes that were added."""
         onnx, helper = self.onnx, self.onnx.helper
         kind = helper.np_dtype_to_tensor_dtype(self.dtype)

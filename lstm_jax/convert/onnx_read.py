@@ -1,8 +1,10 @@
 """A recurrent node of an ONNX model, read into a cell and its parameters."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -80,7 +82,7 @@ def read_node(graph: Graph, name: str) -> ReadNode:
     node = graph.find(name)
     kind, where = node.op_type, f"{graph.function}: node {name}"
     attributes = {each.name: graph.onnx.helper.get_attribute_value(each) for each in node.attribute}
-    inputs = dict(zip(INPUTS, node.input, strict=False))
+    inputs: dict[str, str] = dict(zip(INPUTS, node.input, strict=False))
     direction = _text(attributes.get("direction", "forward"))
     if direction not in _DIRECTIONS:
         raise ValueError(f"{where}: direction must be one of {(*_DIRECTIONS,)}; got {direction!r}")
@@ -91,11 +93,14 @@ def read_node(graph: Graph, name: str) -> ReadNode:
         [_text(each) for each in attributes.get("activations", DEFAULTS[kind] * D)],
         attributes.get("activation_alpha", ()),
         attributes.get("activation_beta", ()),
-        attributes.get("clip"),
     )
     expected = len(DEFAULTS[kind]) * D
     if len(activations) != expected:
         raise ValueError(f"{where}: activations must be {expected}; got {len(activations)}")
+    clip = attributes.get("clip")
+    for k, each in enumerate(activations):
+        if k % len(DEFAULTS[kind]) < 2:
+            activations[k] = dataclasses.replace(each, clip=clip)
     batch_first = bool(attributes.get("layout", 0))
     states = _initial_states(graph, where, kind, D, inputs, batch_first)
     cells, params = [], []
@@ -195,6 +200,12 @@ def _sizes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
+def _kernels(kind: str, arrays: dict[str, np.ndarray], bias: np.ndarray) -> tuple[jax.Array, ...]:
+    """The kernel, the recurrent kernel and the bias in our layout."""
+    W, R, bias = (to_ours(kind, array) for array in (arrays["W"], arrays["R"], bias))
+    return W, R, bias
+
+
 def _other_than(defaults: Sequence[str], **activations: OnnxActivation) -> dict[str, Any]:
     """The activations of a cell that are not its defaults."""
     pairs = zip(defaults, activations.items(), strict=True)
@@ -207,21 +218,20 @@ def _lstm(
     arrays: dict[str, np.ndarray], activations: Sequence[OnnxActivation], attributes: dict[str, Any]
 ) -> tuple[Any, PyTree]:
     f, g, h = activations
-    bias = np.add(*np.split(arrays["B"], 2))
-    kernels = [to_ours("LSTM", array) for array in (arrays["W"], arrays["R"], bias)]
+    kernel, recurrent_kernel, bias = _kernels("LSTM", arrays, np.add(*np.split(arrays["B"], 2)))
     sizes = _sizes(arrays) | _other_than(("Sigmoid", "Tanh"), gate_activation=f, activation=g)
     coupled, peepholes = bool(attributes.get("input_forget", 0)), "P" in arrays
     if coupled and not peepholes and g == h and f.is_symmetric:
         # The forget gate 1 - f(z_i) is f(-z_i), and the input gate the complement of that.
-        blocks = [jnp.split(kernel, 4, axis=-1) for kernel in kernels]
+        blocks = [jnp.split(each, 4, axis=-1) for each in (kernel, recurrent_kernel, bias)]
         params = [jnp.concatenate([-i, g, o], axis=-1) for i, _, g, o in blocks]
         return CoupledLSTM(**sizes), CoupledLSTMParams(*params)
     if not coupled and not peepholes and g == h:
-        return LSTM(**sizes), LSTMParams(*kernels)
+        return LSTM(**sizes), LSTMParams(kernel, recurrent_kernel, bias)
     H = arrays["R"].shape[-1]
     given = arrays.get("P", np.zeros(3 * H, arrays["W"].dtype))
     peephole = reordered(given, PEEPHOLES, OUR_PEEPHOLES)
-    params = PeepholeLSTMParams(*kernels, jnp.asarray(peephole))
+    params = PeepholeLSTMParams(kernel, recurrent_kernel, bias, jnp.asarray(peephole))
     if not coupled and g == h:
         return PeepholeLSTM(**sizes), params
     sizes |= _other_than(("Tanh",), output_activation=h)
@@ -240,19 +250,18 @@ def _gru(
         from_h, candidate = np.split(from_h, [2 * len(from_h) // 3])
         recurrent_bias = jnp.asarray(candidate)
         from_h = np.concatenate([from_h, np.zeros_like(candidate)])
-    kernels = [to_ours("GRU", array) for array in (arrays["W"], arrays["R"], from_x + from_h)]
-    return GRU(**sizes, reset_after=reset_after), GRUParams(*kernels, recurrent_bias)
+    kernel, recurrent_kernel, bias = _kernels("GRU", arrays, from_x + from_h)
+    params = GRUParams(kernel, recurrent_kernel, bias, recurrent_bias)
+    return GRU(**sizes, reset_after=reset_after), params
 
 
 def _rnn(
     arrays: dict[str, np.ndarray], activations: Sequence[OnnxActivation], attributes: dict[str, Any]
 ) -> tuple[Any, PyTree]:
     (f,) = activations
-    bias = np.add(*np.split(arrays["B"], 2))
-    kernels = [to_ours("RNN", array) for array in (arrays["W"], arrays["R"], bias)]
-    return TanhRNN(**_sizes(arrays), **_other_than(("Tanh",), activation=f)), TanhRNNParams(
-        *kernels
-    )
+    kernel, recurrent_kernel, bias = _kernels("RNN", arrays, np.add(*np.split(arrays["B"], 2)))
+    cell = TanhRNN(**_sizes(arrays), **_other_than(("Tanh",), activation=f))
+    return cell, TanhRNNParams(kernel, recurrent_kernel, bias)
 
 
 _CELLS = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -55,10 +54,22 @@ def node_weights(function: str, cell: Any, params: PyTree) -> NodeWeights:
     activations = [to_activation(where, each) for each in given if each is not None]
     kind, arrays, attributes = write(where, cell, params, activations[0])
     activations = activations[: len(DEFAULTS[kind])]
-    if len(clips := {each.clip for each in activations}) > 1:
-        raise TypeError(f"{where}: ONNX has one clip for all activations; got {sorted(clips)}")
     attributes = {"hidden_size": arrays["R"].shape[-1], **attributes}
+    if (clip := _common_clip(where, activations)) is not None:
+        attributes["clip"] = clip
     return NodeWeights(kind, arrays, activations, attributes)
+
+
+def _common_clip(where: str, activations: Sequence[OnnxActivation]) -> float | None:
+    """The clip of all pre-activations; the third activation, that of the cell state, has none."""
+    clips = [each.clip for each in activations]
+    if len({*clips[:2]}) > 1 or any(clip is not None for clip in clips[2:]):
+        got = ", ".join(map(repr, activations))
+        raise TypeError(
+            f"{where}: ONNX has one clip, which bounds the inputs of all activations but that of"
+            f" the cell state in h; got {got}"
+        )
+    return clips[0]
 
 
 def joined(directions: Sequence[NodeWeights]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -74,13 +85,13 @@ def joined(directions: Sequence[NodeWeights]) -> tuple[dict[str, np.ndarray], di
 
 def share_a_node(forward: NodeWeights, backward: NodeWeights) -> bool:
     """Whether one node can compute both directions."""
-    shapes = [{name: array.shape for name, array in each.arrays.items()} for each in (forward, backward)]
-    clips = {each.clip for direction in (forward, backward) for each in direction.activations}
+    shapes = [
+        {name: array.shape for name, array in each.arrays.items()} for each in (forward, backward)
+    ]
     return (
         forward.kind == backward.kind
         and shapes[0] == shapes[1]
         and forward.attributes == backward.attributes
-        and len(clips) == 1
     )
 
 
@@ -110,7 +121,7 @@ def _coupled(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Writt
     if not gate.is_symmetric:
         raise TypeError(
             f"{where}: gate_activation must be a function with 1 - f(x) = f(-x), a sigmoid or a"
-            f" hard sigmoid with beta = 0.5, as ONNX computes f from i; got {gate.__name__}"
+            f" hard sigmoid with beta = 0.5, as ONNX computes f from i; got {gate}"
         )
     kernels = []
     for kernel in params:
@@ -124,7 +135,7 @@ def _original(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Writ
     if float(gate(jnp.float32(_OPEN_GATE))) != 1:
         raise TypeError(
             f"{where}: gate_activation must reach 1, as a sigmoid does, since ONNX has a forget"
-            f" gate; got {gate.__name__}"
+            f" gate; got {gate}"
         )
     kernels = []
     for kernel, value in zip(params, (0.0, 0.0, _OPEN_GATE), strict=True):
