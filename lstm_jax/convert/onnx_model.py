@@ -205,8 +205,13 @@ class ModelBuilder:
         for d, its_path in enumerate(paths):
             for field, output in zip(fields, outputs[1:], strict=True):
                 final = _joined(its_path, f"final_{field}")
-                self._take(output, d, axis=0, output=final)
                 self.finals.append((final, H))
+                if self.lengths and initial[field]:
+                    # The node ends a row of length 0 with zeros, not with its initial state.
+                    taken = self._take(output, d, axis=0)
+                    self.add("Where", self._has_steps(), taken, initial[field][d], output=final)
+                else:
+                    self._take(output, d, axis=0, output=final)
         return outputs[0]
 
     def _initial(self, name: str, H: int, learned: Any) -> str:
@@ -223,6 +228,15 @@ class ModelBuilder:
     def _take(self, array: str, index: Any, *, axis: int, output: str = "") -> str:
         return self.add("Gather", array, self.constant(index), axis=axis, output=output)
 
+    def _has_steps(self) -> str:
+        """Whether rows have any step ``[B, 1]``."""
+        longer = self.add("Greater", self._lengths(), self.constant(0))
+        return self.add("Unsqueeze", longer, self.constant([1]))
+
+    def _lengths(self) -> str:
+        """The lengths in the dtype of other integers."""
+        return self.add("Cast", self.lengths, to=self.onnx.TensorProto.INT64)
+
     def _zero_masked(self, xs: str) -> str:
         """The inputs ``[T, B, I]`` with zeros at masked steps."""
         if not self.lengths:
@@ -230,8 +244,8 @@ class ModelBuilder:
         steps = self._take(self.add("Shape", xs), 0, axis=0)
         steps = self.add("Range", self.constant(0), steps, self.constant(1))
         steps = self.add("Unsqueeze", steps, self.constant([1]))
-        lengths = self.add("Cast", self.lengths, to=self.onnx.TensorProto.INT64)
-        valid = self.add("Unsqueeze", self.add("Less", steps, lengths), self.constant([2]))
+        valid = self.add("Less", steps, self._lengths())
+        valid = self.add("Unsqueeze", valid, self.constant([2]))
         return self.add("Where", valid, xs, self.constant(0.0))
 
     def build(

@@ -202,8 +202,7 @@ def _sizes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def _kernels(kind: str, arrays: dict[str, np.ndarray], bias: np.ndarray) -> tuple[jax.Array, ...]:
     """The kernel, the recurrent kernel and the bias in our layout."""
-    W, R, bias = (to_ours(kind, array) for array in (arrays["W"], arrays["R"], bias))
-    return W, R, bias
+    return tuple(to_ours(kind, array) for array in (arrays["W"], arrays["R"], bias))
 
 
 def _other_than(defaults: Sequence[str], **activations: OnnxActivation) -> dict[str, Any]:
