@@ -1,5 +1,6 @@
 """An ONNX model as a graph: its recurrent nodes, its constants, and the paths between nodes."""
 
+import functools
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,6 @@ _LAYOUT = {
     *("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Dropout", "Cast"),
     *("Concat", "Split", "Slice", "Gather", "Shape", "Constant"),
     *("Add", "Mul", "Div", "Sum", "Mean", "ReduceSum", "ReduceMean", "ReduceProd"),
-}
-# Operators whose results have the one value that all elements of their first input have.
-_KEEP_VALUE = {
-    *("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast"),
-    *("Split", "Slice", "Gather", "Expand", "Tile"),
 }
 _PROBE_STEPS, _PROBE_ROWS = 2, 3
 
@@ -61,8 +57,9 @@ class Graph:
         graph = self.model.graph
         self.nodes = [*graph.node]
         self.producers = {name: node for node in self.nodes for name in node.output if name}
-        self._constants = {each.name: each for each in graph.initializer}
+        self._constants: dict[str, Any] = {each.name: each for each in graph.initializer}
         self._constants |= {name: np.asarray(array) for name, array in (inputs or {}).items()}
+        self._of_shapes: dict[str, Any] = {}
         self.recurrent: dict[str, Any] = {}
         for node in self.nodes:
             if node.op_type in RECURRENT and node.domain in DOMAINS:
@@ -100,47 +97,57 @@ class Graph:
             )
         return self.recurrent[name]
 
-    def constant(self, name: str) -> np.ndarray | None:
-        """The value of a tensor that depends on no input of the model; None for others."""
-        if name in self._constants:
-            value = self._constants[name]
-            if value is not None and not isinstance(value, np.ndarray):
-                value = self.onnx.numpy_helper.to_array(value)
-        else:
-            value = self._computed(name)
-        self._constants[name] = value
-        return value
+    def constant(self, name: str, *, of_shapes: bool = False) -> np.ndarray | None:
+        """The value of a tensor that depends on no input of the model; None for others.
 
-    def _computed(self, name: str) -> np.ndarray | None:
+        Args:
+          name: the name of the tensor.
+          of_shapes: whether it may depend on the shapes of inputs. Axes of unknown size have the
+            size 1 then.
+        """
+        known = self._of_shapes if of_shapes else self._constants
+        if name not in known:
+            given = self._constants.get(name)
+            known[name] = self._computed(name, of_shapes) if given is None else given
+        if known[name] is not None and not isinstance(known[name], np.ndarray):
+            known[name] = self.onnx.numpy_helper.to_array(known[name])
+        return known[name]
+
+    def _computed(self, name: str, of_shapes: bool) -> np.ndarray | None:
         node = self.producers.get(name)
         random = node is not None and node.op_type.startswith(("Random", "Bernoulli"))
         if node is None or node.domain not in DOMAINS or random or self._has_graphs(node):
             return None
-        feeds = {each: self.constant(each) for each in node.input if each}
+        feeds = {each: self.constant(each, of_shapes=of_shapes) for each in node.input if each}
+        if of_shapes and node.op_type == "Shape" and node.input[0] in self._shapes:
+            shape = self._shapes[node.input[0]]
+            feeds = {node.input[0]: np.zeros([size or 1 for size in shape], np.bool_)}
         if any(value is None for value in feeds.values()):
             return None
-        return self._evaluate([node], feeds, name)
+        try:
+            return self._evaluate([node], feeds, name)
+        except Exception:  # of any operator: sizes of 1 may not fit together
+            if of_shapes:
+                return None
+            raise
 
     def _has_graphs(self, node: Any) -> bool:
         kinds = self.onnx.AttributeProto
         return any(each.type in (kinds.GRAPH, kinds.GRAPHS) for each in node.attribute)
 
-    def common_value(self, name: str) -> float | None:
-        """The value that all elements of a tensor have, whatever its shape; None where unknown."""
-        value = self.constant(name)
-        if value is not None:
-            same = value.size and (value == value.flat[0]).all()
-            return float(value.flat[0]) if same else None
-        node = self.producers.get(name)
-        if node is None:
-            return None
-        if node.op_type == "ConstantOfShape":
-            filled = [self.onnx.numpy_helper.to_array(each.t) for each in node.attribute]
-            return float(filled[0].flat[0]) if filled else 0.0
-        if node.op_type == "Concat":
-            values = {self.common_value(each) for each in node.input}
-            return values.pop() if len(values) == 1 else None
-        return self.common_value(node.input[0]) if node.op_type in _KEEP_VALUE else None
+    @functools.cached_property
+    def _shapes(self) -> dict[str, list[int]]:
+        """The shapes of tensors where their rank is known; an axis of unknown size has 0."""
+        graph = self.onnx.shape_inference.infer_shapes(self.model).graph
+        tensors = [
+            (value.name, value.type.tensor_type)
+            for value in (*graph.input, *graph.value_info, *graph.output)
+        ]
+        return {
+            name: [axis.dim_value for axis in tensor.shape.dim]
+            for name, tensor in tensors
+            if tensor.HasField("shape")
+        }
 
     def merge_between(
         self, lower: Any, upper: Any, directions: int, units: int, *, batch_first: bool
@@ -218,13 +225,11 @@ class Graph:
 
     def _fixed_sizes(self, node: Any, batch_first: bool) -> list[tuple[int, int]]:
         """The number of steps and rows of a node's outputs, where the model has fixed ones."""
-        inferred = self.onnx.shape_inference.infer_shapes(self.model).graph
-        for value in (*inferred.value_info, *inferred.output):
-            if value.name == node.output[0]:
-                sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
-                steps, rows = (sizes[1], sizes[0]) if batch_first else (sizes[0], sizes[2])
-                return [(steps or _PROBE_STEPS, rows or _PROBE_ROWS)]
-        return []
+        shape = self._shapes.get(node.output[0], ())
+        if len(shape) != 4:
+            return []
+        steps, rows = (shape[1], shape[0]) if batch_first else (shape[0], shape[2])
+        return [(steps or _PROBE_STEPS, rows or _PROBE_ROWS)]
 
     def not_a_stack(self, lower: Any, upper: Any) -> ValueError:
         """The error for two nodes of which one does not read the other."""

@@ -50,10 +50,10 @@ def to_ours(kind: str, array: np.ndarray) -> jax.Array:
     return jnp.asarray(reordered(array, BLOCKS[kind], OUR_BLOCKS[kind]).T)
 
 
-def to_theirs(kind: str, array: jax.Array) -> np.ndarray:
+def to_theirs(kind: str, array: np.ndarray) -> np.ndarray:
     """Our gate blocks ``[..., kH]`` as those of ONNX ``[kH, ...]``: the inverse of `to_ours`.
 
-    >>> to_theirs("GRU", jnp.array([[2, 1, 3]])).tolist()
+    >>> to_theirs("GRU", np.array([[2, 1, 3]])).tolist()
     [[1], [2], [3]]
     """
-    return reordered(np.asarray(array).T, OUR_BLOCKS[kind], BLOCKS[kind])
+    return reordered(array.T, OUR_BLOCKS[kind], BLOCKS[kind])

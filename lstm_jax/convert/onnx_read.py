@@ -164,16 +164,12 @@ def _initial_states(
     H = graph.constant(inputs["R"]).shape[-1]  # pyright: ignore[reportOptionalMemberAccess]
     states = []
     for key in keys:
-        name = inputs.get(key, "")
-        if not name or (common := graph.common_value(name)) == 0:
+        if not (name := inputs.get(key, "")):
             states.append(np.zeros((directions, H), np.float32))
             continue
-        if common is not None:
-            states.append(np.full((directions, H), common, np.float32))
-            continue
-        state = graph.constant(name)
+        state = graph.constant(name, of_shapes=True)
         if state is None:
-            return None  # an input of the model, as the state is of `unroll`
+            return None  # of the caller, as the state is of `unroll`
         rows = np.moveaxis(state, 0, 1) if batch_first else state
         if rows.shape[::2] != (directions, H):
             shape = "[B, D, H]" if batch_first else "[D, B, H]"
@@ -217,14 +213,15 @@ def _lstm(
     arrays: dict[str, np.ndarray], activations: Sequence[OnnxActivation], attributes: dict[str, Any]
 ) -> tuple[Any, PyTree]:
     f, g, h = activations
-    kernel, recurrent_kernel, bias = _kernels("LSTM", arrays, np.add(*np.split(arrays["B"], 2)))
+    bias = np.add(*np.split(arrays["B"], 2))
     sizes = _sizes(arrays) | _other_than(("Sigmoid", "Tanh"), gate_activation=f, activation=g)
     coupled, peepholes = bool(attributes.get("input_forget", 0)), "P" in arrays
     if coupled and not peepholes and g == h and f.is_symmetric:
         # The forget gate 1 - f(z_i) is f(-z_i), and the input gate the complement of that.
-        blocks = [jnp.split(each, 4, axis=-1) for each in (kernel, recurrent_kernel, bias)]
-        params = [jnp.concatenate([-i, g, o], axis=-1) for i, _, g, o in blocks]
+        blocks = [np.split(each, 4) for each in (arrays["W"], arrays["R"], bias)]
+        params = [jnp.asarray(np.concatenate([-i, g, o]).T) for i, o, _, g in blocks]
         return CoupledLSTM(**sizes), CoupledLSTMParams(*params)
+    kernel, recurrent_kernel, bias = _kernels("LSTM", arrays, bias)
     if not coupled and not peepholes and g == h:
         return LSTM(**sizes), LSTMParams(kernel, recurrent_kernel, bias)
     H = arrays["R"].shape[-1]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -52,6 +53,7 @@ def node_weights(function: str, cell: Any, params: PyTree) -> NodeWeights:
     given[2] = given[2] or given[1]
     where = f"{function}: {type(cell).__name__}"
     activations = [to_activation(where, each) for each in given if each is not None]
+    params = jax.tree.map(np.asarray, params)
     kind, arrays, attributes = write(where, cell, params, activations[0])
     activations = activations[: len(DEFAULTS[kind])]
     attributes = {"hidden_size": arrays["R"].shape[-1], **attributes}
@@ -99,7 +101,7 @@ _Written = tuple[str, dict[str, np.ndarray], dict[str, Any]]
 
 
 def _arrays(kind: str, kernels: Sequence[Any], recurrent_bias: Any = None) -> dict[str, np.ndarray]:
-    W, R, bias = (to_theirs(kind, jnp.asarray(kernel)) for kernel in kernels)
+    W, R, bias = (to_theirs(kind, kernel) for kernel in kernels)
     from_h = np.zeros_like(bias)
     if recurrent_bias is not None:
         from_h[-len(recurrent_bias) :] = recurrent_bias
@@ -111,7 +113,7 @@ def _lstm(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Written:
 
 
 def _peephole(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Written:
-    peephole = reordered(np.asarray(params.peephole), OUR_PEEPHOLES, PEEPHOLES)
+    peephole = reordered(params.peephole, OUR_PEEPHOLES, PEEPHOLES)
     attributes = {"input_forget": 1} if getattr(cell, "coupled", False) else {}
     return "LSTM", _arrays("LSTM", params[:3]) | {"P": peephole}, attributes
 
@@ -125,8 +127,8 @@ def _coupled(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Writt
         )
     kernels = []
     for kernel in params:
-        f, g, o = jnp.split(kernel, 3, axis=-1)
-        kernels.append(jnp.concatenate([-f, jnp.zeros_like(f), g, o], axis=-1))
+        f, g, o = np.split(kernel, 3, axis=-1)
+        kernels.append(np.concatenate([-f, np.zeros_like(f), g, o], axis=-1))
     return "LSTM", _arrays("LSTM", kernels), {"input_forget": 1}
 
 
@@ -139,8 +141,8 @@ def _original(where: str, cell: Any, params: Any, gate: OnnxActivation) -> _Writ
         )
     kernels = []
     for kernel, value in zip(params, (0.0, 0.0, _OPEN_GATE), strict=True):
-        i, g, o = jnp.split(kernel, 3, axis=-1)
-        kernels.append(jnp.concatenate([i, jnp.full_like(i, value), g, o], axis=-1))
+        i, g, o = np.split(kernel, 3, axis=-1)
+        kernels.append(np.concatenate([i, np.full_like(i, value), g, o], axis=-1))
     return "LSTM", _arrays("LSTM", kernels), {}
 
 
