@@ -47,6 +47,7 @@ class Graph:
     Raises:
       ImportError: when onnx is not installed.
       TypeError: when `model` is none of these.
+      ValueError: when no node reads one of `inputs`.
     """
 
     def __init__(self, function: str, model: Any, inputs: Mapping[str, Any] | None = None) -> None:
@@ -59,6 +60,13 @@ class Graph:
         self.producers = {name: node for node in self.nodes for name in node.output if name}
         self._constants: dict[str, Any] = {each.name: each for each in graph.initializer}
         self._constants |= {name: np.asarray(array) for name, array in (inputs or {}).items()}
+        read = {name: None for node in self.nodes for name in node.input if name}
+        for name in inputs or ():
+            if name not in read:
+                raise ValueError(
+                    f"{function}: inputs must be read by a node of the model; got"
+                    f" {name!r}{did_you_mean(name, read, quoted=True)}"
+                )
         self._of_shapes: dict[str, Any] = {}
         self.recurrent: dict[str, Any] = {}
         for node in self.nodes:

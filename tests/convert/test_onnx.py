@@ -1,7 +1,9 @@
 """Cells written as ONNX models: run by onnxruntime, read back, stacked, and what is refused."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +16,10 @@ import lstm_jax as lj
 from lstm_jax.cells.original import squash_g, squash_h
 from lstm_jax.convert import onnx
 from lstm_jax.convert.onnx import Backward, OnnxActivation, OnnxLSTM
+from lstm_jax.convert.onnx_write import SINGLE
 from lstm_jax.testing import check_cell
 from tests.helpers.conversions import identical, random_params
-from tests.helpers.onnx_models import make_model, make_node, max_error, run, weights_of
+from tests.helpers.onnx_models import NAMES, make_model, make_node, max_error, run, weights_of
 from tests.helpers.toys import slow_case
 
 T, B = 6, 4
@@ -286,3 +289,10 @@ def test_the_other_direction_has_no_steps():
     cell = Backward(lj.LSTM(3, 4))
     with pytest.raises(TypeError, match="Backward: there is no single step"):
         cell.step(random_params(cell), cell.initial_state(), jnp.ones(3))
+
+
+def test_the_page_names_all_that_is_written():
+    page = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
+    names = {kind.__name__ for kind in SINGLE} | {"Backward"}
+    assert {name for name in names if f"`{name}`" not in page and f".{name}`" not in page} == set()
+    assert {name for name in NAMES if not re.search(rf"\b{name}\b", page)} == set()
