@@ -1,6 +1,6 @@
 """ONNX models: nodes `LSTM`, `GRU` and `RNN` read into cells, and cells written as models.
 
-A node has more than weights: activations, peepholes, directions. So `to_cell_and_params` returns
+A node has more than weights: activations, peepholes, directions. So `to_cell` returns
 the cell as well, and `from_params` takes it. Both need the extra ``lstm_jax[onnx]``.
 
 Reference: ONNX, *Operators*: `LSTM`, `GRU` and `RNN`.
@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from lstm_jax.convert.layer_params import cell_of
 from lstm_jax.convert.onnx_activations import OnnxActivation
 from lstm_jax.convert.onnx_cells import Backward, OnnxLSTM
 from lstm_jax.convert.onnx_graph import Graph, onnx_package
@@ -25,14 +24,14 @@ __all__ = [
     "OnnxActivation",
     "OnnxLSTM",
     "from_params",
-    "to_cell_and_params",
+    "to_cell",
     "to_params",
 ]
 
 _FIRST_OPSET = 14
 
 
-def to_cell_and_params(
+def to_cell(
     model: Any, node: str | Sequence[str] | None = None, *, inputs: Mapping[str, Any] | None = None
 ) -> tuple[Any, PyTree]:
     """Read recurrent nodes of an ONNX model as a cell and its parameters.
@@ -63,28 +62,28 @@ def to_cell_and_params(
     >>> cell = lj.stack(lj.bidirectional(lj.GRU(3, 5)), lj.PeepholeLSTM(10, 4))
     >>> params = cell.init(jax.random.key(0))
     >>> model = from_params(params, cell)
-    >>> to_cell_and_params(model)[0] == cell
+    >>> to_cell(model)[0] == cell
     True
-    >>> to_cell_and_params(model, "layers_1")[0]
+    >>> to_cell(model, "layers_1")[0]
     PeepholeLSTM(input_size=10, hidden_size=4)
     """
-    function = "onnx.to_cell_and_params"
+    function = "onnx.to_cell"
     return _read(function, model, node, inputs)
 
 
 def to_params(
     model: Any, node: str | Sequence[str] | None = None, *, inputs: Mapping[str, Any] | None = None
 ) -> PyTree:
-    """Read the parameters of recurrent nodes of an ONNX model, as `to_cell_and_params` does.
+    """Read the parameters of recurrent nodes of an ONNX model, as `to_cell` does.
 
     Args:
-      model, node, inputs: as in `to_cell_and_params`.
+      model, node, inputs: as in `to_cell`.
 
     Returns:
       The parameters: of one node those of its cell, of several a tuple.
 
     Raises:
-      ImportError, TypeError, ValueError: as `to_cell_and_params`.
+      ImportError, TypeError, ValueError: as `to_cell`.
 
     >>> import jax
     >>> import lstm_jax as lj
@@ -166,6 +165,8 @@ def from_params(
     >>> [value.name for value in (*model.graph.input, *model.graph.output)]
     ['xs', 'lengths', 'initial_h', 'ys', 'final_h']
     """
+    from lstm_jax.convert import cell_of  # the package imports this module
+
     function = "onnx.from_params"
     cell = cell_of(params) if cell is None else cell
     check_is_cell(function, cell)

@@ -1,5 +1,6 @@
 """Cells as weights and attributes of recurrent ONNX nodes."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,10 @@ from lstm_jax.types import PyTree
 
 _OPEN_GATE = 100.0
 """A pre-activation where a sigmoid is 1 to the last digit: a forget gate that forgets nothing."""
+
+# The fields of cells that nodes have.
+_FIELDS = ("input_size", "hidden_size", "dtype", "reset_after", "coupled")
+_ACTIVATIONS = ("gate_activation", "activation", "output_activation")
 
 
 class NodeWeights(NamedTuple):
@@ -48,8 +53,8 @@ def node_weights(function: str, cell: Any, params: PyTree) -> NodeWeights:
       TypeError: when no node computes the cell.
     """
     write = _WRITERS[type(cell)]
-    names = ("gate_activation", "activation", "output_activation")
-    given = [getattr(cell, name, None) for name in names]
+    _check_fields(function, cell)
+    given = [getattr(cell, name, None) for name in _ACTIVATIONS]
     given[2] = given[2] or given[1]
     where = f"{function}: {type(cell).__name__}"
     activations = [to_activation(where, each) for each in given if each is not None]
@@ -60,6 +65,18 @@ def node_weights(function: str, cell: Any, params: PyTree) -> NodeWeights:
     if (clip := _common_clip(where, activations)) is not None:
         attributes["clip"] = clip
     return NodeWeights(kind, arrays, activations, attributes)
+
+
+def _check_fields(function: str, cell: Any) -> None:
+    """Refuse a field that changes the equations of a cell and that no node has."""
+    for field in dataclasses.fields(cell):
+        initializer = field.name.endswith("_init")
+        if field.name not in (*_FIELDS, *_ACTIVATIONS) and not initializer:
+            value = getattr(cell, field.name)
+            if value != field.default:
+                raise TypeError(
+                    f"{function}: ONNX has no {field.name} in {type(cell).__name__}; got {value}"
+                )
 
 
 def _common_clip(where: str, activations: Sequence[OnnxActivation]) -> float | None:

@@ -1,5 +1,6 @@
 """Cells written as ONNX models: run by onnxruntime, read back, stacked, and what is refused."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from onnx import helper
 
 import lstm_jax as lj
 from lstm_jax.cells.original import squash_g, squash_h
-from lstm_jax.convert import onnx
+from lstm_jax.convert import onnx, onnx_model, onnx_write
 from lstm_jax.convert.onnx import Backward, OnnxActivation, OnnxLSTM
 from lstm_jax.convert.onnx_write import SINGLE
 from lstm_jax.testing import check_cell
@@ -124,7 +125,7 @@ def test_inputs_and_outputs_have_the_names_of_the_state():
 def test_a_written_model_is_read_back_exactly(cell):
     params = random_params(cell)
     model = onnx.from_params(params, cell, lengths=True)
-    found, back = onnx.to_cell_and_params(model)
+    found, back = onnx.to_cell(model)
     assert found == cell
     assert identical(back, params)
 
@@ -173,7 +174,7 @@ RESHAPE = helper.make_node("Reshape", ["turned", "shape"], ["X2"])
 
 @pytest.mark.parametrize("steps", [T, 9])
 def test_fixed_sizes_between_layers_are_followed(steps):
-    cell, _ = onnx.to_cell_and_params(two_layers([TRANSPOSE, RESHAPE], steps=steps))
+    cell, _ = onnx.to_cell(two_layers([TRANSPOSE, RESHAPE], steps=steps))
     assert cell == lj.stack(BOTH(lj.TanhRNN(3, 4)), lj.TanhRNN(8, 4))
 
 
@@ -219,6 +220,19 @@ class Other(lj.LSTM):
     """An LSTM with equations of its own."""
 
 
+def test_a_field_that_no_node_has_is_refused(monkeypatch):
+    @dataclasses.dataclass(frozen=True, repr=False)
+    class Wider(lj.TanhRNN):
+        depth: int = 1
+
+    monkeypatch.setitem(onnx_write._WRITERS, Wider, onnx_write._WRITERS[lj.TanhRNN])
+    monkeypatch.setattr(onnx_model, "SINGLE", (*SINGLE, Wider))
+    params = random_params(Wider(3, 4))
+    assert onnx.from_params(params, Wider(3, 4)).graph.node
+    with pytest.raises(TypeError, match="from_params: ONNX has no depth in Wider; got 2"):
+        onnx.from_params(params, Wider(3, 4, depth=2))
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
@@ -260,7 +274,7 @@ def test_wrong_arguments():
         onnx.from_params(params, lj.lstm_step)
 
 
-@pytest.mark.parametrize("call", [onnx.to_params, onnx.to_cell_and_params, onnx.from_params])
+@pytest.mark.parametrize("call", [onnx.to_params, onnx.to_cell, onnx.from_params])
 def test_the_package_that_is_missing_is_named(call, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     message = rf"onnx.{call.__name__}: onnx is not installed; install lstm_jax\[onnx\]"

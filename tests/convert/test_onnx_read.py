@@ -12,7 +12,7 @@ from onnx import helper
 from onnx.backend.test.case import node as suite
 
 import lstm_jax as lj
-from lstm_jax.convert.onnx import Backward, OnnxActivation, OnnxLSTM, to_cell_and_params, to_params
+from lstm_jax.convert.onnx import Backward, OnnxActivation, OnnxLSTM, to_cell, to_params
 from tests.helpers.conversions import GOLDEN, identical
 from tests.helpers.onnx_models import (
     make_model,
@@ -46,7 +46,7 @@ def test_a_case_of_the_backend_suite(case):
     names = [{"seq_length": "sequence_lens"}.get(name, name) for name in feeds]
     feeds = dict(zip(names, feeds.values(), strict=True))
     weights = {name: feeds.pop(name) for name in "WRBP" if name in feeds}
-    cell, params = to_cell_and_params(case.model, inputs=weights)
+    cell, params = to_cell(case.model, inputs=weights)
     got = unrolled(cell, params, node, feeds)
     got = [array for array, name in zip(got, node.output, strict=False) if name]
     assert max_error(got, expected) < 1e-6
@@ -57,7 +57,7 @@ def test_a_random_node_computes_as_in_onnxruntime(seed):
     model, feeds = random_node(seed)
     (node,) = model.graph.node
     expected = run(model, feeds)
-    cell, params = to_cell_and_params(model)
+    cell, params = to_cell(model)
     assert max_error(unrolled(cell, params, node, feeds), [*expected.values()]) < 1e-5
 
 
@@ -72,7 +72,7 @@ def test_a_row_without_steps_keeps_its_state_here_and_ends_with_zeros_in_onnxrun
     node = make_node("LSTM", feeds | weights, hidden_size=4)
     model = make_model([node], feeds, [*node.output], weights)
     theirs = [*run(model, feeds).values()]
-    ours = unrolled(*to_cell_and_params(model), node, feeds)
+    ours = unrolled(*to_cell(model), node, feeds)
     assert max_error([a[..., :1, :] for a in ours], [a[..., :1, :] for a in theirs]) < 1e-6
     for state, their_state in zip(ours[1:], theirs[1:], strict=True):
         assert (state[0, 1] == 1).all()
@@ -83,7 +83,7 @@ def test_a_row_without_steps_keeps_its_state_here_and_ends_with_zeros_in_onnxrun
 def test_a_stack_exported_by_pytorch(exporter):
     with np.load(GOLDEN / "torch_onnx.npz") as file:
         golden = dict(file)
-    cell, params = to_cell_and_params(GOLDEN / f"torch_{exporter}.onnx")
+    cell, params = to_cell(GOLDEN / f"torch_{exporter}.onnx")
     final, ys = lj.unroll(cell, params, golden["xs"].swapaxes(0, 1))
     assert cell == lj.stack(lj.bidirectional(lj.LSTM(3, 4)), lj.bidirectional(lj.LSTM(8, 4)))
     states = jax.tree.leaves(final)
@@ -136,7 +136,7 @@ HARD = OnnxActivation("HardSigmoid", 0.2, 0.5)
     ],
 )
 def test_the_simplest_cell_is_returned(model, cell):
-    found, params = to_cell_and_params(model)
+    found, params = to_cell(model)
     assert found == cell
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(
         jnp.shape, jax.eval_shape(cell.init, jax.random.key(0))
@@ -173,7 +173,7 @@ def test_weights_may_be_computed_from_constants():
 def test_the_dtype_of_the_weights_is_kept(dtype):
     weights = weights_of("GRU", 1, 3, 4)
     weights = {name: array.astype(jnp.dtype(dtype)) for name, array in weights.items()}
-    cell, params = to_cell_and_params(one("GRU").graph.node[0], inputs=weights)
+    cell, params = to_cell(one("GRU").graph.node[0], inputs=weights)
     kept = jax.dtypes.canonicalize_dtype(dtype)
     assert cell.dtype == kept
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {kept}
@@ -192,7 +192,7 @@ def with_state(state, *, nodes=()):
 def test_a_constant_initial_state_is_learned():
     state = np.tile(np.arange(4, dtype=np.float32), (1, 2, 1))
     model = with_state(state)
-    cell, params = to_cell_and_params(model)
+    cell, params = to_cell(model)
     assert cell == lj.learned_initial_state(lj.GRU(3, 4))
     assert params.state.h.tolist() == [0, 1, 2, 3]
     X = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32)
@@ -213,12 +213,12 @@ def test_an_initial_state_of_zeros_is_that_of_the_cell():
         helper.make_node("ConstantOfShape", ["shape"], ["initial_h"]),
     ]
     for model in (with_state(zeros), with_state(None, nodes=of_batch)):
-        assert to_cell_and_params(model)[0] == lj.GRU(3, 4)
+        assert to_cell(model)[0] == lj.GRU(3, 4)
 
 
 def test_an_initial_state_of_the_caller_is_not_part_of_the_parameters():
     relu = [helper.make_node("Relu", ["X"], ["initial_h"])]
-    assert to_cell_and_params(with_state(None, nodes=relu))[0] == lj.GRU(3, 4)
+    assert to_cell(with_state(None, nodes=relu))[0] == lj.GRU(3, 4)
 
 
 def test_a_constant_initial_state_that_differs_between_rows_is_refused():
