@@ -18,6 +18,7 @@ BLOCKS = {"LSTM": 4, "GRU": 3, "RNN": 1}
 ACTIVATIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}
 WITH_BETA = ("Affine", "ScaledTanh", "HardSigmoid")
 WITH_ALPHA = (*WITH_BETA, "LeakyRelu", "ThresholdedRelu", "Elu")
+BOUNDED = ("Sigmoid", "HardSigmoid", "Tanh", "ScaledTanh", "Softsign")
 NAMES = (*WITH_ALPHA, "Softsign", "Softplus", "Relu", "Tanh", "Sigmoid")
 
 
@@ -101,11 +102,14 @@ def random_node(seed: int) -> RandomNode:
     if chance(0.4):
         attributes |= {"LSTM": {"input_forget": 1}, "GRU": {"linear_before_reset": 1}}.get(kind, {})
     if chance(0.6):
-        names = [str(name) for name in random.choice(NAMES, size=ACTIVATIONS[kind] * D)]
+        count = ACTIVATIONS[kind]
+        names = [str(name) for name in random.choice(NAMES, size=count * D)]
+        if kind != "RNN":  # an unbounded gate overflows within a few steps
+            names[::count] = [str(name) for name in random.choice(BOUNDED, size=D)]
         attributes["activations"] = names
         for parameter, those in (("alpha", WITH_ALPHA), ("beta", WITH_BETA)):
-            if count := sum(name in those for name in names):
-                values = random.uniform(0.1, 0.6, size=count).tolist()
+            if needed := sum(name in those for name in names):
+                values = random.uniform(0.1, 0.6, size=needed).tolist()
                 attributes[f"activation_{parameter}"] = values
     node = make_node(kind, feeds | weights, **attributes)
     return RandomNode(make_model([node], feeds, [*node.output], weights), feeds)
