@@ -15,7 +15,7 @@ Each module has ``to_params``, which converts the weights of that library to our
 The other libraries need not be installed: weights are identified by their names and shapes.
 """
 
-from lstm_jax.convert import cudnn, equinox, flax, haiku, keras, safetensors, torch
+from lstm_jax.convert import cudnn, equinox, flax, haiku, keras, onnx, safetensors, torch
 from lstm_jax.convert.cell_of_params import cell_of
 
-__all__ = ["cell_of", "cudnn", "equinox", "flax", "haiku", "keras", "safetensors", "torch"]
+__all__ = ["cell_of", "cudnn", "equinox", "flax", "haiku", "keras", "onnx", "safetensors", "torch"]
