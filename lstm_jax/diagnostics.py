@@ -9,9 +9,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lstm_jax.backends import scan_request
+from lstm_jax.masks import Flags
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import (
     Transform,
@@ -55,8 +56,8 @@ def trace(
     state: S | None = None,
     *,
     lengths: Int[ArrayLike, "..."] | None = None,
-    mask: Bool[ArrayLike, "T ..."] | None = None,
-    reset: Bool[ArrayLike, "T ..."] | None = None,
+    mask: Flags | None = None,
+    reset: Flags | None = None,
     reverse: bool = False,
     key: PRNGKey | None = None,
     start: int | Int[Array, ""] = 0,

@@ -6,10 +6,11 @@ from typing import Any, Unpack
 
 import jax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Int
 
 from lstm_jax.backends import BACKENDS, Selection
 from lstm_jax.backends.ffi import INSTRUCTION_SETS, instruction_set
+from lstm_jax.masks import Flags
 from lstm_jax.options import Implementation, OptionArgs, Options, takes_keywords_of
 from lstm_jax.transforms.sizes import param_shapes
 from lstm_jax.types import Cell, PRNGKey, PyTree
@@ -43,8 +44,8 @@ def explain(
     *,
     params: PyTree = None,
     lengths: Int[ArrayLike, "..."] | None = None,
-    mask: Bool[ArrayLike, "T ..."] | None = None,
-    reset: Bool[ArrayLike, "T ..."] | None = None,
+    mask: Flags | None = None,
+    reset: Flags | None = None,
     reverse: bool = False,
     key: PRNGKey | None = None,
     start: int | Int[Array, ""] = 0,

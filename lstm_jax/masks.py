@@ -7,10 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
-from jaxtyping import Array, Bool, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Int, Real
 
+from lstm_jax.arrays import as_array, known_values
 from lstm_jax.types import PyTree
+
+Flags = Bool[ArrayLike, "T ..."] | Real[ArrayLike, "T ..."]
+"""True or false at every step of every row: booleans, or numbers that are 0 or 1."""
+
+_MOST = np.iinfo(np.int32).max
 
 
 def mask_of_lengths(lengths: Int[Array, "..."], T: int) -> Bool[Array, "T ..."]:
@@ -27,30 +33,42 @@ def mask_of_lengths(lengths: Int[Array, "..."], T: int) -> Bool[Array, "T ..."]:
     >>> mask_of_lengths(jnp.array([0, 2]), T=3).astype(int).tolist()
     [[0, 1], [0, 1], [0, 0]]
     """
-    lengths = jnp.asarray(lengths)
+    lengths = in_int32(as_array("mask_of_lengths", "lengths", lengths))
     steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *[1] * lengths.ndim)
-    return steps < lengths.astype(jnp.int32)
+    return steps < lengths[None]
+
+
+def in_int32(lengths: Int[ArrayLike, "..."]) -> Int[Array, "..."]:
+    """Lengths of any integer dtype as int32; those outside of its range become 0 or its maximum.
+
+    >>> in_int32(jnp.array([3, 2**32 - 1], "uint32")).tolist() == [3, 2**31 - 1]
+    True
+    """
+    lengths = jnp.asarray(lengths)
+    most = min(jnp.iinfo(lengths.dtype).max, _MOST)
+    return jnp.clip(lengths, 0, most).astype(jnp.int32)
 
 
 def valid_steps(
     function: str, T: int, batch_shape: tuple[int, ...] | None, lengths: Any, mask: Any
 ) -> Bool[Array, "T ..."] | None:
-    """The mask that `lengths` or `mask` stands for, after a check of dtype, shape and range.
+    """The mask that `lengths` or `mask` stands for, after a check of dtype, shape and values.
 
     Args:
       function: the public function to name in errors.
       T: number of steps.
       batch_shape: the batch axes of the inputs, or None where they are not known.
       lengths: number of steps of every row, or None.
-      mask: true at valid steps, ``[T, ...]``, or None.
+      mask: true at valid steps, ``[T, ...]``, or None; see `as_flags`.
 
     Returns:
       A mask ``[T, ...]``, or None where every step is valid.
 
     Raises:
-      TypeError: when lengths are not integers or a mask is not boolean.
-      ValueError: when both are given, a shape is wrong, or a length is not within 0 and T. Under
-        `jit` lengths are not known and cannot be checked: below 0 counts as 0, above T as T.
+      TypeError: when lengths are not integers, or a mask not booleans or numbers.
+      ValueError: when both are given, a shape is wrong, a length is not within 0 and T, or a number
+        in a mask is neither 0 nor 1. Under `jit` they are not known and cannot be checked: a length
+        below 0 counts as 0, one above T as T, and a number in a mask is true unless it is 0.
 
     >>> valid_steps("unroll", 7, (2,), jnp.array([3, 9]), None)
     Traceback (most recent call last):
@@ -92,32 +110,29 @@ def check_lengths(
     Traceback (most recent call last):
     ValueError: LSTM: seq_lengths must have shape (2,), the batch axes of inputs; got (1,)
     """
-    given, lengths = lengths, jnp.asarray(lengths)
+    lengths = as_array(function, name, lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"{function}: {name} must be integers; got {lengths.dtype}")
+        raise TypeError(f"{function}: {name} must be integers; got {jnp.result_type(lengths)}")
     if batch_shape is not None and lengths.shape != batch_shape:
         raise ValueError(
             f"{function}: {name} must have shape {batch_shape}, the batch axes of {inputs}; got"
             f" {lengths.shape}"
         )
-    if not isinstance(given, Tracer):  # `jnp.asarray` gives a tracer inside of `jit`
-        known = np.asarray(given)
-        if np.any((known < 0) | (known > T)):
-            raise ValueError(
-                f"{function}: {name} must be within 0 and T = {T}; got {known.tolist()}"
-            )
-    return lengths
+    known = known_values(lengths)
+    if known is not None and np.any((known < 0) | (known > T)):
+        raise ValueError(f"{function}: {name} must be within 0 and T = {T}; got {known.tolist()}")
+    return jnp.asarray(lengths)
 
 
 def check_mask(
     function: str, name: str, mask: Any, T: int, batch_shape: tuple[int, ...] | None
 ) -> Bool[Array, "T ..."]:
-    """A boolean array ``[T, ...]``, after a check of dtype and shape.
+    """A boolean array ``[T, ...]``, after a check of dtype, shape and values.
 
     Args:
       function: the public function to name in errors.
       name: the name of the argument, for errors.
-      mask: the array.
+      mask: the array; see `as_flags`.
       T: number of steps.
       batch_shape: the batch axes of the inputs, or None where they are not known.
 
@@ -125,16 +140,14 @@ def check_mask(
       The array.
 
     Raises:
-      TypeError: when it is not boolean.
-      ValueError: when its shape is wrong.
+      TypeError: as `as_flags`.
+      ValueError: when its shape is wrong; otherwise as `as_flags`.
 
     >>> check_mask("unroll", "mask", jnp.zeros((2, 7), bool), 7, (2,))
     Traceback (most recent call last):
     ValueError: unroll: mask must have shape (7, 2), T and the batch axes of xs; got (2, 7)
     """
-    mask = jnp.asarray(mask)
-    if mask.dtype != jnp.bool_:
-        raise TypeError(f"{function}: {name} must be boolean; got {mask.dtype}")
+    mask = as_flags(function, name, mask)
     wanted = (T, *(mask.shape[1:] if batch_shape is None else batch_shape))
     if mask.shape != wanted:
         raise ValueError(
@@ -142,6 +155,44 @@ def check_mask(
             f" {mask.shape}"
         )
     return mask
+
+
+def as_flags(function: str, name: str, flags: Any) -> Bool[Array, "..."]:
+    """Booleans from booleans, or from numbers that are 0 or 1.
+
+    Environments return such numbers as ``done``. Their gradient is zero. Where they are not known,
+    as under `jit`, every number but 0 is true.
+
+    Args:
+      function: the public function to name in errors.
+      name: the name of the argument, for errors.
+      flags: the array.
+
+    Returns:
+      A boolean array.
+
+    Raises:
+      TypeError: when they are neither booleans nor real numbers.
+      ValueError: when a number is known to be neither 0 nor 1.
+
+    >>> as_flags("unroll", "reset", jnp.array([0.0, 1.0])).tolist()
+    [False, True]
+    >>> as_flags("unroll", "reset", [0.0, 0.5])
+    Traceback (most recent call last):
+    ValueError: unroll: reset must be booleans, or numbers that are 0 or 1; got 0.5
+    """
+    flags = as_array(function, name, flags)
+    if flags.dtype == jnp.bool_:
+        return jnp.asarray(flags)
+    wanted = f"{function}: {name} must be booleans, or numbers that are 0 or 1; got"
+    if not (jnp.issubdtype(flags.dtype, jnp.integer) or jnp.issubdtype(flags.dtype, jnp.floating)):
+        raise TypeError(f"{wanted} {jnp.result_type(flags)}")
+    known = known_values(flags)
+    if known is not None:
+        wrong = known[(known != 0) & (known != 1)]
+        if wrong.size:
+            raise ValueError(f"{wanted} {wrong[0]}")
+    return jnp.asarray(flags) != 0
 
 
 def where_rows(rows: Bool[Array, "..."], new: PyTree, old: PyTree) -> PyTree:

@@ -6,27 +6,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Real
 
-from lstm_jax.masks import where_rows
+from lstm_jax.masks import Flags, as_flags, where_rows
 from lstm_jax.types import PyTree
 
 
 def resets_from_dones(
-    done: Bool[Array, "T ..."], first: Bool[Array, "..."] | bool = False
+    done: Flags, first: Bool[ArrayLike, "..."] | Real[ArrayLike, "..."] = False
 ) -> Bool[Array, "T ..."]:
     """Resets from ends of episodes: ``reset_{t+1} = done_t``, as `unroll` resets *before* a step.
 
     Args:
-      done: true where an episode ends *with* step ``t``, ``[T, ...]``.
-      first: whether to reset before the first step: ``done`` of the last step of the chunk before.
+      done: true where an episode ends *with* step ``t``, ``[T, ...]``: booleans, or numbers that
+        are 0 or 1.
+      first: whether to reset before the first step: ``done`` of the last step of the chunk before,
+        ``[...]`` or one for all rows.
 
     Returns:
       True where an episode starts, ``[T, ...]``.
 
     Raises:
-      TypeError: when `done` is not boolean.
-      ValueError: when it has no time axis.
+      TypeError: when `done` or `first` are neither booleans nor real numbers.
+      ValueError: when `done` has no time axis, the shape of `first` does not fit, or a number is
+        known to be neither 0 nor 1.
 
     Reference:
       Mnih et al. (2016), *Asynchronous methods for deep reinforcement learning* (recurrent agents
@@ -35,12 +39,17 @@ def resets_from_dones(
     >>> resets_from_dones(jnp.array([False, True, False])).tolist()
     [False, False, True]
     """
-    done = jnp.asarray(done)
-    if done.dtype != jnp.bool_:
-        raise TypeError(f"resets_from_dones: done must be boolean; got {done.dtype}")
+    done = as_flags("resets_from_dones", "done", done)
+    first = as_flags("resets_from_dones", "first", first)
     if not done.ndim:
         raise ValueError("resets_from_dones: done must have time as axis 0, [T, ...]; got shape ()")
-    start = jnp.broadcast_to(jnp.asarray(first, dtype=bool), (1, *done.shape[1:]))
+    rows = done.shape[1:]
+    if first.shape not in ((), rows):
+        raise ValueError(
+            f"resets_from_dones: first must have shape () or {rows}, the batch axes of done; got"
+            f" {first.shape}"
+        )
+    start = jnp.broadcast_to(first, (1, *rows))
     return jnp.concatenate([start, done])[: done.shape[0]]
 
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from lstm_jax.masks import forward_fill
+from lstm_jax.masks import Flags, forward_fill
 from lstm_jax.options import OptionArgs, Options, takes_keywords_of
 from lstm_jax.transforms.transform import needs_sequence
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S, Step, check_size
@@ -27,8 +27,8 @@ def tbptt(
     k1: int,
     k2: int | None = None,
     lengths: Int[ArrayLike, "..."] | None = None,
-    mask: Bool[ArrayLike, "T ..."] | None = None,
-    reset: Bool[ArrayLike, "T ..."] | None = None,
+    mask: Flags | None = None,
+    reset: Flags | None = None,
     key: PRNGKey | None = None,
     start: int | Int[Array, ""] = 0,
     **options: Unpack[OptionArgs],

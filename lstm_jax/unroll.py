@@ -8,13 +8,13 @@ from typing import Any, Literal, Unpack, overload
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lstm_jax.backends import BACKENDS, Request, select, unrolls_children, unrolls_in_chunks
 from lstm_jax.backends.chunks import scan_chunks
 from lstm_jax.backends.request import Result
 from lstm_jax.backends.scan import checked_state, in_dtypes_of, in_float32
-from lstm_jax.masks import check_mask, valid_steps
+from lstm_jax.masks import Flags, check_mask, valid_steps
 from lstm_jax.options import DEFAULTS, Implementation, OptionArgs, Options, Padding, Remat
 from lstm_jax.resets import resets_in_opposite_direction
 from lstm_jax.sharding import match_sharding, match_types
@@ -28,8 +28,8 @@ class UnrollArgs(OptionArgs, total=False):
     """The keyword arguments of `unroll`, for functions that pass them on."""
 
     lengths: Int[ArrayLike, "..."] | None
-    mask: Bool[ArrayLike, "T ..."] | None
-    reset: Bool[ArrayLike, "T ..."] | None
+    mask: Flags | None
+    reset: Flags | None
     reverse: bool
     key: PRNGKey | None
     start: int | Int[Array, ""]
@@ -66,8 +66,8 @@ def unroll(
     state: S | None = None,
     *,
     lengths: Int[ArrayLike, "..."] | None = None,
-    mask: Bool[ArrayLike, "T ..."] | None = None,
-    reset: Bool[ArrayLike, "T ..."] | None = None,
+    mask: Flags | None = None,
+    reset: Flags | None = None,
     reverse: bool = False,
     padding: Padding = "zero",
     remat: Remat = None,
@@ -104,8 +104,9 @@ def unroll(
         when not given. A bare step function needs one. A plain ``(h, c)`` works.
       lengths: number of steps of every row ``[...]``, of the batch shape of `xs`, within 0 and T.
         Under `jit` they cannot be checked: below 0 counts as 0, above T as T.
-      mask: true at valid steps ``[T, ...]``, in place of `lengths`; any pattern.
-      reset: true where a row is reset ``[T, ...]``.
+      mask: true at valid steps ``[T, ...]``, in place of `lengths`; any pattern. Booleans, or
+        numbers that are 0 or 1; under `jit`, where they cannot be checked, all but 0 are true.
+      reset: true where a row is reset ``[T, ...]``; booleans or numbers, likewise.
       reverse: unroll from the last step to the first. Outputs stay in the order of the inputs, and
         the final state is the one after step 1. A short row starts at its own end.
       padding: the outputs at masked steps: ``"zero"``, ``"hold"`` or ``"raw"``; see `Options`.
@@ -129,7 +130,8 @@ def unroll(
         or key have the wrong dtype.
       ValueError: when `xs` has no time axis, its leaves differ in length, the step changes the
         shape of the state, the shapes of lengths, mask or reset do not fit, a length is known to
-        be out of range, or an option does not have such a value.
+        be out of range, a number in mask or reset is known to be neither 0 nor 1, or an option does
+        not have such a value.
 
     Reference:
       Hochreiter & Schmidhuber (1997), *Long short-term memory*.

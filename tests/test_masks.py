@@ -103,7 +103,30 @@ def test_lengths_out_of_range_are_clamped_under_jit_in_both_directions(reverse):
         assert_close(run(jnp.array(wrong)), run(jnp.array(clamped)), 0)
 
 
-@pytest.mark.parametrize("wrong", [[5, 2], [4, -1]])
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("implementation", ["scan", "cpu"])
+def test_lengths_beyond_int32_are_clamped_in_their_own_dtype(implementation):
+    cell = lj.LSTM(1, 2)
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((300, 2, 1))
+
+    @jax.jit
+    def run(lengths):
+        options = {"lengths": lengths, "implementation": implementation}
+        return lj.unroll(cell, params, xs, **options), lj.mask_of_lengths(lengths, 300)
+
+    for dtype, wrong, clamped in (
+        ("uint32", [2**31, 2**32 - 1], [300, 300]),
+        ("uint64", [2**32, 2**64 - 1], [300, 300]),
+        ("int64", [2**40, 2**32 + 5], [300, 300]),
+        ("int64", [-(2**40), 5 - 2**32], [0, 0]),
+        ("int8", [127, -128], [127, 0]),
+        ("uint8", [255, 128], [255, 128]),
+        ("int16", [2**15 - 1, -1], [300, 0]),
+    ):
+        assert_close(run(jnp.array(wrong, dtype)), run(jnp.array(clamped)), 0)
+
+
+@pytest.mark.parametrize("wrong", [[5, 2], [4, -1], [2**40, 2]])
 def test_lengths_out_of_range_raise_where_they_are_known(wrong):
     message = re.escape(f"unroll: lengths must be within 0 and T = 4; got {wrong}")
     with pytest.raises(ValueError, match=message):
@@ -111,6 +134,7 @@ def test_lengths_out_of_range_raise_where_they_are_known(wrong):
 
 
 MASK = np.ones((4, 2), bool)
+FLAGS = "must be booleans, or numbers that are 0 or 1"
 
 
 @pytest.mark.parametrize(
@@ -125,8 +149,26 @@ MASK = np.ones((4, 2), bool)
         ),
         ({"lengths": 4}, ValueError, "lengths must have shape (2,), the batch axes of xs; got ()"),
         ({"mask": MASK, "lengths": [4, 2]}, ValueError, "lengths or mask can be given, not both"),
-        ({"mask": MASK.astype(int)}, TypeError, "mask must be boolean; got int32"),
-        ({"reset": MASK.astype(np.float32)}, TypeError, "reset must be boolean; got float32"),
+        (
+            {"lengths": ["4", "2"]},
+            TypeError,
+            "lengths must be an array of numbers; got a list of 2",
+        ),
+        ({"mask": MASK + 1}, ValueError, f"mask {FLAGS}; got 2"),
+        ({"mask": MASK - 1.25}, ValueError, f"mask {FLAGS}; got -0.25"),
+        ({"reset": np.where(MASK, np.nan, 0)}, ValueError, f"reset {FLAGS}; got nan"),
+        ({"reset": jnp.array(MASK * 255)}, ValueError, f"reset {FLAGS}; got 255"),
+        ({"reset": MASK.astype(np.complex64)}, TypeError, f"reset {FLAGS}; got complex64"),
+        (
+            {"mask": jax.random.split(jax.random.key(0), MASK.shape)},
+            TypeError,
+            f"mask {FLAGS}; got key<fry>",
+        ),
+        (
+            {"mask": [["yes", "no"]] * 4},
+            TypeError,
+            "mask must be an array of numbers; got a list of 4",
+        ),
         (
             {"mask": MASK.T},
             ValueError,
@@ -147,6 +189,48 @@ MASK = np.ones((4, 2), bool)
 def test_errors_name_what_does_not_fit(options, error, message):
     with pytest.raises(error, match=f"^{re.escape('unroll: ' + message)}$"):
         lj.unroll(Sum(), (), XS, **options)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.float32, np.int64, np.uint8, np.int8, np.float16, ">f4", jnp.bfloat16, "list"]
+)
+def test_masks_and_resets_may_be_numbers_that_are_0_or_1(dtype):
+    reset = np.array([[0, 0, 1, 0], [0, 1, 0, 1]], bool).T
+    wanted = lj.unroll(Sum(7), (), XS, mask=MASKS["gaps"], reset=reset)
+
+    def numbers(flags):
+        return flags.astype(int).tolist() if dtype == "list" else flags.astype(dtype)
+
+    for array in (numbers, lambda flags: jnp.asarray(flags, jnp.bfloat16)):
+        given = {"mask": array(MASKS["gaps"]), "reset": array(reset)}
+        assert_close(lj.unroll(Sum(7), (), XS, **given), wanted, 0)
+
+
+def test_where_they_are_not_known_every_number_but_0_is_true():
+    mask = np.array([[1, -1, 0, np.nan], [0.5, 0, -0.0, 2]], np.float32).T
+
+    def run(mask):
+        return lj.unroll(Sum(7), (), XS, mask=mask, reset=mask)
+
+    wanted = run(mask != 0)
+    assert_close(jax.jit(run)(mask), wanted, 0)
+    mapped = jax.vmap(run)(mask[None])
+    assert_close(mapped, jax.tree.map(lambda leaf: leaf[None], wanted), 0)
+
+
+@pytest.mark.parametrize("implementation", ["scan", None])
+def test_the_gradient_of_a_mask_of_numbers_is_zero(implementation):
+    cell, xs = lj.LSTM(1, 2), XS.astype(jnp.float32)
+    params = cell.init(jax.random.key(0))
+
+    def loss(params, mask, reset):
+        options = {"mask": mask, "reset": reset, "implementation": implementation}
+        return lj.unroll(cell, params, xs, **options)[1].sum()
+
+    mask = MASKS["gaps"].astype(np.float32)
+    grads = jax.grad(loss, argnums=(0, 1, 2))(params, mask, 1 - mask)
+    wanted = jax.grad(loss)(params, MASKS["gaps"], ~MASKS["gaps"])
+    assert_close(grads, (wanted, 0 * mask, 0 * mask), 0)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Resets: where rows return to the initial state."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import lstm_jax as lj
 from lstm_jax.resets import resets_in_opposite_direction
-from tests.helpers.toys import Sum, column, rows_of
+from tests.helpers.toys import Sum, assert_close, column, rows_of
 
 XS = column([1, 2, 3, 4], [10, 20, 30, 40])
 GAPS = np.array([[1, 0, 0, 1], [0, 1, 0, 1]], bool).T
@@ -50,10 +51,38 @@ def test_resets_after_the_end_of_an_episode():
     assert rows_of(outputs) == [[3, 7], [50, 90]]
 
 
-def test_resets_from_no_steps_and_from_other_dtypes():
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint8, jnp.bfloat16])
+def test_dones_may_be_numbers_that_are_0_or_1(dtype):
+    done, first = np.array([[0, 1, 0], [1, 0, 0]], dtype).T, np.array([0, 1], dtype)
+    wanted = [[False, False, True], [True, True, False]]
+    for array in (np.asarray, jnp.asarray):
+        assert lj.resets_from_dones(array(done), array(first)).T.tolist() == wanted
+    under_jit = jax.jit(lj.resets_from_dones)
+    assert under_jit(done, first).T.tolist() == wanted
+    assert lj.resets_from_dones(done, 1.0)[0].tolist() == [True, True]
+
+
+@pytest.mark.parametrize("make", [lj.tbptt, lj.unroll, lj.diagnostics.trace])
+def test_every_function_takes_masks_and_resets_of_numbers(make):
+    cell, mask = lj.bidirectional(lj.LSTM(1, 2)) if make is lj.unroll else lj.LSTM(1, 2), GAPS
+    options = {"k1": 2} if make is lj.tbptt else {}
+    params = cell.init(jax.random.key(0))
+    wanted = make(cell, params, XS, mask=mask, reset=~mask, **options)
+    got = make(
+        cell, params, XS, mask=mask.astype(np.float32), reset=1 - mask.astype(int), **options
+    )
+    assert_close(got, wanted, 0)
+
+
+def test_resets_from_no_steps_and_errors():
     assert lj.resets_from_dones(jnp.zeros((0, 2), bool)).shape == (0, 2)
-    with pytest.raises(TypeError, match=r"^resets_from_dones: done must be boolean; got float32$"):
-        lj.resets_from_dones(jnp.zeros(3))
+    flags = "must be booleans, or numbers that are 0 or 1"
+    with pytest.raises(ValueError, match=rf"^resets_from_dones: done {flags}; got 2.0$"):
+        lj.resets_from_dones(jnp.full(3, 2.0))
+    with pytest.raises(TypeError, match=rf"^resets_from_dones: first {flags}; got complex64$"):
+        lj.resets_from_dones(jnp.zeros(3), 1j)
+    with pytest.raises(ValueError, match=r"first must have shape \(\) or \(2,\), .*; got \(3,\)$"):
+        lj.resets_from_dones(jnp.zeros((4, 2)), jnp.zeros(3))
     with pytest.raises(
         ValueError, match=r"^resets_from_dones: done must have time .*; got shape \(\)$"
     ):

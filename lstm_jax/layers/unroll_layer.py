@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.advance import advance
 from lstm_jax.layers.cells import feature_axes
-from lstm_jax.masks import check_lengths, mask_of_lengths
+from lstm_jax.masks import as_flags, check_lengths, in_int32, mask_of_lengths
 from lstm_jax.options import DEFAULTS, Options
 from lstm_jax.transforms.transform import AnyCell, batch_shape
 from lstm_jax.types import PRNGKey, PyTree
@@ -75,7 +75,7 @@ def unroll_layer(
     def steps(name: str, array: Any) -> Any:
         if array is None:
             return None
-        array, shape = jnp.asarray(array), (*rows[:axis], T, *rows[axis:])
+        array, shape = as_flags(function, name, array), (*rows[:axis], T, *rows[axis:])
         if array.shape != shape:
             raise ValueError(
                 f"{function}: {name} must have shape {shape}, the axes of inputs without"
@@ -113,9 +113,9 @@ def reversed_outputs(
     """
     if lengths is None:
         return outputs[::-1]
-    # T may not fit into the dtype of the lengths.
-    lengths = jnp.clip(jnp.asarray(lengths).astype(jnp.int32), 0, outputs.shape[0])
-    t = jnp.arange(outputs.shape[0], dtype=jnp.int32).reshape(-1, *[1] * lengths.ndim)
+    T = outputs.shape[0]
+    lengths = jnp.minimum(in_int32(lengths), T)[None]
+    t = jnp.arange(T, dtype=jnp.int32).reshape(T, *[1] * (lengths.ndim - 1))
     order = jnp.where(t < lengths, lengths - 1 - t, t)
     order = order.reshape(order.shape + (1,) * (outputs.ndim - order.ndim))
     return jnp.take_along_axis(outputs, order, axis=0)
