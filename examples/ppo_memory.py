@@ -119,8 +119,7 @@ def start(policy: Any, key: jax.Array) -> Any:
 @partial(jax.jit, static_argnames=("cell", "steps"))
 def evaluate(cell: str, params: Any, key: jax.Array, steps: int = 500) -> tuple[Any, Rollout]:
     """A first carry, and a rollout of an agent from there, step by step in new environments."""
-    policy = partial(Agent(cell).apply, params)
-    k_start, k_steps = jax.random.split(key)
+    policy, (k_start, k_steps) = partial(Agent(cell).apply, params), jax.random.split(key)
     world = start(policy, k_start)
     return world[1], jax.lax.scan(partial(act, policy), world, jax.random.split(k_steps, steps))[1]
 
@@ -173,10 +172,10 @@ def train(cell: str, updates: int, key: jax.Array) -> Any:
             changes, moments = optimizer.update(grads, moments)
             return (optax.apply_updates(params, changes), moments), None
 
-        order = jax.vmap(partial(jax.random.permutation, x=ENVS))(jax.random.split(k_rows, EPOCHS))
-        rows = order.reshape(EPOCHS * MINIBATCHES, -1)
-        learner, _ = jax.lax.scan(improve, (params, moments), rows)
-        return (*learner, world), None
+        shuffle = jax.vmap(partial(jax.random.permutation, x=ENVS))
+        rows = shuffle(jax.random.split(k_rows, EPOCHS)).reshape(EPOCHS * MINIBATCHES, -1)
+        (params, moments), _ = jax.lax.scan(improve, (params, moments), rows)
+        return (params, moments, world), None
 
     learner = params, optimizer.init(params), start(partial(agent.apply, params), k_start)
     return jax.lax.scan(update, learner, jax.random.split(key, updates))[0][0]
