@@ -45,8 +45,19 @@ class Directions(NamedTuple):
     backward: Any
 
 
+class _SampledDirections(NamedTuple):
+    """Parameters of tied directions, sampled for each; a type that no cell has for its own."""
+
+    forward: Any
+    backward: Any
+
+
 def bidirectional(
-    forward: AnyCell, backward: AnyCell | None = None, *, merge: Merge = "concat"
+    forward: AnyCell,
+    backward: AnyCell | None = None,
+    *,
+    merge: Merge = "concat",
+    tied: bool = False,
 ) -> "Bidirectional":
     """Two cells over one sequence, one in each direction: ``y_t = merge(h_t, h'_t)``.
 
@@ -58,15 +69,17 @@ def bidirectional(
       backward: the cell that is unrolled from the last step to the first; a copy of `forward` with
         its own parameters when not given.
       merge: ``"concat"``, ``"sum"``, ``"mean"``, ``"multiply"``, or ``"none"`` for the pair.
+      tied: whether both directions have the same parameters, those of `forward`. Random numbers,
+        such as masks of dropout, are drawn for each direction.
 
     Returns:
-      A cell for `unroll`, with `Directions` of parameters and of states. It has no single step, as
-      the backward direction starts at the end.
+      A cell for `unroll`, with `Directions` of states and of parameters; with `tied` the parameters
+      of one cell. It has no single step, as the backward direction starts at the end.
 
     Raises:
       TypeError: when a cell is not a cell.
-      ValueError: when `merge` has no such value, the input sizes differ, or the output sizes cannot
-        be merged.
+      ValueError: when `merge` has no such value, the input sizes differ, the output sizes cannot
+        be merged, or `tied` is given with a different cell for the backward direction.
 
     Reference:
       Schuster & Paliwal (1997), *Bidirectional recurrent neural networks*; Graves & Schmidhuber
@@ -78,6 +91,8 @@ def bidirectional(
     >>> final, outputs = lj.unroll(cell, params, xs, lengths=jnp.array([7, 4]))
     >>> outputs.shape, final.backward.h.shape
     ((7, 2, 10), (2, 5))
+    >>> jax.tree.map(jnp.shape, lj.bidirectional(lj.LSTM(3, 5), tied=True).init(jax.random.key(0)))
+    LSTMParams(kernel=(3, 20), recurrent_kernel=(5, 20), bias=(20,))
     """
     backward = forward if backward is None else backward
     for cell in (forward, backward):
@@ -91,7 +106,12 @@ def bidirectional(
         raise ValueError(
             f"bidirectional: merge={merge!r} needs cells of one output size; got {sizes}"
         )
-    return Bidirectional(forward, backward, merge)
+    if tied and backward != forward:
+        raise ValueError(
+            f"bidirectional: with tied=True both directions are one cell; got {forward} and"
+            f" {backward}"
+        )
+    return Bidirectional(forward, backward, merge, tied)
 
 
 def check_merge(function: str, merge: Any) -> None:
@@ -114,6 +134,7 @@ class Bidirectional(Transform):
     forward: AnyCell
     backward: AnyCell
     merge: Merge = "concat"
+    tied: bool = False
 
     def children(self) -> tuple[AnyCell, AnyCell]:
         """The cells of the two directions."""
@@ -124,23 +145,23 @@ class Bidirectional(Transform):
         forward, backward = cells
         return dataclasses.replace(self, forward=forward, backward=backward)
 
-    def init(self, key: PRNGKey) -> Directions:
-        """Draw parameters for each direction.
+    def init(self, key: PRNGKey) -> PyTree:
+        """Draw parameters for each direction; those of one cell if the directions are tied.
 
         Args:
           key: typed random key.
 
         Returns:
-          `Directions` of parameters.
+          `Directions` of parameters, or the parameters of one cell.
         """
+        if self.tied:
+            return self.forward.init(key)
         k_forward, k_backward = jax.random.split(key)
         return Directions(self.forward.init(k_forward), self.backward.init(k_backward))
 
-    def initial_state(
-        self, batch_shape: Sequence[int] = (), params: Directions | None = None
-    ) -> Directions:
+    def initial_state(self, batch_shape: Sequence[int] = (), params: PyTree = None) -> Directions:
         """The initial states of the two directions, each for its own end of the sequence."""
-        p_forward, p_backward = (None, None) if params is None else params
+        p_forward, p_backward = (None, None) if params is None else self._params_of_both(params)
         return Directions(
             initial_state(self.forward, p_forward, batch_shape),
             initial_state(self.backward, p_backward, batch_shape),
@@ -163,31 +184,40 @@ class Bidirectional(Transform):
         ys = (output_of(cell, s, x) for cell, s in zip(self.children(), state, strict=True))
         return self._merged(*ys)
 
-    def sample_params(self, params: Directions, key: PRNGKey) -> Directions:
+    def sample_params(self, params: PyTree, key: PRNGKey) -> PyTree:
         """The parameters for one sequence, where a part of them is random."""
-        return Directions(
-            sample_params(self.forward, params.forward, child_key(key, 0)),
-            sample_params(self.backward, params.backward, child_key(key, 1)),
+        forward, backward = self._params_of_both(params)
+        return (_SampledDirections if self.tied else Directions)(
+            sample_params(self.forward, forward, child_key(key, 0)),
+            sample_params(self.backward, backward, child_key(key, 1)),
         )
 
     def apply_sequence(
         self,
         call: SequenceCall,
-        params: Directions,
+        params: PyTree,
         xs: PyTree,
         state: Directions,
         key: PRNGKey | None,
     ) -> tuple[Directions, PyTree, Directions]:
         """Unroll both cells over the whole sequence, and merge their outputs."""
         s_forward, s_backward = state
+        p_forward, p_backward = self._params_of_both(params)
         final, ys, states = call.unroll_child(
-            self.forward, params.forward, xs, s_forward, child_key(key, 0)
+            self.forward, p_forward, xs, s_forward, child_key(key, 0)
         )
         back_final, back_ys, back_states = call.unroll_child(
-            self.backward, params.backward, xs, s_backward, child_key(key, 1), opposite=True
+            self.backward, p_backward, xs, s_backward, child_key(key, 1), opposite=True
         )
         merged = self._merged(ys, back_ys)
         return Directions(final, back_final), merged, Directions(states, back_states)
+
+    def _params_of_both(self, params: PyTree) -> tuple[PyTree, PyTree]:
+        """The parameters of the two directions."""
+        if self.tied and not isinstance(params, _SampledDirections):
+            return params, params
+        forward, backward = params
+        return forward, backward
 
     def _merged(self, y: PyTree, back_y: PyTree) -> PyTree:
         if self.merge != "none":

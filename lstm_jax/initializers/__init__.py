@@ -7,25 +7,27 @@ argument of `jax.jit`. Arrays of low-precision dtypes are drawn in float32 and r
 """
 
 from lstm_jax.initializers.biases import GATES, Chrono, ForgetBias, UniformGate, zeros
-from lstm_jax.initializers.presets import PRESETS, Preset, preset
+from lstm_jax.initializers.gates import EachGate, ForgetGateOf, PerGate, per_gate
+from lstm_jax.initializers.presets import PRESETS, Preset, PresetName, preset
 from lstm_jax.initializers.weights import (
-    PerGate,
     TruncatedNormal,
     Uniform,
     glorot_uniform,
     lecun_normal,
     orthogonal,
     orthogonal_per_gate,
-    per_gate,
 )
 
 __all__ = [
     "GATES",
     "PRESETS",
     "Chrono",
+    "EachGate",
     "ForgetBias",
+    "ForgetGateOf",
     "PerGate",
     "Preset",
+    "PresetName",
     "TruncatedNormal",
     "Uniform",
     "UniformGate",

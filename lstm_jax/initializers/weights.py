@@ -1,7 +1,6 @@
 """Initializers of kernels: by variance, uniform, orthogonal."""
 
 import functools
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ import jax.numpy as jnp
 from jax.nn import initializers as jax_initializers
 from jaxtyping import Array, Float
 
-from lstm_jax.initializers.biases import GATES
 from lstm_jax.types import DType, Initializer, PRNGKey, promote_dtypes
 
 
@@ -131,68 +129,6 @@ def orthogonal_per_gate(
     keys = jax.random.split(key, width // hidden_size)
     blocks = jax.vmap(lambda key: orthogonal(key, (hidden_size, hidden_size), dtype))(keys)
     return jnp.moveaxis(blocks, 0, 1).reshape(shape)
-
-
-@dataclass(frozen=True)
-class PerGate:
-    """An initializer, applied to each gate separately: ``k`` draws ``[I, H]``, concatenated.
-
-    An initializer whose scale depends on the shape, such as those of JAX by variance and the
-    orthogonal one, has another scale when it draws all gates as one matrix.
-
-    Args:
-      init: initializer of one gate's kernel ``[I, H]``.
-      gates: the number ``k`` of gate blocks.
-
-    >>> kernel = PerGate(jax.nn.initializers.orthogonal())(jax.random.key(0), (5, 20))
-    >>> f = kernel[:, 5:10]
-    >>> bool(jnp.allclose(f.T @ f, jnp.eye(5), atol=1e-5))
-    True
-    """
-
-    init: Initializer
-    gates: int = GATES
-
-    def __call__(
-        self, key: PRNGKey, shape: Sequence[int], dtype: DType = jnp.float32
-    ) -> Float[Array, "I k*H"]:
-        """Draw a kernel.
-
-        Args:
-          key: typed random key.
-          shape: ``(I, kH)``.
-          dtype: dtype of the result.
-
-        Returns:
-          The kernel, of `shape`.
-
-        Raises:
-          ValueError: when `shape` is not ``(I, kH)``.
-        """
-        if len(shape) != 2 or shape[1] % self.gates:
-            raise ValueError(f"PerGate: shape must be (I, {self.gates} * H); got {tuple(shape)}")
-        block = (shape[0], shape[1] // self.gates)
-        keys = jax.random.split(key, self.gates)
-        return jnp.concatenate([self.init(k, block, dtype) for k in keys], axis=1)
-
-
-def per_gate(init: Initializer) -> Initializer:
-    """`PerGate` of an initializer, unless it already defines how the gates are drawn.
-
-    Args:
-      init: any initializer; one wrapped by `functools.wraps` is treated as the inner one.
-
-    Returns:
-      An initializer of an LSTM's kernels ``[I, 4H]``.
-
-    >>> per_gate(orthogonal) is orthogonal
-    True
-    """
-    inner = inspect.unwrap(init)
-    return init if any(inner is known for known in _OF_ALL_GATES) else PerGate(init)
-
-
-_OF_ALL_GATES = (glorot_uniform, orthogonal, orthogonal_per_gate)
 
 
 @dataclass(frozen=True)

@@ -1,47 +1,73 @@
-"""The cell of a layer: given, made for its inputs, or composed for the layer `LSTM`."""
+"""The cell of a layer: given, made for its inputs, or composed for a ready-made layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from lstm_jax.bidirectional import Merge, check_merge
 from lstm_jax.bidirectional import bidirectional as in_both_directions
-from lstm_jax.cells import LSTM, ProjectedLSTM
-from lstm_jax.cells.cell import Activation
+from lstm_jax.bidirectional import check_merge
+from lstm_jax.cells import GRU, LSTM, ProjectedLSTM, TanhRNN
+from lstm_jax.initializers import preset
+from lstm_jax.layers.fields import LayerFields
 from lstm_jax.transforms import recurrent_dropout as drop_recurrent
 from lstm_jax.transforms import stack
+from lstm_jax.transforms.sizes import output_size
 from lstm_jax.transforms.step_rng import check_rate
 from lstm_jax.transforms.transform import AnyCell, batch_shape, initial_state
 from lstm_jax.transforms.wrap import check_is_cell
-from lstm_jax.types import Cell, DType, Initializer, Policy, PyTree, check_size
+from lstm_jax.types import Cell, Initializer, Policy, PyTree, check_size
 
-CellOrMaker = AnyCell | Callable[[int], AnyCell]
-"""A cell, or a function from the number of input features to one."""
+CellOrMaker = AnyCell | Callable[[Any], AnyCell]
+"""A cell, or a function from the number of input features to one.
+
+With several feature axes the function gets their shape in place of the number.
+"""
 
 
-def cell_for(function: str, cell: CellOrMaker, inputs: PyTree) -> AnyCell:
+def cell_for(function: str, cell: CellOrMaker, inputs: PyTree, axes: int = 1) -> AnyCell:
     """The cell of a layer for given inputs.
 
     Args:
       function: the public function to name in errors.
-      cell: a cell, or a function from the number of input features to one.
-      inputs: arrays with features on the last axis; None if a function is not allowed.
+      cell: a cell, or a function that makes one.
+      inputs: arrays with features on the last axes; None if a function is not allowed.
+      axes: number of feature axes, for a function: it is called with the number of features, or
+        with the shape of several axes.
 
     Returns:
       A cell.
 
     Raises:
       TypeError: when it is neither, or the function returns something else.
+      ValueError: when `axes` is below 1, or above the number of axes of the inputs.
 
     >>> import lstm_jax as lj
     >>> cell_for("Recurrent", lambda features: lj.LSTM(features, 5), jnp.ones((2, 7, 3)))
     LSTM(input_size=3, hidden_size=5)
+    >>> images = jnp.ones((2, 7, 8, 8, 3))
+    >>> make = lambda shape: lj.ConvLSTM(shape, 4, kernel_size=3)
+    >>> cell_for("Recurrent", make, images, axes=3).input_shape
+    (8, 8, 3)
     """
+    check_size(function, "feature_axes", axes)
     is_function = not isinstance(cell, Cell) and callable(cell) and not isinstance(cell, type)
     if is_function and inputs is not None:
-        cell = cell(jax.tree.leaves(inputs)[0].shape[-1])  # pyright: ignore[reportCallIssue]
+        shape = tuple(jax.tree.leaves(inputs)[0].shape)
+        if len(shape) < axes:
+            raise ValueError(f"{function}: inputs must have {axes} feature axes; got shape {shape}")
+        features = shape[-1] if axes == 1 else shape[-axes:]
+        try:
+            cell = cell(features)  # pyright: ignore[reportCallIssue]
+        except Exception as error:
+            if axes == 1 and len(shape) > 3:
+                error.add_note(
+                    f"{function}: the function was called with the number of features, {features};"
+                    " with feature_axes=3, say, it is called with the shape of three axes"
+                )
+            raise
     check_is_cell(function, cell)
     return cell  # pyright: ignore[reportReturnType]
 
@@ -52,6 +78,9 @@ def bidirectional_cell(
     backward: CellOrMaker | None,
     merge: Any,
     inputs: PyTree,
+    *,
+    tied: bool = False,
+    axes: int = 1,
 ) -> AnyCell:
     """The cell of both directions. If `merge` is a function, the layer calls it afterwards.
 
@@ -59,10 +88,12 @@ def bidirectional_cell(
       function: the public function to name in errors.
       forward: the cell that is unrolled from the first step to the last, or a function that makes
         it.
-      backward: that of the other direction, or None for a copy of `forward`.
+      backward: the cell of the other direction; None for a copy of `forward`.
       merge: as in `lstm_jax.bidirectional`, or a function of two outputs.
-      inputs: arrays with features on the last axis; None if functions that make cells are not
+      inputs: arrays with features on the last axes; None if functions that make cells are not
         allowed.
+      tied: whether both directions have the same parameters.
+      axes: number of feature axes, for functions that make cells.
 
     Returns:
       A cell.
@@ -72,99 +103,115 @@ def bidirectional_cell(
     >>> bidirectional_cell("Bidirectional", lj.GRU(3, 5), None, "sum", inputs).output_size
     5
     """
-    cells = [cell_for(function, c, inputs) for c in (forward, backward) if c is not None]
-    return in_both_directions(*cells, merge="none" if callable(merge) else merge)
+    cells = [cell_for(function, c, inputs, axes) for c in (forward, backward) if c is not None]
+    return in_both_directions(*cells, merge="none" if callable(merge) else merge, tied=tied)
 
 
-def lstm_cell(
+def layer_cell(
+    function: str,
     input_size: int,
     features: int,
-    *,
-    num_layers: int = 1,
-    bidirectional: bool = False,
-    merge: Merge = "concat",
-    projection_size: int | None = None,
-    dropout: float = 0.0,
-    recurrent_dropout: float = 0.0,
-    gate_fn: Activation | None = None,
-    activation_fn: Activation | None = None,
-    kernel_init: Initializer | None = None,
-    recurrent_kernel_init: Initializer | None = None,
-    bias_init: Initializer | None = None,
-    dtype: DType | None = None,
-    param_dtype: DType = jnp.float32,
+    fields: LayerFields,
+    inits: Mapping[str, Initializer] = MappingProxyType({}),
 ) -> AnyCell:
-    """The cell of the layer `LSTM`: layers, directions, projection and dropout.
+    """The cell of a ready-made layer: layers, directions, projection and dropout.
 
     Args:
+      function: the public function to name in errors.
       input_size: number of input features ``I``.
       features: number of hidden units ``H`` of every layer and direction.
-      num_layers: number of layers.
-      bidirectional: whether every layer is unrolled in both directions.
-      merge: how the two directions are merged; ``"none"`` with one layer only.
-      projection_size: number of units ``P`` of the projection; None for no projection.
-      dropout: rate of dropout between layers, with a new mask at every step; no effect with one
-        layer.
-      recurrent_dropout: rate of dropout of the hidden state, with one mask for a sequence.
-      gate_fn: activation of the gates; None, here and below, for the default of the cell.
-      activation_fn: activation of candidate and output.
-      kernel_init: initializer of input kernels.
-      recurrent_kernel_init: initializer of recurrent kernels.
-      bias_init: initializer of the bias.
-      dtype: dtype of products and outputs; that of the parameters when not given.
-      param_dtype: dtype of the parameters.
+      fields: the arguments of the layer, or the layer with these attributes.
+      inits: initializers by the names of the cell's fields, before those of the preset.
 
     Returns:
       A cell.
 
     Raises:
       TypeError: when a size is not an integer.
-      ValueError: when a size is below 1, a rate is not a probability, or `merge` has no such value.
+      ValueError: when a size is below 1, a rate is not a probability, `merge` has no such value, or
+        there is no such preset.
 
-    >>> lstm_cell(3, 5, num_layers=2, bidirectional=True).output_size
+    >>> from lstm_jax.layers.fields import GRUFields
+    >>> layer_cell("GRU", 3, 5, GRUFields(num_layers=2, bidirectional=True)).output_size
     10
     """
-    for name, size in (("features", features), ("num_layers", num_layers)):
-        check_size("LSTM", name, size)
-    for name, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
-        check_rate("LSTM", name, rate)
-    check_merge("LSTM", merge)
-    if bidirectional and merge == "none" and num_layers > 1:
+    for name, size in (("features", features), ("num_layers", fields.num_layers)):
+        check_size(function, name, size)
+    for name in ("dropout", "recurrent_dropout"):
+        check_rate(function, name, getattr(fields, name))
+    check_merge(function, fields.merge)
+    if fields.bidirectional and fields.merge == "none" and fields.num_layers > 1:
         raise ValueError(
-            f"LSTM: merge='none' returns two outputs, but a layer has one input; got {num_layers=}"
+            f"{function}: merge='none' returns two outputs, but a layer has one input; got"
+            f" num_layers={fields.num_layers}"
         )
-    policy = Policy(param=param_dtype, compute=dtype)
-    settings: dict[str, Any] = {
-        "gate_activation": gate_fn,
-        "activation": activation_fn,
-        "kernel_init": kernel_init,
-        "recurrent_kernel_init": recurrent_kernel_init,
-        "bias_init": bias_init,
-    }
-    settings = {name: value for name, value in settings.items() if value is not None}
+    if fields.tied and not fields.bidirectional:
+        raise ValueError(f"{function}: tied=True is for bidirectional=True; got False")
 
     def layer(inputs: int) -> AnyCell:
-        cell: AnyCell
-        if projection_size is None:
-            cell = LSTM(inputs, features, dtype=policy, **settings)
-        else:
-            cell = ProjectedLSTM(
-                inputs, features, dtype=policy, projection_size=projection_size, **settings
-            )
-        if recurrent_dropout:
-            cell = drop_recurrent(cell, recurrent_dropout)
-        return in_both_directions(cell, merge=merge) if bidirectional else cell
+        cell = _single_cell(function, inputs, features, fields, inits)
+        if fields.recurrent_dropout:
+            cell = drop_recurrent(cell, fields.recurrent_dropout)
+        if fields.bidirectional:
+            return in_both_directions(cell, merge=fields.merge, tied=fields.tied)
+        return cell
 
     first = layer(input_size)
-    if num_layers == 1:
+    if fields.num_layers == 1:
         return first
-    outputs = features if projection_size is None else projection_size
-    if bidirectional and merge == "concat":
-        outputs = 2 * outputs
-    return stack(first, *[layer(outputs)] * (num_layers - 1), dropout=dropout)
+    outputs = output_size(first)
+    assert outputs is not None
+    return stack(first, *[layer(outputs)] * (fields.num_layers - 1), dropout=fields.dropout)
 
 
-def initial_carry(function: str, cell: CellOrMaker, input_shape: Sequence[int]) -> PyTree:
+_CELLS: dict[str, Any] = {
+    "LSTM": LSTM,
+    "ProjectedLSTM": ProjectedLSTM,
+    "GRU": GRU,
+    "TanhRNN": TanhRNN,
+}
+
+_CELL_FIELDS = {
+    "gate_fn": "gate_activation",
+    "activation_fn": "activation",
+    "reset_after": "reset_after",
+    "projection_size": "projection_size",
+}
+"""Arguments of the layers, with Flax's names, and the fields of cells that they set."""
+
+
+def gate_blocks(fields: Any) -> int:
+    """Number of gate blocks of the cell of a layer.
+
+    >>> from lstm_jax.layers.fields import GRUFields
+    >>> gate_blocks(GRUFields)
+    3
+    """
+    return _CELLS[fields.cell_name].gate_blocks
+
+
+def _single_cell(
+    function: str,
+    inputs: int,
+    features: int,
+    fields: LayerFields,
+    inits: Mapping[str, Initializer],
+) -> AnyCell:
+    """The cell of one layer in one direction."""
+    settings = {cell: getattr(fields, name, None) for name, cell in _CELL_FIELDS.items()}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    kind: Any = "ProjectedLSTM" if "projection_size" in settings else fields.cell_name
+    if fields.preset is not None:
+        settings |= preset(fields.preset, inputs, features, cell=kind, t_max=fields.t_max)
+    elif fields.t_max is not None:
+        raise ValueError(f"{function}: t_max is for preset='chrono'; got no preset")
+    policy = Policy(param=fields.param_dtype, compute=fields.dtype)
+    return _CELLS[kind](inputs, features, dtype=policy, **(settings | dict(inits)))
+
+
+def initial_carry(
+    function: str, cell: CellOrMaker, input_shape: Sequence[int], axes: int = 1
+) -> PyTree:
     """The state before the first step, for one step's input of this shape.
 
     The parameters are not known here: instead of a learned initial state it is the cell's own, with
@@ -175,19 +222,19 @@ def initial_carry(function: str, cell: CellOrMaker, input_shape: Sequence[int]) 
     (2, 5)
     """
     x = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
-    cell = cell_for(function, cell, x)
+    cell = cell_for(function, cell, x, axes)
     return initial_state(cell, None, batch_shape(cell, x))
 
 
-def feature_axes(cell: CellOrMaker) -> int:
-    """Number of feature axes of an input: one, except for convolutional cells.
+def feature_axes(cell: CellOrMaker, axes: int = 1) -> int:
+    """Number of feature axes of an input: of a cell its own, of a function those it is called with.
 
     >>> import lstm_jax as lj
     >>> feature_axes(lj.LSTM(3, 5)), feature_axes(lj.ConvLSTM((8, 8, 3), 4, kernel_size=3))
     (1, 3)
     """
     if not isinstance(cell, Cell):
-        return 1
+        return axes
     # A cell returns the batch axes of an input: of many axes, the others are feature axes.
     many = 16
     return many - len(batch_shape(cell, jax.ShapeDtypeStruct((1,) * many, jnp.float32)))

@@ -8,6 +8,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.advance import advance
+from lstm_jax.layers.carries import (
+    CarryOrder,
+    carry_like,
+    check_carry_order,
+    layer_carry,
+    state_like,
+    state_of,
+)
 from lstm_jax.layers.cells import feature_axes
 from lstm_jax.masks import as_flags, check_lengths, in_int32, mask_of_lengths
 from lstm_jax.options import DEFAULTS, Options
@@ -23,6 +31,7 @@ def unroll_layer(
     inputs: PyTree,
     *,
     initial_carry: PyTree = None,
+    carry_order: CarryOrder = "hc",
     seq_lengths: Int[ArrayLike, "..."] | None = None,
     time_major: bool = False,
     reverse: bool = False,
@@ -41,7 +50,9 @@ def unroll_layer(
       params: its parameters.
       inputs: ``[..., T, I]``, or ``[T, ..., I]`` with `time_major`; a cell may have more feature
         axes, or read a pytree.
-      initial_carry: the state before the first step; the cell's own when not given.
+      initial_carry: the state before the first step, with named fields, as a plain tuple, or an
+        array for a state with one field; the cell's own when not given.
+      carry_order: the order of plain pairs.
       seq_lengths: number of steps of every row ``[...]``.
       time_major: whether time is the first axis of inputs, outputs, masks and resets.
       reverse: unroll from the last step to the first.
@@ -54,7 +65,7 @@ def unroll_layer(
       options: the options of `lstm_jax.unroll`.
 
     Returns:
-      ``(carry, outputs)``.
+      ``(carry, outputs)``, the carry in the form of `layer_carry`.
 
     Raises:
       ValueError, TypeError: as `lstm_jax.unroll`.
@@ -66,6 +77,10 @@ def unroll_layer(
     >>> carry.h.shape, outputs.shape
     ((2, 5), (2, 7, 5))
     """
+    check_carry_order(function, carry_order)
+    state = initial_carry
+    if state is not None:
+        state = state_of(state_like(cell), state, carry_order)
     inputs = jax.tree.map(lambda leaf: _as_floats(leaf, params), inputs)
     axis, T, rows = _time_and_rows(function, cell, inputs, time_major)
 
@@ -92,14 +107,15 @@ def unroll_layer(
         mask = mask_of_lengths(seq_lengths, T)
     xs = jax.tree.map(time_first, inputs)
     call = prepare(
-        function, cell, params, xs, initial_carry,
+        function, cell, params, xs, state,
         mask=mask, reset=steps("reset", reset), reverse=reverse, options=options, key=key,
         start=start,
     )  # fmt: skip
     final, outputs, _ = call.compute()
     if reverse and not keep_order:
         outputs = jax.tree.map(lambda ys: reversed_outputs(ys, seq_lengths), outputs)
-    return final, jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, axis), outputs)
+    carry = layer_carry(final, initial_carry, carry_order)
+    return carry, jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, axis), outputs)
 
 
 def reversed_outputs(
@@ -122,9 +138,28 @@ def reversed_outputs(
 
 
 def advance_layer(
-    cell: AnyCell, params: PyTree, carry: PyTree, x: PyTree, key: PRNGKey | None
+    cell: AnyCell,
+    params: PyTree,
+    carry: PyTree,
+    x: PyTree,
+    key: PRNGKey | None,
+    carry_order: CarryOrder = "hc",
 ) -> tuple[PyTree, Float[Array, "... H"]]:
     """`lstm_jax.advance`, with the new carry in the structure of the old one, as Flax's loops need.
+
+    Args:
+      cell: any cell that goes step by step.
+      params: its parameters.
+      carry: ``s_{t-1}`` in any form of `state_of`, or None before the first step.
+      x: input ``x_t`` ``[..., I]``.
+      key: typed random key, for cells that draw random numbers.
+      carry_order: the order of plain pairs.
+
+    Returns:
+      ``(carry, y_t)``.
+
+    Raises:
+      ValueError, TypeError: as `lstm_jax.advance`.
 
     >>> import lstm_jax as lj
     >>> cell, zeros = lj.LSTM(3, 5), jnp.zeros((2, 5))
@@ -132,10 +167,10 @@ def advance_layer(
     >>> type(advance_layer(cell, params, (zeros, zeros), jnp.ones((2, 3)), None)[0])
     <class 'tuple'>
     """
-    new, y = advance(cell, params, carry, x, key=key)
-    if carry is not None:
-        new = jax.tree.unflatten(jax.tree.structure(carry), jax.tree.leaves(new))
-    return new, y
+    x = jax.tree.map(lambda leaf: _as_floats(leaf, params), x)
+    state = None if carry is None else state_of(state_like(cell), carry, carry_order)
+    new, y = advance(cell, params, state, x, key=key)
+    return (new if carry is None else carry_like(new, carry, carry_order)), y
 
 
 def resolve_flags(layer: Any, **arguments: bool | None) -> dict[str, bool]:

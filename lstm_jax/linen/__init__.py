@@ -9,15 +9,18 @@
 """
 
 from lstm_jax.linen.cell import RNNCell
-from lstm_jax.linen.layers import LSTM, Bidirectional, Recurrent, SequenceLayer
+from lstm_jax.linen.layers import Bidirectional, Recurrent, SequenceLayer
 from lstm_jax.linen.params import params_of, variables
+from lstm_jax.linen.ready_made import GRU, LSTM, TanhRNN
 
 __all__ = [
+    "GRU",
     "LSTM",
     "Bidirectional",
     "RNNCell",
     "Recurrent",
     "SequenceLayer",
+    "TanhRNN",
     "params_of",
     "variables",
 ]

@@ -5,7 +5,16 @@ from collections.abc import Mapping
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from lstm_jax.layers import CellOrMaker, advance_layer, cell_for, feature_axes, initial_carry
+from lstm_jax.layers import (
+    CarryOrder,
+    CellOrMaker,
+    advance_layer,
+    cell_for,
+    check_carry_order,
+    feature_axes,
+    initial_carry,
+    plain_carry,
+)
 from lstm_jax.linen.params import dropout_key, module_params, partition_boxes
 from lstm_jax.types import PRNGKey, PyTree
 
@@ -25,6 +34,9 @@ class RNNCell(nn.RNNCellBase):
       cell: a cell, or a function from the number of input features to one.
       deterministic: whether no random numbers are drawn.
       partitioning: names of axes for parameters by their name, as in `SequenceLayer`.
+      feature_axes: number of feature axes, for a function, as in `Recurrent`.
+      carry_order: the order of a plain pair: ``"hc"`` for ``(h, c)``, or ``"ch"`` for ``(c, h)`` as
+        in Flax. The fields of an `LSTMState` are read by name.
 
     >>> import jax, jax.numpy as jnp
     >>> import lstm_jax as lj
@@ -36,6 +48,8 @@ class RNNCell(nn.RNNCellBase):
     cell: CellOrMaker
     deterministic: bool | None = None
     partitioning: Mapping[str, tuple[str | None, ...]] | None = None
+    feature_axes: int = 1
+    carry_order: CarryOrder = "hc"
 
     @nn.compact
     def __call__(
@@ -44,7 +58,8 @@ class RNNCell(nn.RNNCellBase):
         """One step.
 
         Args:
-          carry: ``s_{t-1}``; for an LSTM ``(h, c)``.
+          carry: ``s_{t-1}``: a state with named fields, plain tuples in the order of the fields
+            (see `carry_order`), or an array where a state has one field.
           inputs: ``x_t`` ``[..., I]``.
           deterministic: overrides the field.
 
@@ -54,9 +69,11 @@ class RNNCell(nn.RNNCellBase):
         Raises:
           TypeError, ValueError: as `lstm_jax.advance`.
         """
-        cell = cell_for("RNNCell", self.cell, inputs)
+        check_carry_order("RNNCell", self.carry_order)
+        cell = cell_for("RNNCell", self.cell, inputs, self.feature_axes)
         params = module_params(self, cell, partition_boxes(self.partitioning))
-        return advance_layer(cell, params, carry, inputs, dropout_key(self, cell, deterministic))
+        key = dropout_key(self, cell, deterministic)
+        return advance_layer(cell, params, carry, inputs, key, self.carry_order)
 
     @nn.nowrap
     def initialize_carry(self, rng: PRNGKey | None, input_shape: tuple[int, ...]) -> PyTree:
@@ -67,12 +84,15 @@ class RNNCell(nn.RNNCellBase):
           input_shape: shape of one step's input ``[..., I]``.
 
         Returns:
-          The cell's own initial state, also where a learned one would start from it.
+          The cell's own initial state, also where a learned one would start from it, as plain
+          tuples; an array if it has one field.
         """
         del rng
-        return initial_carry("RNNCell", self.cell, input_shape)
+        check_carry_order("RNNCell", self.carry_order)
+        state = initial_carry("RNNCell", self.cell, input_shape, self.feature_axes)
+        return plain_carry(state, self.carry_order)
 
     @property
     def num_feature_axes(self) -> int:
         """Number of feature axes of an input."""
-        return feature_axes(self.cell)
+        return feature_axes(self.cell, self.feature_axes)

@@ -4,32 +4,28 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 
-from lstm_jax.bidirectional import Merge
-from lstm_jax.cells.cell import Activation
-from lstm_jax.initializers import per_gate
 from lstm_jax.layers import (
+    CarryOrder,
     CellOrMaker,
     bidirectional_cell,
     cell_for,
-    lstm_cell,
     resolve_flags,
     unroll_layer,
+    with_checked_names,
 )
-from lstm_jax.linen.params import Boxes, dropout_key, module_params, partition_boxes, plain_inits
+from lstm_jax.linen.params import Boxes, dropout_key, module_params, partition_boxes
 from lstm_jax.options import Options, option_fields
 from lstm_jax.transforms.transform import AnyCell
-from lstm_jax.types import DType, Initializer, PRNGKey, PyTree
+from lstm_jax.types import PRNGKey, PyTree
 
 OptionFields = option_fields()
 
 
 class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[reportGeneralTypeIssues]
-    """Base of `LSTM`, `Recurrent` and `Bidirectional`: how a cell is unrolled over a sequence.
+    """Base of all layers: how a cell is unrolled over a sequence.
 
     Fields that Flax allows as arguments of a call can be given there as well.
 
@@ -42,6 +38,9 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
         in the call; if it is false, Flax's rng ``"dropout"`` as well.
       partitioning: names of axes for parameters by their name, such as
         ``{"kernel": (None, "model")}``; such a parameter is a `flax.linen.Partitioned`.
+      carry_order: the order of a plain pair that is given as `initial_carry`: ``"hc"``, or ``"ch"``
+        as in Flax. With ``"ch"`` the layer returns plain pairs ``(c, h)`` as well, also inside of
+        the carries of several layers and directions.
     """
 
     time_major: bool = False
@@ -50,6 +49,11 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
     keep_order: bool = False
     deterministic: bool | None = None
     partitioning: Mapping[str, tuple[str | None, ...]] | None = None
+    carry_order: CarryOrder = "hc"
+
+    def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(kw_only=kw_only, **kwargs)
+        with_checked_names(cls)
 
     def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
         """The cell for these inputs, and the boxes of its parameters.
@@ -75,12 +79,14 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
         mask: Bool[ArrayLike, "... T"] | None = None,
         reset: Bool[ArrayLike, "... T"] | None = None,
         start: int | Int[Array, ""] = 0,
+        carry_order: CarryOrder | None = None,
     ) -> Any:
         """Unroll the cell over a sequence.
 
         Args:
           inputs: ``[..., T, I]``, or ``[T, ..., I]`` with `time_major`.
-          initial_carry: the state before the first step; for an LSTM ``(h, c)``.
+          initial_carry: the state before the first step; for an LSTM ``(h, c)`` or an `LSTMState`,
+            whose fields are read by name. An array works where a state has one field.
           init_key: not used, as initial states are not random; Flax has this argument.
           seq_lengths: number of steps of every row ``[...]``.
           return_carry: overrides the field.
@@ -92,10 +98,12 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
           reset: true where a row is reset ``[..., T]``.
           start: index of the first step. With it, a sequence in chunks draws the same random
             numbers as the whole.
+          carry_order: overrides the field.
 
         Returns:
           The outputs ``[..., T, H]``; with `return_carry`, ``(carry, outputs)``, the carry of an
-          LSTM being ``LSTMState(h, c)``.
+          LSTM being ``LSTMState(h, c)``, or a plain ``(c, h)`` with ``carry_order="ch"``. Where an
+          array was given as the carry, it is an array.
 
         Raises:
           TypeError, ValueError: as `lstm_jax.unroll`.
@@ -108,6 +116,7 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
             reverse=reverse,
             keep_order=keep_order,
             return_carry=return_carry,
+            carry_order=carry_order,
         )
         return_carry = flags.pop("return_carry")
         cell, boxes = self.make_cell(inputs)
@@ -139,7 +148,11 @@ class Recurrent(SequenceLayer):
     Attributes:
       cell: a cell, or a function from the number of input features to one, such as
         ``functools.partial(lj.LSTM, hidden_size=128)``.
+      feature_axes: number of feature axes, for a function. It is called with the shape of the
+        features if there are several, such as ``(8, 8, 3)`` for 3:
+        ``functools.partial(lj.ConvLSTM, hidden_size=4, kernel_size=3)``.
 
+    >>> import jax, jax.numpy as jnp
     >>> import lstm_jax as lj
     >>> layer = Recurrent(lj.zoneout(lj.LSTM(3, 5), h=0.05, c=0.5), deterministic=False)
     >>> inputs, lengths = jnp.ones((2, 7, 3)), jnp.array([7, 4])
@@ -152,10 +165,12 @@ class Recurrent(SequenceLayer):
     """
 
     cell: CellOrMaker
+    feature_axes: int = 1
 
     def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
-        """The cell; a function is called with the number of input features."""
-        return cell_for("Recurrent", self.cell, inputs), partition_boxes(self.partitioning)
+        """The cell; a function is called with the number or the shape of the input features."""
+        cell = cell_for("Recurrent", self.cell, inputs, self.feature_axes)
+        return cell, partition_boxes(self.partitioning)
 
 
 class Bidirectional(SequenceLayer):
@@ -168,7 +183,10 @@ class Bidirectional(SequenceLayer):
         not given.
       merge: ``"concat"``, ``"sum"``, ``"mean"``, ``"multiply"``, ``"none"``, or a function of the
         two outputs.
+      tied: whether both directions have the same parameters, those of one cell.
+      feature_axes: number of feature axes, for functions, as in `Recurrent`.
 
+    >>> import jax, jax.numpy as jnp
     >>> import lstm_jax as lj
     >>> layer, inputs = Bidirectional(lj.GRU(3, 5)), jnp.ones((2, 7, 3))
     >>> layer.init_with_output(jax.random.key(0), inputs)[0].shape
@@ -178,91 +196,17 @@ class Bidirectional(SequenceLayer):
     forward: CellOrMaker
     backward: CellOrMaker | None = None
     merge: Any = "concat"
+    tied: bool = False
+    feature_axes: int = 1
 
     def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
         """The cell of both directions."""
-        cell = bidirectional_cell("Bidirectional", self.forward, self.backward, self.merge, inputs)
+        cell = bidirectional_cell(
+            "Bidirectional", self.forward, self.backward, self.merge, inputs,
+            tied=self.tied, axes=self.feature_axes,
+        )  # fmt: skip
         return cell, partition_boxes(self.partitioning)
 
     def merged_outputs(self, outputs: PyTree) -> PyTree:
         """The outputs, merged by `merge` if it is a function."""
         return self.merge(*outputs) if callable(self.merge) else outputs
-
-
-class LSTM(SequenceLayer):
-    """The LSTM as a layer, with several layers, directions, projection and dropout.
-
-    Attributes:
-      features: number of hidden units ``H``, of every layer and direction.
-      num_layers: number of layers.
-      bidirectional: whether every layer is unrolled in both directions.
-      merge: how the directions are merged: ``"concat"``, ``"sum"``, ``"mean"`` or ``"multiply"``;
-        with one layer ``"none"`` as well.
-      projection_size: number of units ``P`` of the projection; None for no projection.
-      dropout: rate of dropout between layers; no effect with one layer.
-      recurrent_dropout: rate of dropout of the hidden state, with one mask for a sequence.
-      gate_fn: activation of the gates; the sigmoid when not given.
-      activation_fn: activation of candidate and output; tanh when not given.
-      kernel_init: initializer of input kernels; that of `lstm_jax.LSTM` when not given. It is
-        called for each gate, ``[I, H]``, as in Flax; see `lstm_jax.initializers.per_gate`.
-      recurrent_kernel_init: initializer of recurrent kernels, called for each gate likewise.
-      bias_init: initializer of the bias ``[4H]``; forget bias 1 when not given.
-      dtype: dtype of products and outputs; that of the parameters when not given.
-      param_dtype: dtype of the parameters.
-
-    Reference:
-      Hochreiter & Schmidhuber (1997), *Long short-term memory*; Gers, Schmidhuber & Cummins
-      (2000), *Learning to forget*.
-
-    >>> layer, inputs = LSTM(5, num_layers=2, bidirectional=True), jnp.ones((2, 7, 3))
-    >>> variables = layer.init(jax.random.key(0), inputs)
-    >>> layer.apply(variables, inputs, seq_lengths=jnp.array([7, 4])).shape
-    (2, 7, 10)
-    """
-
-    features: int
-    num_layers: int = 1
-    bidirectional: bool = False
-    merge: Merge = "concat"
-    projection_size: int | None = None
-    dropout: float = 0.0
-    recurrent_dropout: float = 0.0
-    gate_fn: Activation | None = None
-    activation_fn: Activation | None = None
-    kernel_init: Initializer | None = None
-    recurrent_kernel_init: Initializer | None = None
-    bias_init: Initializer | None = None
-    dtype: DType | None = None
-    param_dtype: DType = jnp.float32
-
-    def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
-        """The cell of all layers and directions."""
-        inits, boxes = plain_inits(
-            {
-                "kernel": self.kernel_init,
-                "recurrent_kernel": self.recurrent_kernel_init,
-                "bias": self.bias_init,
-            }
-        )
-        # Flax's cell draws the kernel of each gate by itself: the same initializer must return the
-        # same distribution here.
-        cell_inits = {
-            f"{name}_init": init if name == "bias" else per_gate(init)
-            for name, init in inits.items()
-        }
-        cell = lstm_cell(
-            jax.tree.leaves(inputs)[0].shape[-1],
-            self.features,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            merge=self.merge,
-            projection_size=self.projection_size,
-            dropout=self.dropout,
-            recurrent_dropout=self.recurrent_dropout,
-            gate_fn=self.gate_fn,
-            activation_fn=self.activation_fn,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            **cell_inits,
-        )
-        return cell, boxes | partition_boxes(self.partitioning)

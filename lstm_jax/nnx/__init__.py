@@ -11,6 +11,7 @@
 """
 
 from lstm_jax.nnx.cell import RNNCell
-from lstm_jax.nnx.layers import LSTM, Bidirectional, Recurrent, SequenceLayer
+from lstm_jax.nnx.layers import Bidirectional, Recurrent, SequenceLayer
+from lstm_jax.nnx.ready_made import GRU, LSTM, TanhRNN
 
-__all__ = ["LSTM", "Bidirectional", "RNNCell", "Recurrent", "SequenceLayer"]
+__all__ = ["GRU", "LSTM", "Bidirectional", "RNNCell", "Recurrent", "SequenceLayer", "TanhRNN"]

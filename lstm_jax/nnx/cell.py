@@ -6,8 +6,16 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lstm_jax.layers import advance_layer, feature_axes, initial_carry
-from lstm_jax.nnx.params import CellModule, Randomness, dropout_key
+from lstm_jax.layers import (
+    CarryOrder,
+    advance_layer,
+    check_carry_order,
+    feature_axes,
+    initial_carry,
+    plain_carry,
+)
+from lstm_jax.nnx.params import CellModule, Metadata, Randomness, dropout_key
+from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import PyTree
 
 
@@ -27,6 +35,8 @@ class RNNCell(CellModule, nnx.RNNCellBase):
         keeps a fork of its stream ``dropout``.
       deterministic: whether no random numbers are drawn; `eval` and `train` of Flax set it.
       metadata: keyword arguments of `flax.nnx.Param` for parameters by their name.
+      carry_order: the order of a plain pair: ``"hc"`` for ``(h, c)``, or ``"ch"`` for ``(c, h)`` as
+        in Flax. The fields of an `LSTMState` are read by name.
 
     >>> import jax.numpy as jnp
     >>> import lstm_jax as lj
@@ -34,6 +44,19 @@ class RNNCell(CellModule, nnx.RNNCellBase):
     >>> layer(jnp.ones((2, 7, 3))).shape
     (2, 7, 5)
     """
+
+    def __init__(
+        self,
+        cell: AnyCell,
+        *,
+        rngs: nnx.Rngs,
+        deterministic: bool = False,
+        metadata: Metadata | None = None,
+        carry_order: CarryOrder = "hc",
+    ) -> None:
+        check_carry_order(type(self).__name__, carry_order)
+        self.carry_order: CarryOrder = carry_order
+        super().__init__(cell, rngs=rngs, deterministic=deterministic, metadata=metadata)
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -46,7 +69,8 @@ class RNNCell(CellModule, nnx.RNNCellBase):
         """One step.
 
         Args:
-          carry: ``s_{t-1}``; for an LSTM ``(h, c)``.
+          carry: ``s_{t-1}``: a state with named fields, plain tuples in the order of the fields
+            (see `carry_order`), or an array where a state has one field.
           inputs: ``x_t`` ``[..., I]``.
           deterministic: overrides the attribute.
           rngs: source of random numbers in place of the module's own stream.
@@ -58,7 +82,7 @@ class RNNCell(CellModule, nnx.RNNCellBase):
           TypeError, ValueError: as `lstm_jax.advance`.
         """
         key = dropout_key(self, deterministic, rngs)
-        return advance_layer(self.cell, self.params, carry, inputs, key)
+        return advance_layer(self.cell, self.params, carry, inputs, key, self.carry_order)
 
     def initialize_carry(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
@@ -71,9 +95,11 @@ class RNNCell(CellModule, nnx.RNNCellBase):
           carry_init: initializer of the leaves of the state, in place of the cell's own.
 
         Returns:
-          The state; the cell's own also where a learned one would start from it.
+          The state as plain tuples, or an array if it has one field; the cell's own also where a
+          learned one would start from it.
         """
-        carry = initial_carry("RNNCell", self.cell, input_shape)
+        state = initial_carry(type(self).__name__, self.cell, input_shape)
+        carry = plain_carry(state, self.carry_order)
         if carry_init is None:
             return carry
         stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
