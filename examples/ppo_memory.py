@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 
 import lstm_jax as lj
-from lstm_jax.linen import Recurrent
+from lstm_jax.linen import GRU, LSTM
 
 SYMBOLS, SHORTEST, LONGEST = 4, 6, 20
 ENVS, STEPS, EPOCHS, MINIBATCHES, HIDDEN = 64, 64, 4, 4, 64
@@ -74,9 +74,8 @@ class Agent(nn.Module):
         if self.cell == "none":
             x = nn.relu(nn.Dense(HIDDEN)(x))
         else:
-            cell = partial({"gru": lj.GRU, "lstm": lj.LSTM}[self.cell], hidden_size=HIDDEN)
-            layer = Recurrent(cell, time_major=True, return_carry=True)
-            carry, x = layer(x, initial_carry=carry, reset=reset)
+            memory = {"gru": GRU, "lstm": LSTM}[self.cell](HIDDEN, time_major=True)
+            carry, x = memory(x, initial_carry=carry, reset=reset, return_carry=True)
         logits = nn.Dense(SYMBOLS, kernel_init=nn.initializers.orthogonal(0.01))(x)
         return carry, logits, nn.Dense(1)(x)[..., 0]
 
