@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lstm_jax.transforms.own_structure import own_params, own_state
 from lstm_jax.transforms.step_rng import StepRng, check_key
 from lstm_jax.transforms.transform import apply, batch_shape, initial_state, sample_params
 from lstm_jax.transforms.wrap import check_is_cell
@@ -48,8 +49,11 @@ def advance(
     """
     check_is_cell("advance", cell)
     check_key("advance", key)
+    params = own_params("advance", cell, params)
     params = sample_params(cell, params, key)
     if state is None:
         state = initial_state(cell, params, batch_shape(cell, x))
+    else:
+        state = own_state(cell, params, state)
     rng = None if key is None else StepRng(key, jnp.asarray(start, jnp.int32))
     return apply(cell, params, state, x, rng)

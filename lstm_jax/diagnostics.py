@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from lstm_jax.backends import scan_request
+from lstm_jax.inputs import first_input
 from lstm_jax.masks import Flags
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import (
@@ -23,7 +24,7 @@ from lstm_jax.transforms.transform import (
     output_of,
 )
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S
-from lstm_jax.unroll import first_input, prepare
+from lstm_jax.unroll import prepare
 
 G_co = TypeVar("G_co", covariant=True)
 G = TypeVar("G")

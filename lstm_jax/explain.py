@@ -8,8 +8,10 @@ import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Int
 
+from lstm_jax.arrays import check_arrays
 from lstm_jax.backends import BACKENDS, Selection
 from lstm_jax.backends.ffi import INSTRUCTION_SETS, instruction_set
+from lstm_jax.inputs import checked_inputs
 from lstm_jax.masks import Flags
 from lstm_jax.options import Implementation, OptionArgs, Options, takes_keywords_of
 from lstm_jax.transforms.sizes import param_shapes
@@ -85,6 +87,10 @@ def explain(
     chosen = Options.from_args("explain", options)
     if params is None and isinstance(cell, Cell) and not isinstance(cell, type):
         params = param_shapes(cell)
+    xs = checked_inputs("explain", cell, xs)
+    params, state = (
+        check_arrays("explain", name, tree) for name, tree in (("params", params), ("state", state))
+    )
     arrays = {"lengths": lengths, "mask": mask, "reset": reset, "key": key, "start": start}
     # Types are traced; arrays stay as they are, as their numbers are checked.
     types = {k: v for k, v in arrays.items() if isinstance(v, jax.ShapeDtypeStruct)}

@@ -85,6 +85,20 @@ def promote_dtypes(a: DType, b: DType) -> DType:
         return jnp.promote_types(a, b)
 
 
+def in_float(array: Any, dtype: DType) -> Any:
+    """An array of integers or booleans in `dtype`, where that is a floating-point dtype.
+
+    >>> in_float(jnp.array([True, False]), jnp.float32).tolist()
+    [1.0, 0.0]
+    """
+    given = jnp.result_type(array)
+    if jnp.issubdtype(dtype, jnp.floating) and (
+        given == jnp.bool_ or jnp.issubdtype(given, jnp.integer)
+    ):
+        return jnp.asarray(array).astype(dtype)
+    return array
+
+
 @dataclass(frozen=True)
 class Policy:
     """The dtypes of a cell. The default of each field follows from the others.

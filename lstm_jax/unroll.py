@@ -10,14 +10,17 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from lstm_jax.arrays import check_arrays
 from lstm_jax.backends import BACKENDS, Request, select, unrolls_children, unrolls_in_chunks
 from lstm_jax.backends.chunks import scan_chunks
 from lstm_jax.backends.request import Result
 from lstm_jax.backends.scan import checked_state, in_dtypes_of, in_float32
+from lstm_jax.inputs import check_rows, checked_inputs, first_input
 from lstm_jax.masks import Flags, check_mask, valid_steps
 from lstm_jax.options import DEFAULTS, Implementation, OptionArgs, Options, Padding, Remat
 from lstm_jax.resets import resets_in_opposite_direction
 from lstm_jax.sharding import match_sharding, match_types
+from lstm_jax.transforms.own_structure import own_params, own_state
 from lstm_jax.transforms.step_function import StepFunction, as_cell
 from lstm_jax.transforms.step_rng import check_key
 from lstm_jax.transforms.transform import batch_shape, initial_state, sample_params
@@ -101,7 +104,8 @@ def unroll(
       params: the cell's parameters.
       xs: inputs ``[T, ..., I]``; for cells that read one, a pytree with leaves ``[T, ...]``.
       state: state before the first step, with the batch axes of `xs`; the cell's own initial state
-        when not given. A bare step function needs one. A plain ``(h, c)`` works.
+        when not given. A bare step function needs one. A plain ``(h, c)`` works, and the array
+        ``h`` where a state has one field. Integers are cast to the dtypes of the cell's own state.
       lengths: number of steps of every row ``[...]``, of the batch shape of `xs`, within 0 and T.
         Under `jit` they cannot be checked: below 0 counts as 0, above T as T.
       mask: true at valid steps ``[T, ...]``, in place of `lengths`; any pattern. Booleans, or
@@ -125,9 +129,10 @@ def unroll(
       ``[T + 1, ...]``, the initial state first, then one for each input in their order.
 
     Raises:
-      TypeError: when `cell` is neither a cell nor a function, `state` is missing for a bare step
-        function, the step changes the structure or a dtype of the state, or lengths, mask, reset
-        or key have the wrong dtype.
+      TypeError: when `cell` is neither a cell nor a function, `xs` is a list or another tree for
+        a cell that reads one array, an array is one of another library, `state` is missing for a
+        bare step function, the step changes the structure or a dtype of the state, or lengths,
+        mask, reset or key have the wrong dtype.
       ValueError: when `xs` has no time axis, its leaves differ in length, the step changes the
         shape of the state, the shapes of lengths, mask or reset do not fit, a length is known to
         be out of range, a number in mask or reset is known to be neither 0 nor 1, or an option does
@@ -195,10 +200,13 @@ def prepare(
     (7, 5)
     """
     options = options.checked(function)
+    xs = checked_inputs(function, cell, xs)
+    params, state = check_arrays(function, "params", params), check_arrays(function, "state", state)
     x_1 = first_input(function, xs)
     T = jax.tree.leaves(xs)[0].shape[0]
     if not isinstance(cell, Cell) or isinstance(cell, type):
         cell = as_cell(function, cell, params, has_own_state=reset is not None or state is None)
+    params = own_params(function, cell, params)
     rows = None if isinstance(cell, StepFunction) else batch_shape(cell, x_1)
     if rows is None and state is None:
         raise TypeError(f"{function}: a bare step function needs `state`; got None")
@@ -219,10 +227,11 @@ def prepare(
                 f" {reset.shape}"
             )
     given = state is not None
-    state = jax.tree.map(jnp.asarray, state if given else initial_state(cell, params, rows or ()))
+    own = own_state(cell, params, state) if given else initial_state(cell, params, rows or ())
+    state = jax.tree.map(jnp.asarray, own)
     if rows is None:
         cell = dataclasses.replace(cell, own_state=state)  # pyright: ignore[reportArgumentType]
-    _check_rows(function, valid if reset is None else reset, xs=x_1, state=state)
+    check_rows(function, valid if reset is None else reset, xs=x_1, state=state)
     arrays = [a for a in jax.tree.leaves((params, xs, state, valid, reset)) if hasattr(a, "dtype")]
     on_mesh = False in [jax.typeof(array).sharding.mesh.empty for array in arrays]
     if on_mesh and T:
@@ -245,39 +254,6 @@ def _sharded_as_inputs(
         state = jax.tree.map(lambda leaf: match_sharding(leaf, x_1, state_axes), state)
     like = jax.typeof(x)
     return state, *(None if mask is None else match_sharding(mask, like) for mask in masks)
-
-
-def first_input(function: str, xs: PyTree) -> PyTree:
-    """Shapes and dtypes of one time step of `xs`, after a check of its time axis."""
-    leaves, structure = jax.tree.flatten(xs)
-    if not leaves:
-        raise ValueError(f"{function}: xs must contain at least one array [T, ...]; got {xs!r}")
-    shapes = [jnp.shape(leaf) for leaf in leaves]
-    if () in shapes:
-        hint = "; use jnp.asarray for a list" if isinstance(xs, list) else ""
-        raise ValueError(
-            f"{function}: xs must have time as axis 0, [T, ...]; got shapes {shapes[:4]}{hint}"
-        )
-    if len({shape[0] for shape in shapes}) > 1:
-        raise ValueError(f"{function}: the arrays in xs differ in length T; got shapes {shapes}")
-    dtypes = map(jnp.result_type, leaves)
-    return jax.tree.unflatten(
-        structure, [jax.ShapeDtypeStruct(s[1:], d) for s, d in zip(shapes, dtypes, strict=True)]
-    )
-
-
-def _check_rows(function: str, mask: jax.Array | None, **trees: PyTree) -> None:
-    """Raise unless all arrays start with the batch axes of a mask ``[T, ...]``."""
-    if mask is None:
-        return
-    rows = mask.shape[1:]
-    for name, tree in trees.items():
-        for leaf in jax.tree.leaves(tree):
-            if leaf.shape[: len(rows)] != rows:
-                raise ValueError(
-                    f"{function}: the arrays in {name} must have the batch axes {rows} of lengths,"
-                    f" mask and reset; got {leaf.shape}"
-                )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lstm_jax.backends.request import Request
 from lstm_jax.cells import LSTM
-from lstm_jax.cells.cell import as_state, check_step
+from lstm_jax.cells.arguments import as_state, check_step
 from lstm_jax.transforms.step_function import StepFunction
 from lstm_jax.types import LSTMState
 

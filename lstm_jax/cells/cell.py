@@ -7,7 +7,7 @@ pre-activations, and dtypes.
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -16,7 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
+from lstm_jax.cells.arguments import Shapes, as_params, as_state, check_step
 from lstm_jax.cells.short_repr import short_repr
+from lstm_jax.copies import Copyable
 from lstm_jax.types import (
     DType,
     Initializer,
@@ -29,7 +31,6 @@ from lstm_jax.types import (
     promote_dtypes,
 )
 
-N = TypeVar("N", bound=NamedTuple)
 G = TypeVar("G", bound=NamedTuple)
 Tree = TypeVar("Tree")
 
@@ -49,29 +50,18 @@ def identity(x: jax.Array) -> jax.Array:
     return x
 
 
-class Shapes(NamedTuple):
-    """The shapes that one step expects, each with its axes as text for errors.
-
-    Attributes:
-      params: the shape of each parameter, such as ``((3, 20), "[I, 4H]")``; None for one that must
-        be None.
-      x: the feature axes of the input: ``((3,), "I")``, or ``((8, 3), "[X, I]")`` for several.
-      state: the feature axes of each field of the state, likewise.
-      sizes: the values of the letters, such as ``"H = 5"``.
-    """
-
-    params: Mapping[str, tuple[tuple[int, ...] | None, str]]
-    x: tuple[tuple[int, ...], str]
-    state: Mapping[str, tuple[tuple[int, ...], str]]
-    sizes: str
-
-
-class CellBase:
+class CellBase(Copyable, ABC):
     """Base of all cells, which are frozen dataclasses: checked sizes, settled dtypes, a short repr.
 
     A subclass has the field ``dtype``, and integer fields that end in ``_size``.
+
+    Attributes:
+      params_type: the NamedTuple of the parameters.
+      state_type: the NamedTuple of the state; its first field is the output.
     """
 
+    params_type: ClassVar[type[Any]]
+    state_type: ClassVar[type[Any]]
     dtype: DType | Policy
 
     def __post_init__(self) -> None:
@@ -104,6 +94,30 @@ class CellBase:
         dtype = self.dtype.compute
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
+    @abstractmethod
+    def shapes(self, params: Any) -> Shapes:
+        """The shapes that a step with these parameters expects."""
+
+    def checked(self, function: str, params: Any, state: Any, x: Any) -> tuple[Any, Any, jax.Array]:
+        """The arguments of one step, once they fit together.
+
+        Args:
+          function: the public function to name in errors.
+          params: `params_type`, or a mapping with its names.
+          state: the fields of `state_type` in order, or a mapping; the array where it has one.
+          x: input ``x_t``.
+
+        Returns:
+          ``(params, state, x)``, in the cell's own types.
+
+        Raises:
+          TypeError, ValueError: as `as_state` and `check_step`.
+        """
+        params = as_params(self.params_type, params)
+        state, x = as_state(function, self.state_type, state, self.policy), jnp.asarray(x)
+        check_step(function, params, state, x, self.shapes(params))
+        return params, state, x
+
 
 @dataclass(frozen=True, repr=False)
 class KernelCell(CellBase, Generic[P, S]):
@@ -118,13 +132,9 @@ class KernelCell(CellBase, Generic[P, S]):
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
 
     Attributes:
-      params_type: the NamedTuple of the parameters.
-      state_type: the NamedTuple of the state.
       gate_blocks: the number ``k`` of gate blocks along the last axis of a kernel.
     """
 
-    params_type: ClassVar[type[Any]]
-    state_type: ClassVar[type[Any]]
     gate_blocks: ClassVar[int] = initializers.GATES
 
     input_size: int
@@ -215,7 +225,7 @@ class KernelCell(CellBase, Generic[P, S]):
         return self.hidden_size
 
 
-class LSTMCellBase(KernelCell[P, LSTMState], ABC, Generic[P, G]):
+class LSTMCellBase(KernelCell[P, LSTMState], Generic[P, G]):
     """Base of the LSTM family, the cells with the state ``(h, c)``.
 
     A subclass defines `equations`. It overrides `shapes` and ``_init`` where it has other
@@ -300,8 +310,7 @@ class LSTMCellBase(KernelCell[P, LSTMState], ABC, Generic[P, G]):
     ) -> tuple[LSTMState, G]:
         """The new state in the dtypes of the old one, and the gates."""
         function = f"{self.error_prefix or f'{type(self).__name__}.'}{method}"
-        state, x = as_state(function, LSTMState, state), jnp.asarray(x)
-        check_step(function, params, state, x, self.shapes(params))
+        params, state, x = self.checked(function, params, state, x)
         params, (h_tm1, c_tm1) = self.in_compute_dtype(params), state
         z = self.pre_activations(params, h_tm1, x, c_tm1.dtype)
         (h_t, c_t), gates = self.equations(params, z, c_tm1.astype(z.dtype), on_candidate)
@@ -317,84 +326,3 @@ def project(
     dtype('float32')
     """
     return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
-
-
-def as_state(function: str, kind: type[N], state: Any) -> N:
-    """A state of arrays from a tuple or list of its fields.
-
-    Args:
-      function: the public function to name in errors.
-      kind: the NamedTuple to make.
-      state: the fields in order.
-
-    Returns:
-      A `kind` of arrays.
-
-    Raises:
-      TypeError: when `state` is not such a tuple. An array would be split along its first axis.
-
-    >>> from lstm_jax import LSTMState
-    >>> as_state("lstm_step", LSTMState, jnp.zeros((2, 5)))
-    Traceback (most recent call last):
-    TypeError: lstm_step: state must be a tuple (h, c); got an array of shape (2, 5)
-    """
-    if not isinstance(state, tuple | list) or len(state) != len(kind._fields):
-        if isinstance(state, tuple | list):
-            got = f"a {type(state).__name__} of {len(state)}"
-        elif hasattr(state, "shape"):
-            got = f"an array of shape {state.shape}"
-        else:
-            got = type(state).__name__
-        fields = str(kind._fields).replace("'", "")
-        raise TypeError(f"{function}: state must be a tuple {fields}; got {got}")
-    return kind._make(map(jnp.asarray, state))
-
-
-def check_step(function: str, params: Any, state: Any, x: jax.Array, shapes: Shapes) -> None:
-    """Raise unless parameters, state and input of one step have the expected shapes.
-
-    The batch axes of state and input must be equal: a state that broadcasts would not keep its
-    shape in a scan.
-
-    Args:
-      function: the public function to name in errors.
-      params: a NamedTuple of arrays.
-      state: a NamedTuple of arrays.
-      x: input ``[..., I]``.
-      shapes: the expected shapes.
-
-    Raises:
-      ValueError: when a shape is another one.
-      TypeError: when the input or the state is complex, as the imaginary part would be dropped.
-
-    >>> from lstm_jax import LSTM
-    >>> cell = LSTM(3, 5)
-    >>> params = cell.init(jax.random.key(0))
-    >>> check_step("step", params, cell.initial_state(), jnp.zeros((2, 3)), cell.shapes(params))
-    Traceback (most recent call last):
-    ValueError: step: h must have shape (2, 5), the batch axes of x and H; got (5,)
-    """
-    for name, (shape, axes) in shapes.params.items():
-        if (got := getattr(getattr(params, name), "shape", None)) != shape:
-            expected = "be None" if shape is None else f"have shape {axes}"
-            raise ValueError(
-                f"{function}: params.{name} must {expected} with {shapes.sizes}; got {got}"
-            )
-    batch_shape = ()
-    for name, (features, axes) in (("x", shapes.x), *shapes.state.items()):
-        array = x if name == "x" else getattr(state, name)
-        got = array.shape
-        if jnp.issubdtype(array.dtype, jnp.complexfloating):
-            raise TypeError(f"{function}: {name} must be of real numbers; got {array.dtype}")
-        if axes[0] != "[" and got[-1:] != features:
-            raise ValueError(
-                f"{function}: {name} must have shape [..., {axes}] with {axes} = {features[0]} to"
-                f" fit params; got {got}"
-            )
-        if name == "x":
-            batch_shape = got[: -len(features)]
-        elif got != (*batch_shape, *features):
-            raise ValueError(
-                f"{function}: {name} must have shape {(*batch_shape, *features)}, the batch axes"
-                f" of x and {axes}; got {got}"
-            )

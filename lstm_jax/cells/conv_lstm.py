@@ -16,14 +16,15 @@ precipitation nowcasting*.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, CellBase, Shapes, as_state, check_step, identity
+from lstm_jax.cells.arguments import Shapes, as_params
+from lstm_jax.cells.cell import Activation, CellBase, identity
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.cells.windows import Padding, as_padding, as_shape, as_window, convolve, output_grid
 from lstm_jax.types import (
@@ -142,6 +143,9 @@ class ConvLSTM(CellBase):
     dtype: DType | Policy = jnp.float32
     gate_activation: Activation = jax.nn.sigmoid
     activation: Activation = jnp.tanh
+
+    params_type = ConvLSTMParams
+    state_type = LSTMState
 
     def __post_init__(self) -> None:
         shape = as_shape("ConvLSTM", "input_shape", self.input_shape)
@@ -291,8 +295,7 @@ class ConvLSTM(CellBase):
         on_candidate: Activation,
     ) -> tuple[LSTMState, LSTMGates]:
         """The new state and the gates at once, as the output gate may read the new cell state."""
-        state, x = as_state(function, LSTMState, state), jnp.asarray(x)
-        self._check(function, params, state, x)
+        params, state, x = self.checked(function, params, state, x)
         params = self.in_compute_dtype(params)
         h_tm1, c_tm1 = state
         dtype = promote_dtypes(params.kernel.dtype, c_tm1.dtype)
@@ -313,27 +316,31 @@ class ConvLSTM(CellBase):
         new = LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype))
         return new, LSTMGates(i=i, f=f, g=g, o=o)
 
-    def _check(self, function: str, params: ConvLSTMParams, state: LSTMState, x: jax.Array) -> None:
-        """Raise unless parameters, state and input of one step fit together."""
+    def checked(self, function: str, params: Any, state: Any, x: Any) -> tuple[Any, Any, jax.Array]:
+        """The arguments of one step, once they fit together."""
+        params, input_shape = as_params(ConvLSTMParams, params), tuple(self.input_shape)
         if self.peephole != (params.peephole is not None):
             expected = "an array" if self.peephole else "None"
             raise ValueError(
                 f"{function}: params.peephole must be {expected} with peephole={self.peephole};"
                 f" got {type(params.peephole).__name__}"
             )
-        H, input_shape = self.hidden_size, tuple(self.input_shape)
-        if x.shape[-len(input_shape) :] != input_shape:
+        if jnp.shape(x)[-len(input_shape) :] != input_shape:
             raise ValueError(
                 f"{function}: x must have shape [..., *input_shape] with input_shape ="
-                f" {input_shape}; got {x.shape}"
+                f" {input_shape}; got {jnp.shape(x)}"
             )
-        shapes = Shapes(
+        return super().checked(function, params, state, x)
+
+    def shapes(self, params: Any) -> Shapes:
+        """The shapes that a step expects, from the sizes of the cell."""
+        H, input_shape = self.hidden_size, tuple(self.input_shape)
+        return Shapes(
             params=self._param_shapes,
             x=(input_shape, "[*input_shape]"),
             state=dict.fromkeys(LSTMState._fields, ((*self.grid, H), "[*grid, H]")),
             sizes=f"I = {input_shape[-1]}, H = {H}",
         )
-        check_step(function, params, state, x, shapes)
 
     @property
     def _param_shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:

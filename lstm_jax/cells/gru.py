@@ -21,15 +21,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import (
-    Activation,
-    KernelCell,
-    Shapes,
-    as_state,
-    check_step,
-    identity,
-    project,
-)
+from lstm_jax.cells.arguments import Shapes
+from lstm_jax.cells.cell import Activation, KernelCell, identity, project
 from lstm_jax.types import Initializer, PRNGKey, promote_dtypes
 
 GATES = 3
@@ -119,7 +112,7 @@ class GRU(KernelCell[GRUParams, GRUState]):
 
         Args:
           params: `GRUParams`.
-          state: ``(h_{t-1},)``, ``[..., H]``.
+          state: ``(h_{t-1},)``, or ``h_{t-1}`` by itself, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
 
         Returns:
@@ -143,7 +136,7 @@ class GRU(KernelCell[GRUParams, GRUState]):
 
         Args:
           params: `GRUParams`.
-          state: ``(h_{t-1},)``, ``[..., H]``.
+          state: ``(h_{t-1},)``, or ``h_{t-1}`` by itself, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
           on_candidate: hook, applied to ``n`` before it enters the state.
           on_recurrent: hook, applied to ``h_{t-1}`` where gates and candidate read it.
@@ -152,7 +145,7 @@ class GRU(KernelCell[GRUParams, GRUState]):
           `GRUState`, ``[..., H]``, with the dtype of `state`.
 
         Raises:
-          TypeError: when `state` is not a tuple of one, or an array is complex.
+          TypeError: when `state` has another number of fields, or an array is complex.
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal, or `params` are those of the other `reset_after`.
         """
@@ -187,8 +180,7 @@ class GRU(KernelCell[GRUParams, GRUState]):
         on_recurrent: Activation = identity,
     ) -> tuple[GRUState, GRUGates]:
         """The state as arrays, and the gates."""
-        state, x = as_state(function, GRUState, state), jnp.asarray(x)
-        check_step(function, params, state, x, self.shapes(params))
+        params, state, x = self.checked(function, params, state, x)
         params = self.in_compute_dtype(params)
         h_tm1 = on_recurrent(state.h)
         # Without a cell state, its dtype in the policy is the one that products accumulate in.

@@ -27,7 +27,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, LSTMCellBase, Shapes, project
+from lstm_jax.cells.arguments import Shapes
+from lstm_jax.cells.cell import Activation, LSTMCellBase, project
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.initializers import GATES
 from lstm_jax.types import DType, Initializer, LSTMState, PRNGKey, promote_dtypes

@@ -12,13 +12,14 @@ Gers, Schmidhuber & Cummins (2000), *Learning to forget*.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
+from lstm_jax.cells.arguments import as_params
 from lstm_jax.cells.cell import Activation, LSTMCellBase, identity
 from lstm_jax.types import DType, Initializer, LSTMParams, LSTMState, PRNGKey, check_size
 
@@ -114,7 +115,7 @@ def lstm_gates(
     >>> [round(float(gate[0]), 3) for gate in gates]  # the bias alone: f starts at sigmoid(1)
     [0.5, 0.731, 0.0, 0.5]
     """
-    return _without_sizes(gate_activation, activation).gates(params, state, x)
+    return _without_sizes(params, gate_activation, activation).gates(params, state, x)
 
 
 def lstm_step(
@@ -157,7 +158,7 @@ def lstm_step(
     >>> h.shape, c.shape
     ((2, 5), (2, 5))
     """
-    cell = _without_sizes(gate_activation, activation)
+    cell = _without_sizes(params, gate_activation, activation)
     return cell.step(params, state, x, on_candidate=on_candidate)
 
 
@@ -211,9 +212,21 @@ class LSTM(LSTMCellBase[LSTMParams, LSTMGates]):
         return LSTMState(h_t, c_t), LSTMGates(i, f, g, o)
 
 
-def _without_sizes(gate_activation: Activation, activation: Activation) -> LSTM:
+def float_dtype(kernel: Any) -> DType:
+    """The dtype of a kernel; float32 where it has none, or not one of floats.
+
+    >>> float_dtype(jnp.zeros((3, 20), jnp.bfloat16))
+    dtype(bfloat16)
+    """
+    dtype = jnp.dtype(getattr(kernel, "dtype", jnp.float32))
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.dtype(jnp.float32)
+
+
+def _without_sizes(params: Any, gate_activation: Activation, activation: Activation) -> LSTM:
     """An LSTM that only computes steps: they read the sizes from the parameters."""
+    params = as_params(LSTMParams, params)
     cell = object.__new__(LSTM)
+    object.__setattr__(cell, "dtype", float_dtype(getattr(params, "kernel", None)))
     object.__setattr__(cell, "gate_activation", gate_activation)
     object.__setattr__(cell, "activation", activation)
     return cell

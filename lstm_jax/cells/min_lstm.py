@@ -11,22 +11,15 @@ Reference: Feng et al. (2024), *Were RNNs all we needed?*
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import (
-    Activation,
-    CellBase,
-    Shapes,
-    as_state,
-    check_step,
-    identity,
-    project,
-)
+from lstm_jax.cells.arguments import Shapes, as_params, check_step
+from lstm_jax.cells.cell import Activation, CellBase, identity, project
 from lstm_jax.types import DType, Initializer, Policy, PRNGKey, promote_dtypes
 
 GATES = 3
@@ -119,6 +112,9 @@ class MinLSTM(CellBase):
     dtype: DType | Policy = jnp.float32
     activation: Activation = identity
 
+    params_type = MinLSTMParams
+    state_type = MinLSTMState
+
     def init(self, key: PRNGKey) -> MinLSTMParams:
         """Draw parameters.
 
@@ -153,7 +149,7 @@ class MinLSTM(CellBase):
 
         Args:
           params: `MinLSTMParams`.
-          state: ``(h_{t-1},)``, ``[..., H]``.
+          state: ``(h_{t-1},)``, or ``h_{t-1}`` by itself, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
 
         Returns:
@@ -162,7 +158,7 @@ class MinLSTM(CellBase):
         Raises:
           TypeError, ValueError: as `step`.
         """
-        _, x = self._checked("MinLSTM.gates", params, state, x)
+        params, _, x = self.checked("MinLSTM.gates", params, state, x)
         return self._gates(params, x)
 
     def coefficients(
@@ -191,8 +187,9 @@ class MinLSTM(CellBase):
         >>> a.shape, b.shape
         ((7, 2, 5), (7, 2, 5))
         """
-        x = jnp.asarray(x)
-        check_step("MinLSTM.coefficients", params, None, x, self._shapes._replace(state={}))
+        params, x = as_params(MinLSTMParams, params), jnp.asarray(x)
+        shapes = self.shapes(params)._replace(state={})
+        check_step("MinLSTM.coefficients", params, None, x, shapes)
         i, f, g = self._gates(params, x)
         return f, i * on_candidate(g)
 
@@ -208,7 +205,7 @@ class MinLSTM(CellBase):
 
         Args:
           params: `MinLSTMParams`.
-          state: ``(h_{t-1},)``, ``[..., H]``.
+          state: ``(h_{t-1},)``, or ``h_{t-1}`` by itself, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
           on_candidate: hook, applied to ``g`` before it enters the state.
 
@@ -216,27 +213,19 @@ class MinLSTM(CellBase):
           `MinLSTMState`, ``[..., H]``, with the dtype of `state`.
 
         Raises:
-          TypeError: when `state` is not a tuple of one, or an array is complex.
+          TypeError: when `state` has another number of fields, or an array is complex.
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal.
         """
-        (h_tm1,), x = self._checked("MinLSTM.step", params, state, x)
+        params, (h_tm1,), x = self.checked("MinLSTM.step", params, state, x)
         i, f, g = self._gates(params, x)
         dtype = promote_dtypes(f.dtype, h_tm1.dtype)
         a, b = f.astype(dtype), (i * on_candidate(g)).astype(dtype)
         h_t = a * h_tm1.astype(dtype) + b
         return MinLSTMState(h_t.astype(h_tm1.dtype))
 
-    def _checked(
-        self, function: str, params: MinLSTMParams, state: MinLSTMState, x: Float[Array, "... I"]
-    ) -> tuple[MinLSTMState, jax.Array]:
-        """State and input as arrays, once all shapes fit together."""
-        state, x = as_state(function, MinLSTMState, state), jnp.asarray(x)
-        check_step(function, params, state, x, self._shapes)
-        return state, x
-
-    @property
-    def _shapes(self) -> Shapes:
+    def shapes(self, params: Any) -> Shapes:
+        """The shapes that a step expects, from the sizes of the cell."""
         I, H = self.input_size, self.hidden_size  # noqa: E741
         return Shapes(
             params={"kernel": ((I, GATES * H), "[I, 3H]"), "bias": ((GATES * H,), "[3H]")},

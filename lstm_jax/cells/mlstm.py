@@ -22,14 +22,15 @@ Reference: Beck et al. (2024), *xLSTM: Extended long short-term memory*.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import CellBase, Shapes, as_state, check_step, project
+from lstm_jax.cells.arguments import Shapes
+from lstm_jax.cells.cell import CellBase, project
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,
@@ -140,6 +141,9 @@ class MLSTM(CellBase):
     gate_bias_init: Initializer | None = None
     dtype: DType | Policy = jnp.float32
 
+    params_type = MLSTMParams
+    state_type = MLSTMState
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_heads("MLSTM", self.num_heads, self.hidden_size)
@@ -240,8 +244,8 @@ class MLSTM(CellBase):
         new = MLSTMState(o * read.reshape(o.shape), C_t, n_t, m_t)
         return MLSTMState(*(leaf.astype(old.dtype) for leaf, old in zip(new, state, strict=True)))
 
-    @property
-    def _shapes(self) -> Shapes:
+    def shapes(self, params: Any) -> Shapes:
+        """The shapes that a step expects, from the sizes of the cell."""
         I, width, H = self.input_size, self._width, self.hidden_size  # noqa: E741
         N, V, K = self.num_heads, self._value_dim, self._key_dim
         return Shapes(
@@ -265,8 +269,7 @@ class MLSTM(CellBase):
         self, function: str, params: MLSTMParams, state: MLSTMState, x: jax.Array
     ) -> tuple[MLSTMState, MLSTMGates, jax.Array]:
         """The state as arrays, the gates and ``m_t``, once everything fits together."""
-        state, x = as_state(function, MLSTMState, state), jnp.asarray(x)
-        check_step(function, params, state, x, self._shapes)
+        params, state, x = self.checked(function, params, state, x)
         H, N, V, K = self.hidden_size, self.num_heads, self._value_dim, self._key_dim
         params = self.in_compute_dtype(params)
         dtype = promote_dtypes(params.kernel.dtype, state.C.dtype)

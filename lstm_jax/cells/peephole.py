@@ -21,7 +21,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import Activation, LSTMCellBase, Shapes
+from lstm_jax.cells.arguments import Shapes
+from lstm_jax.cells.cell import Activation, LSTMCellBase
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.types import Initializer, LSTMState, PRNGKey
 

@@ -17,22 +17,15 @@ Reference: Beck et al. (2024), *xLSTM: Extended long short-term memory*.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
-from lstm_jax.cells.cell import (
-    Activation,
-    CellBase,
-    Shapes,
-    as_state,
-    check_step,
-    identity,
-    project,
-)
+from lstm_jax.cells.arguments import Shapes
+from lstm_jax.cells.cell import Activation, CellBase, identity, project
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,
@@ -133,6 +126,9 @@ class SLSTM(CellBase):
     bias_init: Initializer | None = None
     dtype: DType | Policy = jnp.float32
 
+    params_type = SLSTMParams
+    state_type = SLSTMState
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_heads("SLSTM", self.num_heads, self.hidden_size)
@@ -224,8 +220,8 @@ class SLSTM(CellBase):
         memory = self.policy.cell_state
         return self.policy.output, memory, memory, memory
 
-    @property
-    def _shapes(self) -> Shapes:
+    def shapes(self, params: Any) -> Shapes:
+        """The shapes that a step expects, from the sizes of the cell."""
         I, H, N = self.input_size, self.hidden_size, self.num_heads  # noqa: E741
         D = H // N
         return Shapes(
@@ -243,8 +239,7 @@ class SLSTM(CellBase):
         self, function: str, params: SLSTMParams, state: SLSTMState, x: jax.Array
     ) -> tuple[SLSTMState, SLSTMGates, jax.Array]:
         """The state as arrays, the gates and ``m_t``, once everything fits together."""
-        state, x = as_state(function, SLSTMState, state), jnp.asarray(x)
-        check_step(function, params, state, x, self._shapes)
+        params, state, x = self.checked(function, params, state, x)
         params = self.in_compute_dtype(params)
         dtype = promote_dtypes(params.kernel.dtype, state.c.dtype)
         z = (

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lstm_jax.cells.cell import Activation, KernelCell, as_state, check_step, identity
+from lstm_jax.cells.cell import Activation, KernelCell, identity
 
 
 class TanhRNNParams(NamedTuple):
@@ -80,7 +80,7 @@ class TanhRNN(KernelCell[TanhRNNParams, TanhRNNState]):
 
         Args:
           params: `TanhRNNParams`.
-          state: ``(h_{t-1},)``, ``[..., H]``.
+          state: ``(h_{t-1},)``, or ``h_{t-1}`` by itself, ``[..., H]``.
           x: input ``x_t`` ``[..., I]``.
           on_candidate: hook, applied to ``tanh(.)`` before it becomes the state.
           on_recurrent: hook, applied to ``h_{t-1}`` where it is read.
@@ -89,12 +89,11 @@ class TanhRNN(KernelCell[TanhRNNParams, TanhRNNState]):
           `TanhRNNState`, ``[..., H]``, with the dtype of `state`.
 
         Raises:
-          TypeError: when `state` is not a tuple of one, or an array is complex.
+          TypeError: when `state` has another number of fields, or an array is complex.
           ValueError: when the shapes of `params`, `state` and `x` do not fit together, or their
             batch axes are not equal.
         """
-        state, x = as_state("TanhRNN.step", TanhRNNState, state), jnp.asarray(x)
-        check_step("TanhRNN.step", params, state, x, self.shapes(params))
+        params, state, x = self.checked("TanhRNN.step", params, state, x)
         (h_tm1,) = state
         z = self.pre_activations(self.in_compute_dtype(params), on_recurrent(h_tm1), x, h_tm1.dtype)
         h_t = on_candidate(self.activation(z))

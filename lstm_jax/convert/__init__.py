@@ -16,6 +16,6 @@ The other libraries need not be installed: weights are identified by their names
 """
 
 from lstm_jax.convert import cudnn, equinox, flax, haiku, keras, safetensors, torch
-from lstm_jax.convert.layer_params import cell_of
+from lstm_jax.convert.cell_of_params import cell_of
 
 __all__ = ["cell_of", "cudnn", "equinox", "flax", "haiku", "keras", "safetensors", "torch"]

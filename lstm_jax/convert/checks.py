@@ -7,7 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_BLOCK_HINTS = {1: "one block of H, as in a plain RNN", 3: "three blocks of H, as in a GRU"}
+_BLOCK_HINTS = {
+    1: "one block of H, as in a simple RNN",
+    3: "three blocks of H, as in a GRU",
+    4: "four blocks of H, as in an LSTM",
+}
 
 
 def as_arrays(function: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,10 +100,11 @@ def check_shape(function: str, name: str, array: Any, axes: str, **sizes: int) -
     if got == expected and all(expected):
         return
     hint = ""
-    if len(got) == len(expected) and "4H" in letters:
-        axis = letters.index("4H")
-        blocks = {sizes["H"]: 1, 3 * sizes["H"]: 3}.get(got[axis]) if got[axis] else None
-        hint = f": {_BLOCK_HINTS[blocks]}" if blocks else ""
+    if len(got) == len(expected):
+        for axis, letter in enumerate(letters):
+            if letter in ("3H", "4H") and got[axis] != expected[axis]:
+                widths = {blocks * sizes["H"]: text for blocks, text in _BLOCK_HINTS.items()}
+                hint = f": {widths[got[axis]]}" if got[axis] in widths else ""
     raise ValueError(f"{function}: {name} must have shape {axes} = {expected}; got {got}{hint}")
 
 

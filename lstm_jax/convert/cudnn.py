@@ -13,8 +13,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstm_jax.convert import families
 from lstm_jax.convert.checks import as_arrays
-from lstm_jax.convert.layer_params import join_layers, make_params, split_layers
+from lstm_jax.convert.families import make_params
+from lstm_jax.convert.layer_params import join_layers, split_layers
 from lstm_jax.types import PyTree, check_size
 
 
@@ -66,7 +68,7 @@ def to_params(
         offset += rows * columns
     biases = flat[offset:].reshape(-1, 2, 4 * H).sum(axis=1)
     single = [
-        make_params({"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias})
+        make_params(families.LSTM, {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias})
         for kernel, recurrent, bias in zip(kernels[::2], kernels[1::2], biases, strict=True)
     ]
     layers = [tuple(single[k : k + directions]) for k in range(0, len(single), directions)]
@@ -91,7 +93,7 @@ def from_params(params: PyTree) -> Float[Array, " n"]:
     >>> from_params(lj.LSTM(3, 5).init(jax.random.key(0))).shape
     (200,)
     """
-    layers = split_layers("cudnn.from_params", params, projection=False, uniform=True)
+    layers = split_layers("cudnn.from_params", params, supported=[families.LSTM], uniform=True)
     kernels, biases = [], []
     for each in [each for layer in layers for each in layer]:
         kernels += [each.kernel.T.ravel(), each.recurrent_kernel.T.ravel()]

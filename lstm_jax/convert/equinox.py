@@ -10,14 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.convert import families
 from lstm_jax.convert.checks import as_arrays, axis_size, check_names, check_shape
+from lstm_jax.convert.families import Params, make_params
 from lstm_jax.convert.layer_params import (
     Layer,
-    Params,
     is_stack,
     join_layers,
     like_params,
-    make_params,
     split_layers,
 )
 from lstm_jax.param_dict import path_names
@@ -63,7 +63,8 @@ def _layer(function: str, cell: Any) -> Layer:
     sizes = {"I": axis_size(arrays["weight_ih"], 1), "H": axis_size(arrays["weight_hh"], 1)}
     for name, array in arrays.items():
         check_shape(function, name, array, _AXES[name], **sizes)
-    return (make_params({_OUR_NAMES[name]: array.T for name, array in arrays.items()}),)
+    ours = {_OUR_NAMES[name]: array.T for name, array in arrays.items()}
+    return (make_params(families.LSTM, ours),)
 
 
 def from_params(params: PyTree, *, like: Any = None) -> Any:
@@ -88,7 +89,7 @@ def from_params(params: PyTree, *, like: Any = None) -> Any:
     {'weight_ih': (20, 3), 'weight_hh': (20, 5), 'bias': (20,)}
     """
     function = "equinox.from_params"
-    layers = split_layers(function, params, projection=False, directions=False)
+    layers = split_layers(function, params, supported=[families.LSTM], directions=False)
     cells = _cells(function, like, len(layers), is_stack(params))
     theirs = []
     for (each, *_), cell in zip(layers, cells, strict=True):

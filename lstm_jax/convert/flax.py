@@ -1,19 +1,18 @@
-"""Weights of Flax: `LSTMCell` and `OptimizedLSTMCell` of linen and nnx, and models with them.
+"""Weights of Flax: recurrent cells and layers of linen and nnx, and models with them.
 
-`flax_layer` describes the parameter trees. Conversion is exact in both directions.
+`flax_cells` describes the parameter trees of the cells. Conversion is exact in both directions.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import jax
-import jax.numpy as jnp
-
-from lstm_jax.convert.flax_layer import LINEN, NNX, RNNS, layer_of
+from lstm_jax.bidirectional import Directions
+from lstm_jax.cells import ConvLSTMParams
+from lstm_jax.convert import families, flax_cells
+from lstm_jax.convert.flax_conv import LINEN_CONV_LSTM
+from lstm_jax.convert.flax_layer import RNNS, AnyFlaxCell, layers_of
 from lstm_jax.convert.flax_model import take_over
-from lstm_jax.convert.gate_order import GATE_ORDER
 from lstm_jax.convert.layer_params import (
-    Params,
+    Layer,
     is_stack,
     join_layers,
     like_params,
@@ -23,7 +22,20 @@ from lstm_jax.types import LSTMState, PyTree
 
 __all__ = ["from_carry", "from_params", "take_over", "to_carry", "to_params"]
 
-Layout = Literal["linen", "nnx.LSTMCell", "nnx.OptimizedLSTMCell"]
+Layout = Literal["linen", "nnx.LSTMCell", "nnx.OptimizedLSTMCell", "nnx.GRUCell", "nnx.SimpleCell"]
+_LINEN = (
+    flax_cells.LINEN_LSTM,
+    flax_cells.LINEN_GRU,
+    flax_cells.LINEN_SIMPLE,
+    LINEN_CONV_LSTM,
+)
+_NNX = (
+    flax_cells.NNX_LSTM,
+    flax_cells.NNX_OPTIMIZED_LSTM,
+    flax_cells.NNX_GRU,
+    flax_cells.NNX_SIMPLE,
+)
+_SUPPORTED = (families.LSTM, families.GRU, families.TANH_RNN)
 
 
 def to_params(theirs: Any) -> PyTree:
@@ -32,24 +44,29 @@ def to_params(theirs: Any) -> PyTree:
     Args:
       theirs: the parameters of a cell, of an `RNN` or of a `Bidirectional`: linen's parameters or
         ``{"params": ...}``, an `nnx.State`, the dict of `nnx.to_pure_dict`, or the nnx module
-        itself; or a list of these, from the input up. Boxes such as `nn.Partitioned` are removed.
+        itself; or several layers, from the input up: a list, an `nnx.List`, `nnx.Dict` or
+        `nnx.Sequential`, or the parameters of a linen `Sequential` of recurrent layers alone. Boxes
+        such as `nn.Partitioned` are removed.
 
     Returns:
-      `LSTMParams`; `Directions` of them for a `Bidirectional`; a tuple for a list.
+      `LSTMParams`, `GRUParams`, `TanhRNNParams` for a `SimpleCell` or `ConvLSTMParams`; `Directions`
+      of them for a `Bidirectional`, or the parameters of one cell if both directions share it; a
+      tuple for several layers.
 
     Raises:
       TypeError: when a value is not a floating-point array, or dtypes differ.
-      ValueError: when the names or shapes are not those of an LSTM, or the sizes of consecutive
+      ValueError: when the names or shapes are not those of a cell, or the sizes of consecutive
         layers do not match.
 
+    >>> import jax
+    >>> import jax.numpy as jnp
     >>> from flax import linen
     >>> variables = linen.RNN(linen.LSTMCell(5)).init(jax.random.key(0), jnp.ones((2, 7, 3)))
     >>> jax.tree.map(jnp.shape, to_params(variables))
     LSTMParams(kernel=(3, 20), recurrent_kernel=(5, 20), bias=(20,))
     """
     function = "flax.to_params"
-    stack = is_stack(theirs)
-    layers = [layer_of(function, layer) for layer in (theirs if stack else [theirs])]
+    layers, stack = layers_of(function, theirs)
     return join_layers(function, layers, stack=stack)
 
 
@@ -57,9 +74,9 @@ def from_params(params: PyTree, *, layout: Layout = "linen") -> Any:
     """Convert our parameters to those of Flax.
 
     Args:
-      params: `LSTMParams`, `Directions` of them, or a tuple of layers.
-      layout: ``"linen"`` for both cells of linen, ``"nnx.LSTMCell"``, or
-        ``"nnx.OptimizedLSTMCell"``.
+      params: `LSTMParams`, `GRUParams`, `TanhRNNParams` or `ConvLSTMParams`, `Directions` of them,
+        or a tuple of layers.
+      layout: ``"linen"`` for the cells of linen, or the name of a cell of nnx.
 
     Returns:
       A nested dict: the parameters of the cell, which an `RNN` has under ``cell``, or those of the
@@ -67,24 +84,21 @@ def from_params(params: PyTree, *, layout: Layout = "linen") -> Any:
 
     Raises:
       TypeError: when `params` belong to another cell.
-      ValueError: when Flax has no such cell.
+      ValueError: when Flax has no such cell, or `layout` is that of another cell.
 
+    >>> import jax
     >>> import lstm_jax as lj
     >>> theirs = from_params(lj.LSTM(3, 5).init(jax.random.key(0)))
     >>> list(theirs), theirs["hf"]["kernel"].shape
     (['ii', 'if', 'ig', 'io', 'hi', 'hf', 'hg', 'ho'], (5, 5))
     """
     function = "flax.from_params"
-    layouts = {
-        "linen": lambda each: _separate_gates(each, LINEN),
-        "nnx.LSTMCell": lambda each: _separate_gates(each, NNX),
-        "nnx.OptimizedLSTMCell": _joint_gates,
-    }
+    layouts = get_args(Layout)
     if layout not in layouts:
-        raise ValueError(f"{function}: layout must be one of {(*layouts,)}; got {layout!r}")
+        raise ValueError(f"{function}: layout must be one of {layouts}; got {layout!r}")
     theirs = []
-    for layer in split_layers(function, params, projection=False):
-        cells = [layouts[layout](each) for each in layer]
+    for layer in _split(function, params):
+        cells = [_cell_of(function, each, layout).to_tree(function, each) for each in layer]
         if len(cells) == 1:
             theirs += cells
         else:
@@ -93,17 +107,21 @@ def from_params(params: PyTree, *, layout: Layout = "linen") -> Any:
     return like_params(params, theirs)
 
 
-def _separate_gates(params: Params, names: Mapping[str, str]) -> dict[str, dict[str, jax.Array]]:
-    kernels, recurrent, biases = (jnp.split(leaf, 4, axis=-1) for leaf in params[:3])
-    theirs = {names[f"i{gate}"]: {"kernel": k} for gate, k in zip(GATE_ORDER, kernels, strict=True)}
-    for gate, kernel, bias in zip(GATE_ORDER, recurrent, biases, strict=True):
-        theirs[names[f"h{gate}"]] = {"kernel": kernel, "bias": bias}
-    return theirs
+def _split(function: str, params: PyTree) -> list[Layer]:
+    """Split parameters into layers and directions, and check that Flax has such cells."""
+    layers = params if is_stack(params) else [params]
+    split = [tuple(layer) if isinstance(layer, Directions) else (layer,) for layer in layers]
+    if any(isinstance(each, ConvLSTMParams) for layer in split for each in layer):
+        return split
+    return split_layers(function, params, supported=_SUPPORTED)
 
 
-def _joint_gates(params: Params) -> dict[str, dict[str, jax.Array]]:
-    hidden = {"kernel": params.recurrent_kernel, "bias": params.bias}
-    return {"dense_i": {"kernel": params.kernel}, "dense_h": hidden}
+def _cell_of(function: str, params: Any, layout: str) -> AnyFlaxCell:
+    """Return the cell of Flax for parameters of one direction."""
+    for cell in _LINEN if layout == "linen" else _NNX:
+        if isinstance(params, cell.params) and layout in ("linen", cell.name):
+            return cell
+    raise ValueError(f"{function}: layout {layout!r} has no cell for {type(params).__name__}")
 
 
 def to_carry(theirs: tuple[Any, Any]) -> LSTMState:
@@ -118,6 +136,7 @@ def to_carry(theirs: tuple[Any, Any]) -> LSTMState:
     Raises:
       TypeError: when it is not a tuple of two.
 
+    >>> import jax.numpy as jnp
     >>> to_carry((jnp.zeros(5), jnp.ones(5))).h.tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
@@ -137,6 +156,7 @@ def from_carry(state: LSTMState | tuple[Any, Any]) -> tuple[Any, Any]:
     Raises:
       TypeError: when it is not a tuple of two.
 
+    >>> import jax.numpy as jnp
     >>> from_carry(LSTMState(h=jnp.zeros(2), c=jnp.ones(2)))[0].tolist()
     [1.0, 1.0]
     """

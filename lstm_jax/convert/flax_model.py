@@ -1,38 +1,58 @@
-"""Parameters of whole Flax models: convert every LSTM in a tree."""
+"""Whole Flax models: convert every recurrent layer in a tree of parameters or optimizer state."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-from lstm_jax.convert.checks import axis_size, check_mapping
-from lstm_jax.convert.flax_layer import DENSE, LINEN, NNX, RNNS, children_of, layer_of
-from lstm_jax.convert.layer_params import join_layers
-from lstm_jax.param_dict import to_dict
+import jax
+
+from lstm_jax.convert.checks import axis_size, check_names
+from lstm_jax.convert.flax_layer import MGU_PARTS, cell_arrays, cells_of, children_of, find_cell
+from lstm_jax.convert.flax_rename import Path, PathRules, shortened
+from lstm_jax.param_dict import path_names
+
+_FUNCTION = "flax.take_over"
+_PARAMS, _OPT_STATE = "params", "opt_state"
 
 
-def take_over(theirs: Any, rename: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Convert the parameters of a model with Flax's LSTMs for the same model with our layers.
+def take_over(
+    theirs: Any,
+    rename: Mapping[str, str] | None = None,
+    *,
+    keep: Iterable[str] = (),
+    cells_only: bool = False,
+) -> Any:
+    """Convert a checkpoint of a model with Flax's recurrent layers for the same model with ours.
 
-    The parameters of every LSTM are replaced by ours, named as by `lstm_jax.param_dict.to_dict`:
-    ``lstm/cell/ii`` and so on become ``lstm/kernel``, ``lstm/recurrent_kernel``, ``lstm/bias``, and
-    ``forward_rnn/cell`` becomes ``forward``. All other parameters are unchanged, but in plain
-    dicts. They also keep boxes such as `nn.Partitioned`; the arrays of an LSTM are returned without
-    boxes.
+    Every LSTM, GRU, simple RNN and convolutional LSTM gets our parameters, named as by
+    `lstm_jax.param_dict.to_dict`: ``lstm/cell/ii`` and so on become ``lstm/kernel``,
+    ``lstm/recurrent_kernel`` and ``lstm/bias``, and ``forward_rnn/cell`` becomes ``forward``. All
+    other values are unchanged. They also keep boxes such as `nn.Partitioned`; converted arrays have
+    none.
+
+    An optimizer keeps trees with the names of the parameters, such as its mean gradients. They are
+    converted in the same way, and training goes on as before. (A convolutional LSTM has two biases
+    in Flax and one here, which an optimizer updates differently.)
 
     Args:
-      theirs: a tree of parameters, ``{"params": ...}`` with any other collections, or an
-        `nnx.State`.
-      rename: new names of modules, at any depth: ``{"OptimizedLSTMCell_0": "LSTM_0"}``. A new name
-        may be a path: ``"LSTM_0/forward"``.
+      theirs: a tree of parameters; ``{"params": ...}`` with any other collections; an `nnx.State`;
+        a state of an optax optimizer; or anything with these inside, such as a `TrainState` or a
+        checkpoint that was restored as dicts and lists. Arrays may have additional axes in front,
+        such as those of several seeds.
+      rename: new paths of modules, by the end of their path: ``{"LSTMCell_0": "LSTM_0"}``,
+        ``{"encoder/LSTMCell_*": "encoder/LSTM_*"}``, ``{"LSTMCell_0": "LSTM_0/forward"}``; ``""``
+        drops a level. See `flax_rename` for the rules.
+      keep: paths of recurrent modules that stay as they are in Flax, matched like those of `rename`.
+      cells_only: whether the model keeps `RNN` and `Bidirectional` of Flax, with our cells inside:
+        then the levels ``cell``, ``forward_rnn`` and ``backward_rnn`` stay.
 
     Returns:
-      A nested dict.
+      The same containers as in `theirs`, with nested dicts for all mappings.
 
     Raises:
-      TypeError: when `theirs` is not a mapping, or an array of an LSTM is not a floating-point
-        array.
-      ValueError: when it has no LSTM, a name in `rename` is not found, or two modules would get the
-        same name.
+      TypeError: when `theirs` has no mapping, or an array of a cell is not a floating-point array.
+      ValueError: when there is nothing to convert, a path in `rename` or `keep` is not found, or
+        two modules would get the same name.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -43,83 +63,191 @@ def take_over(theirs: Any, rename: Mapping[str, str] | None = None) -> dict[str,
     >>> {name: list(part) for name, part in ours["params"].items()}
     {'LSTM_0': ['kernel', 'recurrent_kernel', 'bias'], 'layers_1': ['kernel', 'bias']}
     """
-    function = "flax.take_over"
-    check_mapping(function, "parameters", theirs)
-    converter = _TreeConverter(function, dict(rename or {}))
-    ours = converter.convert(theirs)
-    if not converter.lstms:
-        names = ", ".join(map(str, theirs))
-        raise ValueError(f"{function}: no LSTM found; the names are {names}")
-    if unused := converter.rename.keys() - converter.renamed:
-        raise ValueError(f"{function}: no module is called {', '.join(sorted(unused))}")
+    converter = _Converter(rename or {}, keep, cells_only=cells_only)
+    if not _mappings_in(theirs):
+        raise TypeError(
+            f"{_FUNCTION}: parameters must be a mapping, or in one; got {type(theirs).__name__}"
+        )
+    ours = converter.convert(theirs, moments=_is_optimizer_state(theirs))
+    converter.check_all_found()
     return ours
 
 
-class _TreeConverter:
-    """Converts the LSTMs in a tree of parameters, and records what it found.
+class _Item(NamedTuple):
+    """A value at a new path, and where it was."""
+
+    path: tuple[Any, ...]
+    value: Any
+    source: Path
+
+
+class _Converter:
+    """Converts the recurrent layers in trees, and records what it finds.
 
     Args:
-      function: the public function to name in errors.
-      rename: new names of modules.
-
-    Attributes:
-      lstms: the number of LSTMs converted so far.
-      renamed: the names in `rename` found so far.
+      rename, keep, cells_only: as for `take_over`.
     """
 
-    def __init__(self, function: str, rename: dict[str, str]) -> None:
-        self.function, self.rename = function, rename
-        self.lstms = 0
-        self.renamed: set[str] = set()
+    def __init__(self, rename: Mapping[str, str], keep: Iterable[str], *, cells_only: bool) -> None:
+        self.rename = PathRules(_FUNCTION, "rename", rename)
+        self.keep = PathRules(_FUNCTION, "keep", dict.fromkeys(keep, ""))
+        self.cells_only = cells_only
+        self.found: dict[str, None] = {}
+        self.modules: dict[Path, None] = {}
+        self.unknown: list[str] = []
 
-    def convert(self, node: Any, *path: str) -> Any:
-        """Return the subtree at a path with its LSTMs converted."""
-        if not isinstance(node, Mapping):
-            return node
-        if _is_lstm(node):
-            self.lstms += 1
-            where = f"{self.function}: {'/'.join(path)}" if path else self.function
-            return to_dict(join_layers(where, [layer_of(where, node)], stack=False))
-        new_paths = {name: self.new_path(name) for name in node}
-        self.check_conflicts(new_paths.values())
-        ours: dict[str, Any] = {}
-        for name, (*parents, last) in new_paths.items():
+    def convert(self, tree: Any, *, moments: bool) -> Any:
+        """Return a tree of any containers with its mappings converted."""
+
+        def convert_leaf(path: Any, leaf: Any) -> Any:
+            if not isinstance(leaf, Mapping):
+                return leaf
+            names = path_names(path)
+            inside = _OPT_STATE in names or (moments and _PARAMS not in names)
+            return self.convert_mapping(leaf, moments=inside)
+
+        return jax.tree_util.tree_map_with_path(convert_leaf, tree, is_leaf=_is_mapping)
+
+    def convert_mapping(self, tree: Mapping[Any, Any], *, moments: bool) -> dict[Any, Any]:
+        """Return a mapping with its recurrent layers converted and renamed."""
+        items = list(self.items(tree, (), (), moments=moments))
+        _check_conflicts(items)
+        integers = _has_integers(tree)
+        ours: dict[Any, Any] = {}
+        for item in items:
+            path = [int(name) if integers and name.isdigit() else name for name in item.path]
             inner = ours
-            for part in parents:
-                inner = inner.setdefault(part, {})
-            inner[last] = self.convert(node[name], *path, str(name))
+            for name in path[:-1]:
+                inner = inner.setdefault(name, {})
+            if not path:
+                ours |= item.value
+            elif path[-1] not in inner:
+                inner[path[-1]] = item.value
         return ours
 
-    def new_path(self, name: Any) -> list[Any]:
-        """Return the path that replaces a name."""
-        if name not in self.rename:
-            return [name]
-        self.renamed.add(name)
-        return self.rename[name].split("/")
+    def items(
+        self, node: Mapping[Any, Any], root: Path, path: Path, *, moments: bool
+    ) -> Iterator[_Item]:
+        """Yield what a subtree contains: converted layers, and other values.
 
-    def check_conflicts(self, paths: Iterable[list[Any]]) -> None:
-        """Check that no path is equal to another, or its parent."""
-        ordered = sorted([str(part) for part in path] for path in paths)
-        for path, other in pairwise(ordered):
-            if path == other[: len(path)]:
-                raise ValueError(
-                    f"{self.function}: two modules would get the name {'/'.join(path)!r}"
-                )
+        Args:
+          node: the subtree.
+          root: the path to the tree of the parameters, which has no rules.
+          path: the path from there.
+          moments: whether an optimizer keeps these arrays.
+        """
+        if cells := self.cells(node, path):
+            where = ": ".join(filter(None, [_FUNCTION, "/".join((*root, *path))]))
+            yield _Item(
+                (*root, *self.layer_path(node, path)), _convert(where, cells, moments), path
+            )
+            return
+        for name, value in node.items():
+            inside = moments or name == _OPT_STATE
+            if _PARAMS in node:  # the rules begin inside of a collection
+                inner_root, inner = (*root, *path, str(name)), ()
+            else:
+                inner_root, inner = root, (*path, str(name))
+            if isinstance(value, Mapping) and value:
+                self.modules[inner] = None
+                yield from self.items(value, inner_root, inner, moments=inside)
+                continue
+            if _mappings_in(value):
+                value = self.convert(value, moments=inside)
+            yield _Item((*inner_root, *self.rename.new_path(inner)), value, inner)
+
+    def cells(self, node: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+        """Return the cells of a layer that is converted; nothing for other nodes."""
+        if self.cells_only:
+            cells = {"": node} if find_cell(node) else {}
+        else:
+            cells = cells_of(node)
+        kept = bool(cells) and self.keep.matches(path)
+        if cells:
+            kind = " of ".join(filter(None, ["kept as it is" * kept, _kind(cells)]))
+            self.found[f"{'/'.join(path) or 'the whole tree'} ({kind})"] = None
+        elif children_of(node).keys() == MGU_PARTS:
+            self.unknown.append("/".join(path))
+        return {} if kept else cells
+
+    def layer_path(self, node: Mapping[Any, Any], path: Path) -> Path:
+        """Return the new path of a layer; a rule for an `RNN` may also name the cell in it."""
+        cell = (*path, "cell")
+        is_rnn = not self.cells_only and children_of(node).keys() == {"cell"}
+        return self.rename.new_path(cell if is_rnn and self.rename.matches(cell) else path)
+
+    def check_all_found(self) -> None:
+        """Raise if there is no recurrent layer, or a rule matched no path."""
+        if not self.found:
+            names = shortened("/".join(path) for path in self.modules if path)
+            hint = f"; there is no cell here for the MGUCell {shortened(self.unknown)}"
+            raise ValueError(
+                f"{_FUNCTION}: no recurrent layer of Flax found; the names are {names or 'none'}"
+                f"{hint if self.unknown else ''}"
+            )
+        for rules in (self.rename, self.keep):
+            rules.check_used(self.modules, self.found)
 
 
-def _is_lstm(node: Any) -> bool:
-    """Return whether a subtree is an LSTM cell, an `RNN` of one, or a `Bidirectional` of two."""
-    children = children_of(node)
-    names = children.keys()
-    if names == {"cell"}:
-        return _is_lstm(children["cell"])
-    if names and names <= set(RNNS):
-        return all(map(_is_lstm, children.values()))
-    if names == set(DENSE):  # layers of a GRU, and of other modules, can have these names too
-        inputs, hidden = (children_of(node[name]) for name in DENSE)
-        if inputs.keys() != {"kernel"} or hidden.keys() != {"kernel", "bias"}:
-            return False
-        # Axes are counted from the end: arrays of stacked modules have an additional first axis.
-        widths = {axis_size(dense["kernel"], -1) for dense in (inputs, hidden)}
-        return widths == {4 * axis_size(hidden["kernel"], -2)}
-    return names in (set(LINEN), set(NNX.values()))
+def _convert(function: str, cells: Mapping[str, Any], moments: bool) -> dict[str, Any]:
+    """Convert the cells of a layer to nested dicts of our parameters."""
+    ours = {}
+    for direction, node in cells.items():
+        cell, arrays = find_cell(node), cell_arrays(node)
+        assert cell is not None  # `cells_of` has found it
+        check_names(function, arrays, cell.names)
+        ours[direction] = cell.to_fields(function, "", arrays, stacked=True, moments=moments)
+    inputs = [axis_size(fields["kernel"], -2) for fields in ours.values()]
+    if len({*inputs}) > 1:
+        raise ValueError(
+            f"{function}: both directions must have the same input features; got {inputs}"
+        )
+    return ours.get("", ours)
+
+
+def _kind(cells: Mapping[str, Any]) -> str:
+    """Describe a layer by its cells.
+
+    >>> _kind({"": {name: {} for name in ("ir", "iz", "in", "hr", "hz", "hn")}})
+    'GRU'
+    """
+    kinds = dict.fromkeys(getattr(find_cell(node), "kind", "") for node in cells.values())
+    return "bidirectional " * (len(cells) > 1) + " and ".join(kinds)
+
+
+def _check_conflicts(items: Iterable[_Item]) -> None:
+    """Check that no path is equal to another, or its parent."""
+    named = sorted(
+        (tuple(map(str, item.path)), "/".join(item.source))
+        for item in items
+        if not (isinstance(item.value, Mapping) and not item.value)
+    )
+    for (path, source), (other, other_source) in pairwise(named):
+        if path == other[: len(path)]:
+            raise ValueError(
+                f"{_FUNCTION}: two modules would get the name {'/'.join(path)!r}:"
+                f" {source} and {other_source}"
+            )
+
+
+def _is_optimizer_state(tree: Any) -> bool:
+    """Whether a tree is an optimizer state: a tuple, also as restored in a list or a dict."""
+    if isinstance(tree, Mapping):
+        return bool(tree) and all(isinstance(name, str) and name.isdigit() for name in tree)
+    return isinstance(tree, tuple | list)
+
+
+def _is_mapping(node: Any) -> bool:
+    return isinstance(node, Mapping)
+
+
+def _mappings_in(tree: Any) -> bool:
+    """Whether there is a mapping in a tree of any containers."""
+    return any(map(_is_mapping, jax.tree.leaves(tree, is_leaf=_is_mapping)))
+
+
+def _has_integers(tree: Any) -> bool:
+    """Whether a tree has integers for names, as those of nnx."""
+    return isinstance(tree, Mapping) and any(
+        isinstance(name, int) or _has_integers(value) for name, value in tree.items()
+    )

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.convert import families
 from lstm_jax.convert.checks import (
     as_arrays,
     axis_size,
@@ -24,11 +25,11 @@ from lstm_jax.convert.checks import (
     check_shape,
     select_prefix,
 )
+from lstm_jax.convert.families import make_params
 from lstm_jax.convert.gate_order import GATE_ORDER, reorder_gates
 from lstm_jax.convert.layer_params import (
     Layer,
     join_layers,
-    make_params,
     natural_order,
     split_layers,
 )
@@ -88,7 +89,8 @@ def _layer(function: str, module: str, linear: Any) -> Layer:
     check_shape(function, f"{prefix}w", w, "[I+H, 4H]", I=inputs, H=H)
     w, b = (reorder_gates(array, source=_HAIKU_ORDER, target=GATE_ORDER) for array in (w, b))
     bias = b + _forget_bias(H, b.dtype)
-    return (make_params({"kernel": w[:inputs], "recurrent_kernel": w[inputs:], "bias": bias}),)
+    ours = {"kernel": w[:inputs], "recurrent_kernel": w[inputs:], "bias": bias}
+    return (make_params(families.LSTM, ours),)
 
 
 def _forget_bias(H: int, dtype: Any) -> jax.Array:
@@ -116,7 +118,7 @@ def from_params(params: PyTree, *, name: str = "lstm") -> dict[str, dict[str, ja
     >>> {name: linear["w"].shape for name, linear in from_params(params).items()}
     {'lstm/linear': (8, 20), 'lstm_1/linear': (9, 16)}
     """
-    layers = split_layers("haiku.from_params", params, projection=False, directions=False)
+    layers = split_layers("haiku.from_params", params, supported=[families.LSTM], directions=False)
     theirs = {}
     for k, (each, *_) in enumerate(layers):
         w = jnp.concatenate([each.kernel, each.recurrent_kernel])

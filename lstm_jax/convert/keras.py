@@ -9,19 +9,18 @@ as ours: conversion is exact in both directions.
 from collections.abc import Sequence
 from typing import Any
 
+from lstm_jax.convert import families
 from lstm_jax.convert.checks import as_arrays, axis_size, check_shape
+from lstm_jax.convert.families import Params, make_params
 from lstm_jax.convert.layer_params import (
-    AXES,
     Layer,
-    Params,
     join_layers,
     like_params,
-    make_params,
     split_layers,
 )
 from lstm_jax.types import PyTree
 
-_NAMES = (*AXES,)
+_NAMES = (*families.LSTM.axes,)
 
 
 def to_params(theirs: Any) -> PyTree:
@@ -97,8 +96,8 @@ def _direction(function: str, prefix: str, weights: Sequence[Any]) -> Params:
     kernel, recurrent, *_ = arrays.values()
     sizes = {"I": axis_size(kernel, 0), "H": axis_size(recurrent, 0)}
     for name, (full_name, array) in zip(names, arrays.items(), strict=True):
-        check_shape(function, full_name, array, AXES[name], **sizes)
-    return make_params(dict(zip(names, arrays.values(), strict=True)))
+        check_shape(function, full_name, array, families.LSTM.axes[name], **sizes)
+    return make_params(families.LSTM, dict(zip(names, arrays.values(), strict=True)))
 
 
 def from_params(params: PyTree, *, bias: bool = True) -> list[Any]:
@@ -121,7 +120,7 @@ def from_params(params: PyTree, *, bias: bool = True) -> list[Any]:
     >>> [array.shape for array in from_params(params)]
     [(3, 20), (5, 20), (20,)]
     """
-    layers = split_layers("keras.from_params", params, projection=False, bias=bias)
+    layers = split_layers("keras.from_params", params, supported=[families.LSTM], bias=bias)
     names = _NAMES if bias else _NAMES[:2]
     weights = [[getattr(each, name) for each in layer for name in names] for layer in layers]
     return like_params(params, weights)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.cells import ProjectedLSTMParams
+from lstm_jax.convert import families
 from lstm_jax.convert.checks import (
     as_arrays,
     axis_size,
@@ -30,11 +31,10 @@ from lstm_jax.convert.checks import (
     check_shape,
     select_prefix,
 )
+from lstm_jax.convert.families import Params, make_params
 from lstm_jax.convert.layer_params import (
-    Params,
     is_stack,
     join_layers,
-    make_params,
     split_layers,
 )
 from lstm_jax.convert.torch_file import load_file
@@ -143,7 +143,8 @@ def _direction(function: str, names: Mapping[str, str], arrays: Mapping[str, Any
         ours["bias"] = parts["bias_ih"] + parts["bias_hh"]
     if _PROJECTION in parts:
         ours["projection"] = parts[_PROJECTION].T
-    return make_params(ours)
+    family = families.PROJECTED_LSTM if _PROJECTION in parts else families.LSTM
+    return make_params(family, ours)
 
 
 def from_params(
@@ -178,7 +179,12 @@ def from_params(
         raise ValueError(f"{function}: layout must be 'nn.LSTM' or 'nn.LSTMCell'; got {layout!r}")
     cell = layout == "nn.LSTMCell"
     layers = split_layers(
-        function, params, projection=not cell, directions=not cell, uniform=True, bias=bias
+        function,
+        params,
+        supported=families.FAMILIES[: 1 if cell else 2],
+        directions=not cell,
+        uniform=True,
+        bias=bias,
     )
     if cell and is_stack(params):
         raise ValueError(f"{function}: nn.LSTMCell has one layer; got a tuple of {len(layers)}")

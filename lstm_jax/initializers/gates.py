@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lstm_jax.copies import Copyable
 from lstm_jax.initializers.biases import GATES, Chrono, ForgetBias, UniformGate
 from lstm_jax.initializers.weights import glorot_uniform, orthogonal, orthogonal_per_gate
 from lstm_jax.types import DType, Initializer, PRNGKey
 
 
 @dataclass(frozen=True)
-class PerGate:
+class PerGate(Copyable):
     """An initializer, applied to each gate separately: ``k`` draws ``[..., H]``, concatenated.
 
     An initializer whose scale depends on the shape, such as those of JAX by variance and the
@@ -53,12 +54,13 @@ class PerGate:
 
 
 @dataclass(frozen=True)
-class EachGate:
+class EachGate(Copyable):
     """A different initializer for each gate, concatenated in the order of the gates.
 
     Args:
       inits: the initializers, one for each gate block.
 
+    >>> zeros = jax.nn.initializers.zeros
     >>> EachGate((zeros, jax.nn.initializers.ones))(jax.random.key(0), (4,)).tolist()
     [0.0, 0.0, 1.0, 1.0]
     """
@@ -85,7 +87,7 @@ class EachGate:
 
 
 @dataclass(frozen=True)
-class ForgetGateOf:
+class ForgetGateOf(Copyable):
     """The forget gate's part of an initializer of an LSTM's bias ``[4H]``.
 
     The update gate of a GRU keeps the state as the forget gate of an LSTM does, so it starts with

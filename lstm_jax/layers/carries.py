@@ -5,10 +5,12 @@ A cell's state is a NamedTuple such as ``LSTMState(h, c)``. Flax's cells have th
 names; `CarryOrder` decides about plain pairs alone.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import jax
 
+from lstm_jax.containers import in_containers_of
 from lstm_jax.did_you_mean import did_you_mean
 from lstm_jax.transforms.transform import AnyCell, initial_state
 from lstm_jax.types import LSTMState, PyTree
@@ -48,12 +50,12 @@ def state_of(like: PyTree, carry: PyTree, order: CarryOrder) -> PyTree:
 
     Args:
       like: a state of the cell, or its shapes.
-      carry: a state with named fields, plain tuples in its place, or a bare array in place of a
-        state with one field; what is none of these is returned as it is.
+      carry: a state with named fields, mappings or plain tuples in its place, or a bare array in
+        place of a state with one field.
       order: the order of plain pairs.
 
     Returns:
-      The state, with the types of `like`.
+      The state, with the types of `like`; what does not fit is returned as it is.
 
     >>> import jax.numpy as jnp
     >>> import lstm_jax as lj
@@ -65,21 +67,7 @@ def state_of(like: PyTree, carry: PyTree, order: CarryOrder) -> PyTree:
     >>> state_of(lj.GRU(3, 5).initial_state(), c, "hc").h.tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    if _is_array(carry):
-        return _made(type(like), (carry,)) if _is_single(like) else carry
-    if not isinstance(like, tuple) or not isinstance(carry, tuple | list):
-        return carry
-    if len(carry) != len(like):
-        return carry
-    names = _names(carry)
-    if names and _is_single(like):
-        # By name if the names are the cell's, whatever the type; otherwise the type says nothing.
-        by_name = [getattr(carry, name) for name in _names(like) if name in names]
-        return _made(type(like), by_name if len(by_name) == len(like) else carry)
-    if _is_single(like):
-        return _made(type(like), reversed(carry) if _is_swapped(like, order) else carry)
-    parts = zip(like, carry, strict=True)
-    return _made(type(like), (state_of(each, part, order) for each, part in parts))
+    return in_containers_of(like, _in_order(like, carry, order))
 
 
 def carry_like(state: PyTree, carry: PyTree, order: CarryOrder) -> PyTree:
@@ -162,6 +150,25 @@ def layer_carry(state: PyTree, carry: PyTree, order: CarryOrder) -> PyTree:
     return _made(type(state), (layer_carry(each, part, order) for each, part in pairs))
 
 
+def _in_order(like: PyTree, carry: PyTree, order: CarryOrder) -> PyTree:
+    """A carry in which every pair is in the order of the cell's fields."""
+    if isinstance(carry, Mapping) and not _is_single(like):
+        names = _names(like) or [f"layers_{k}" for k in range(len(like))]
+        parts = zip(names, like, strict=True)
+        known = {name: _in_order(each, carry[name], order) for name, each in parts if name in carry}
+        return {**carry, **known}
+    if not isinstance(carry, tuple | list) or len(carry) != len(like):
+        return carry
+    if not _is_single(like):
+        pairs = zip(like, carry, strict=True)
+        return tuple(_in_order(each, part, order) for each, part in pairs)
+    if set(_names(carry)) == set(_names(like)):
+        return (
+            type(like)(*(getattr(carry, name) for name in _names(like))) if _names(like) else carry
+        )
+    return tuple(reversed(carry)) if _is_swapped(like, order) and not _names(carry) else carry
+
+
 def _is_swapped(state: PyTree, order: CarryOrder) -> bool:
     """Whether a plain tuple in place of this state is in the opposite order."""
     return order == "ch" and _names(state) == PAIR
@@ -174,10 +181,6 @@ def _is_single(state: PyTree) -> bool:
 
 def _is_leaf(part: Any) -> bool:
     return part is not None and not isinstance(part, tuple | list | dict)
-
-
-def _is_array(carry: Any) -> bool:
-    return hasattr(carry, "shape") and hasattr(carry, "dtype")
 
 
 def _names(state: Any) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.copies import Copyable
 from lstm_jax.types import DType, PRNGKey
 
 
 @dataclass(frozen=True, repr=False)
-class MetadataInit:
+class MetadataInit(Copyable):
     """An initializer that returns plain arrays, made of one that may return metadata as well.
 
     A cell needs plain arrays to concatenate its parameters; the layer reads the metadata from here

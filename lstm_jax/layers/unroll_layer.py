@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.advance import advance
+from lstm_jax.inputs import checked_inputs
 from lstm_jax.layers.carries import (
     CarryOrder,
     carry_like,
@@ -81,6 +82,7 @@ def unroll_layer(
     state = initial_carry
     if state is not None:
         state = state_of(state_like(cell), state, carry_order)
+    inputs = checked_inputs(function, cell, inputs, name="inputs")
     inputs = jax.tree.map(lambda leaf: _as_floats(leaf, params), inputs)
     axis, T, rows = _time_and_rows(function, cell, inputs, time_major)
 

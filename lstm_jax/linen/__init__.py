@@ -9,6 +9,13 @@
 """
 
 from lstm_jax.linen.cell import RNNCell
+from lstm_jax.linen.drop_in import (
+    ConvLSTMCell,
+    GRUCell,
+    LSTMCell,
+    OptimizedLSTMCell,
+    SimpleCell,
+)
 from lstm_jax.linen.layers import Bidirectional, Recurrent, SequenceLayer
 from lstm_jax.linen.params import params_of, variables
 from lstm_jax.linen.ready_made import GRU, LSTM, TanhRNN
@@ -17,9 +24,14 @@ __all__ = [
     "GRU",
     "LSTM",
     "Bidirectional",
+    "ConvLSTMCell",
+    "GRUCell",
+    "LSTMCell",
+    "OptimizedLSTMCell",
     "RNNCell",
     "Recurrent",
     "SequenceLayer",
+    "SimpleCell",
     "TanhRNN",
     "params_of",
     "variables",

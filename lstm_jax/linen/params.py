@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
@@ -61,13 +62,19 @@ def params_of(cell: AnyCell, variables: Mapping[str, Any]) -> PyTree:
     return from_dict("params_of", param_shapes(cell), nn.meta.unbox(named))
 
 
-def module_params(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
+def module_params(
+    module: nn.Module,
+    cell: AnyCell,
+    boxes: Boxes,
+    fixed: Mapping[str, jax.Array] = MappingProxyType({}),
+) -> PyTree:
     """Create or read the parameters of a cell in a module, with the names of their fields.
 
     Args:
       module: the module, during its call.
       cell: the cell.
       boxes: boxes for some of the parameters.
+      fixed: constants in place of some parameters, which the module then does not have.
 
     Returns:
       Parameters for the cell.
@@ -78,7 +85,7 @@ def module_params(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
     like = param_shapes(cell)
     named = to_dict(like)
     check_param_names(type(module).__name__, "partitioning", boxes, like)
-    missing = any(not module.has_variable("params", name) for name in named)
+    missing = any(not module.has_variable("params", name) for name in named.keys() - fixed.keys())
     drawn: ParamDict | None = None
     if missing and module.is_mutable_collection("params"):
         # All of them from one key: the same that `cell.init` draws.
@@ -89,8 +96,12 @@ def module_params(module: nn.Module, cell: AnyCell, boxes: Boxes) -> PyTree:
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), named[name])
         return _in_boxes(name, zeros if drawn is None else drawn[name], boxes)
 
-    own = {name: module.param(name, lambda _, name=name: value(name)) for name in named}
-    return from_dict(type(module).__name__, like, own)
+    own = {
+        name: module.param(name, lambda _, name=name: value(name))
+        for name in named
+        if name not in fixed
+    }
+    return from_dict(type(module).__name__, like, {**own, **fixed})
 
 
 def dropout_key(module: Any, cell: AnyCell, deterministic: bool | None) -> PRNGKey | None:

@@ -11,7 +11,20 @@
 """
 
 from lstm_jax.nnx.cell import RNNCell
+from lstm_jax.nnx.drop_in import GRUCell, LSTMCell, OptimizedLSTMCell, SimpleCell
 from lstm_jax.nnx.layers import Bidirectional, Recurrent, SequenceLayer
 from lstm_jax.nnx.ready_made import GRU, LSTM, TanhRNN
 
-__all__ = ["GRU", "LSTM", "Bidirectional", "RNNCell", "Recurrent", "SequenceLayer", "TanhRNN"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Bidirectional",
+    "GRUCell",
+    "LSTMCell",
+    "OptimizedLSTMCell",
+    "RNNCell",
+    "Recurrent",
+    "SequenceLayer",
+    "SimpleCell",
+    "TanhRNN",
+]

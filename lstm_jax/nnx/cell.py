@@ -97,11 +97,16 @@ class RNNCell(CellModule, nnx.RNNCellBase):
         Returns:
           The state as plain tuples, or an array if it has one field; the cell's own also where a
           learned one would start from it.
+
+        Raises:
+          ValueError: when `carry_init` is given without `rngs`.
         """
         state = initial_carry(type(self).__name__, self.cell, input_shape)
         carry = plain_carry(state, self.carry_order)
         if carry_init is None:
             return carry
+        if rngs is None:
+            raise ValueError(f"{type(self).__name__}: carry_init needs rngs; got None")
         stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
         return jax.tree.map(lambda leaf: carry_init(stream(), leaf.shape, leaf.dtype), carry)
 

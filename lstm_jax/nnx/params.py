@@ -209,6 +209,30 @@ def metadata_of(cell: AnyCell, inits: Mapping[str, MetadataInit]) -> dict[str, d
     return {name: init.metadata for name, init in inits.items() if init.metadata is not None}
 
 
+def joined_metadata(
+    cell: AnyCell, inits: Mapping[str, MetadataInit], *given: Mapping[str, Mapping[str, Any] | None]
+) -> dict[str, dict[str, Any]]:
+    """The metadata that initializers return, and what is given by the names of parameters.
+
+    Args:
+      cell: the cell, which has these initializers.
+      inits: the initializers by the name of the parameter.
+      *given: keyword arguments of `flax.nnx.Param` by the name of the parameter; the last one
+        precedes.
+
+    Returns:
+      Keyword arguments of `flax.nnx.Param` by the name of the parameter.
+
+    >>> import lstm_jax as lj
+    >>> joined_metadata(lj.LSTM(3, 5), {}, {"bias": {"a": 1}}, {"bias": {"b": 2}})
+    {'bias': {'a': 1, 'b': 2}}
+    """
+    metadata = metadata_of(cell, inits)
+    for name, more in (pair for each in given for pair in each.items()):
+        metadata[name] = {**metadata.get(name, {}), **(more or {})}
+    return metadata
+
+
 def _split_metadata(value: Any) -> tuple[jax.Array, dict[str, Any] | None]:
     """The array in a value, and its metadata; None for a plain array."""
     if not isinstance(value, VariableMetadata):

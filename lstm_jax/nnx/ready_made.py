@@ -18,7 +18,7 @@ from lstm_jax.layers import (
     layer_cell,
 )
 from lstm_jax.nnx.layers import SequenceLayer
-from lstm_jax.nnx.params import metadata_of, plain_inits
+from lstm_jax.nnx.params import joined_metadata, plain_inits
 from lstm_jax.options import OptionArgs, takes_keywords_of
 
 
@@ -75,14 +75,12 @@ class ReadyMade(SequenceLayer):
             type(self).__name__, in_features, features, fields,
             {f"{name}_init": init for name, init in inits.items()},
         )  # fmt: skip
-        metadata = metadata_of(cell, inits)
         given = {
             "kernel": kernel_metadata,
             "recurrent_kernel": recurrent_kernel_metadata,
             "bias": bias_metadata,
         }
-        for name, more in (*given.items(), *(arguments.pop("metadata", None) or {}).items()):
-            metadata[name] = {**metadata.get(name, {}), **(more or {})}
+        metadata = joined_metadata(cell, inits, given, arguments.pop("metadata", None) or {})
         super().__init__(cell, rngs=rngs, metadata=metadata, **arguments)
 
 

@@ -7,6 +7,7 @@ explains how to write one.
 from lstm_jax.transforms.clip import clip
 from lstm_jax.transforms.dropout import candidate_dropout, dropout, recurrent_dropout
 from lstm_jax.transforms.learned_initial_state import LearnedParams, learned_initial_state
+from lstm_jax.transforms.own_structure import own_params, own_state, restore_params
 from lstm_jax.transforms.residual import residual, skip
 from lstm_jax.transforms.sequence_call import SequenceCall
 from lstm_jax.transforms.sizes import input_size, output_size, param_shapes
@@ -48,9 +49,12 @@ __all__ = [
     "output_size",
     "over_single_cells",
     "own_key",
+    "own_params",
+    "own_state",
     "param_shapes",
     "recurrent_dropout",
     "residual",
+    "restore_params",
     "sample_params",
     "skip",
     "stack",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import jax
 
 from lstm_jax.cells.cell import Activation, identity
+from lstm_jax.transforms.own_structure import own_state
 from lstm_jax.transforms.step_rng import StepRng, check_rate, child_key, child_rng, drop
 from lstm_jax.transforms.transform import (
     AnyCell,
@@ -210,7 +211,7 @@ class RecurrentDropout(_HookTransform):
     ) -> PyTree:
         """Advance one time step with dropout of the hidden state that the gates read."""
         if not _has_hook(self.cell, "on_recurrent"):
-            return self._step(params, self._dropped(state, rng), x, rng, **hooks)
+            return self._step(params, self._dropped(params, state, rng), x, rng, **hooks)
 
         def dropped(h: jax.Array) -> jax.Array:
             return _drop(self, rng, on_recurrent(h))
@@ -219,10 +220,10 @@ class RecurrentDropout(_HookTransform):
 
     def gates(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
         """The gate activations of one step with dropout of the hidden state."""
-        return gates(self.cell, params, self._dropped(state, rng), x, child_rng(rng))
+        return gates(self.cell, params, self._dropped(params, state, rng), x, child_rng(rng))
 
-    def _dropped(self, state: PyTree, rng: StepRng | None) -> PyTree:
-        (h, *memory), structure = jax.tree.flatten(state)
+    def _dropped(self, params: PyTree, state: PyTree, rng: StepRng | None) -> PyTree:
+        (h, *memory), structure = jax.tree.flatten(own_state(self.cell, params, state))
         return jax.tree.unflatten(structure, [_drop(self, rng, h), *memory])
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.containers import in_containers_of
+from lstm_jax.transforms.own_structure import own_state
 from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,
@@ -87,23 +89,27 @@ class LearnedInitialState(StateTransform):
         """The learned state for every row; the cell's own if no parameters are given."""
         if params is None:
             return initial_state(self.cell, None, batch_shape)
-        return jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)), params.state
-        )
+        state = own_state(self.cell, None, _parts(params).state)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)), state)
 
     def step(
         self, params: LearnedParams, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> PyTree:
         """Advance one time step."""
-        return step(self.cell, params.cell, state, x, child_rng(rng))
+        return step(self.cell, _parts(params).cell, state, x, child_rng(rng))
 
     def gates(
         self, params: LearnedParams, state: PyTree, x: PyTree, rng: StepRng | None = None
     ) -> PyTree:
         """The gate activations of one step."""
-        return gates(self.cell, params.cell, state, x, child_rng(rng))
+        return gates(self.cell, _parts(params).cell, state, x, child_rng(rng))
 
     def sample_params(self, params: LearnedParams, key: PRNGKey) -> LearnedParams:
         """The parameters for one sequence, where a part of them is random."""
-        sampled = sample_params(self.cell, params.cell, child_key(key, 0))
-        return LearnedParams(sampled, params.state)
+        of_cell, state = _parts(params)
+        return LearnedParams(sample_params(self.cell, of_cell, child_key(key, 0)), state)
+
+
+def _parts(params: Any) -> LearnedParams:
+    """The parameters of the cell and the state, also from a mapping with these two."""
+    return in_containers_of(LearnedParams(0, 0), params)

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import jax
 
+from lstm_jax.containers import in_containers_of
 from lstm_jax.transforms.dropout import dropout as drop_inputs
 from lstm_jax.transforms.step_rng import StepRng, check_rate, child_key, child_rng
 from lstm_jax.transforms.transform import (
@@ -168,6 +169,7 @@ class Stack(Transform):
 
     def _of_layers(self, name: str, tree: PyTree) -> Sequence[PyTree]:
         """A tuple with an element for each layer, after a check of its length."""
+        tree = in_containers_of((0,) * len(self.cells), tree)
         if isinstance(tree, tuple | list) and len(tree) == len(self.cells):
             return tree
         got = f"{type(tree).__name__} of {len(tree)}" if hasattr(tree, "__len__") else repr(tree)

@@ -7,6 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from lstm_jax.cells import LSTM, lstm_step
+from lstm_jax.cells.arguments import as_params
+from lstm_jax.cells.lstm import float_dtype
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import AnyCell, Transform
 from lstm_jax.transforms.wrap import check_is_cell
@@ -32,10 +34,11 @@ def as_cell(function: str, cell: Any, params: PyTree, *, has_own_state: bool) ->
     """
     if isinstance(cell, type):
         check_is_cell(function, cell)
+    params = as_params(LSTMParams, params)
     if cell is lstm_step and not has_own_state and isinstance(params, LSTMParams):
         shapes = jnp.shape(params.kernel), jnp.shape(params.recurrent_kernel)
         if all(len(shape) == 2 and min(shape) > 0 for shape in shapes):
-            return LSTM(shapes[0][0], shapes[1][0])
+            return LSTM(shapes[0][0], shapes[1][0], dtype=float_dtype(params.kernel))
     if callable(cell) and not type(cell).__module__.startswith("flax."):
         return StepFunction(cell)
     raise TypeError(

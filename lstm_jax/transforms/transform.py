@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import jax
 
 from lstm_jax.cells.short_repr import short_repr
+from lstm_jax.copies import Copyable
 from lstm_jax.transforms.sequence_call import SequenceCall
 from lstm_jax.transforms.sizes import input_size, output_size
 from lstm_jax.transforms.step_rng import StepRng, child_key, child_rng
@@ -23,7 +24,7 @@ from lstm_jax.types import Cell, PRNGKey, PyTree
 AnyCell = Cell[Any, Any]
 
 
-class Transform:
+class Transform(Copyable):
     """Base of cells that are made of cells; a frozen dataclass with the inner cell in `cell`.
 
     The base class changes nothing. A subclass overrides what it changes, most often `apply`. It

@@ -8,6 +8,7 @@ import jax
 
 from lstm_jax.masks import where_rows
 from lstm_jax.sharding import match_sharding
+from lstm_jax.transforms.own_structure import own_state
 from lstm_jax.transforms.step_rng import StepRng, check_rate, child_rng, kept
 from lstm_jax.transforms.transform import AnyCell, StateTransform, step
 from lstm_jax.transforms.wrap import check_is_cell, over_single_cells
@@ -59,6 +60,7 @@ class Zoneout(StateTransform):
 
     def step(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
         """Advance one time step; some elements keep their values."""
+        state = own_state(self.cell, params, state)
         new = step(self.cell, params, state, x, child_rng(rng))
         (h_tm1, *memory_tm1), (h_t, *memory_t) = jax.tree.leaves(state), jax.tree.leaves(new)
         if rng is None:

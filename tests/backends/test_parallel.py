@@ -30,8 +30,8 @@ def test_a_plain_state_becomes_that_of_the_cell_as_by_the_scan():
 @pytest.mark.parametrize(
     ("state", "error", "message"),
     [
-        (jnp.ones((2, 5)), TypeError, r"MinLSTM.step: state must be a tuple \(h,\)"),
-        ((jnp.ones(5),), ValueError, r"MinLSTM.step: h must have shape \(2, 5\)"),
+        ((jnp.ones(5),) * 2, TypeError, r"MinLSTM.step: state must be a tuple \(h,\)"),
+        (jnp.ones(5), ValueError, r"MinLSTM.step: h must have shape \(2, 5\)"),
     ],
 )
 def test_a_wrong_state_is_an_error_of_the_cell(state, error, message):

@@ -147,7 +147,10 @@ def test_what_does_not_fit_is_named(make, method):
 def test_a_state_that_is_none_is_named(make):
     cell = make(I, H)
     params, state, x = draw(cell, (), jnp.float32)
-    for wrong, got in [(jnp.zeros((2, H)), r"an array of shape \(2, 5\)"), (None, "NoneType")]:
+    wrongs = [(None, "NoneType"), ((), "a tuple of 0")]
+    if len(state) > 1:
+        wrongs.append((jnp.zeros((2, H)), r"an array of shape \(2, 5\)"))
+    for wrong, got in wrongs:
         with pytest.raises(TypeError, match=rf"step: state must be a tuple \(h,.*\); got {got}"):
             cell.step(params, wrong, x)
     plain = [leaf.tolist() for leaf in state]

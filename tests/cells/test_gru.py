@@ -118,7 +118,7 @@ def test_parameters_of_the_other_form_are_named(reset_after, bias, message):
         cell.step(params, cell.initial_state(), jnp.zeros(3))
 
 
-@pytest.mark.parametrize("state", [jnp.zeros((1, 5)), (jnp.zeros(5), jnp.zeros(5))])
+@pytest.mark.parametrize("state", [None, (jnp.zeros(5), jnp.zeros(5))])
 def test_a_state_that_is_no_tuple_of_one_is_named(state):
     cell = GRU(3, 5)
     with pytest.raises(TypeError, match=r"^GRU\.step: state must be a tuple \(h,\); got"):

@@ -202,6 +202,6 @@ def test_coefficients_name_a_wrong_input():
     params = cell.init(jax.random.key(0))
     with pytest.raises(ValueError, match=r"^MinLSTM\.coefficients: x must have shape"):
         cell.coefficients(params, jnp.zeros((7, 4)))
-    message = r"^MinLSTM\.step: state must be a tuple \(h,\); got an array of shape \(1, 5\)"
+    message = r"^MinLSTM\.step: state must be a tuple \(h,\); got a tuple of 0"
     with pytest.raises(TypeError, match=message):
-        cell.step(params, jnp.zeros((1, 5)), jnp.zeros(3))
+        cell.step(params, (), jnp.zeros(3))

@@ -27,6 +27,10 @@ CELLS = [
     lj.stack(lj.LSTM(3, 5)),
     lj.stack(lj.bidirectional(lj.LSTM(3, 5)), lj.LSTM(10, 4)),
     lj.stack(lj.LSTM(3, 5), lj.ProjectedLSTM(5, 5, projection_size=2), lj.LSTM(2, 1)),
+    lj.GRU(3, 5),
+    lj.GRU(3, 5, reset_after=False, dtype=jnp.bfloat16),
+    lj.bidirectional(lj.TanhRNN(3, 5)),
+    lj.stack(lj.GRU(3, 5), lj.bidirectional(lj.GRU(5, 2, reset_after=False), lj.TanhRNN(5, 4))),
 ]
 
 
@@ -68,7 +72,7 @@ BOTH = lj.Directions(CELLS[0].init(jax.random.key(0)), CELLS[0].init(jax.random.
 @pytest.mark.parametrize(
     ("params", "kind", "message"),
     [
-        (lj.GRU(3, 5).init(jax.random.key(0)), TypeError, "got GRUParams"),
+        (lj.CoupledLSTM(3, 5).init(jax.random.key(0)), TypeError, "got CoupledLSTMParams"),
         (CELLS[6].init(jax.random.key(0))[0].forward[:], TypeError, "got ArrayImpl"),
         (jnp.ones(3), TypeError, "got ArrayImpl"),
         (lj.Directions((BOTH.forward,), (BOTH.forward,)), TypeError, "got tuple"),

@@ -187,7 +187,7 @@ def test_the_error_names_a_gru_and_a_plain_rnn():
     with pytest.raises(ValueError, match="three blocks of H, as in a GRU"):
         torch.to_params(arrays_under("gru", "torch/"))
     plain = {name: array[:4] for name, array in weights().items()}
-    with pytest.raises(ValueError, match="one block of H, as in a plain RNN"):
+    with pytest.raises(ValueError, match="one block of H, as in a simple RNN"):
         torch.to_params(plain)
 
 

@@ -1,0 +1,173 @@
+"""Rules that rename modules in a tree: the argument `rename` of `flax.take_over`.
+
+A rule is a pair of paths, such as ``"encoder/LSTMCell_*": "encoder/LSTM_*"``. The first is compared
+with the end of a module's path; the second replaces what it matches.
+
+    *     a level, or a part of a name
+    **    any number of levels, also none
+    ""    as a new path: the level is dropped, and its contents move up
+
+Wildcards of the new path stand for what those of the first one match, in their order. The rest of
+the path, in front of what is matched, is renamed by the other rules. If several rules match, the
+one with the most levels decides; of those with equally many, the first one.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lstm_jax.did_you_mean import did_you_mean
+
+Path = tuple[str, ...]
+"""The names from the root of a tree to a module."""
+
+_WILDCARD = re.compile(r"\*\*?")
+
+
+class PathRules:
+    """Rules that rename paths.
+
+    Args:
+      function: the public function to name in errors.
+      argument: its argument.
+      rules: new paths by path, as the module describes.
+
+    Raises:
+      TypeError: when `rules` is not a mapping from strings to strings.
+      ValueError: when a path has an empty name, or the wildcards of a pair do not match.
+
+    >>> rules = PathRules("f", "rename", {"LSTMCell_*": "LSTM_*", "Step_0": "", "a/LSTMCell_0": "b"})
+    >>> [rules.new_path(tuple(path.split("/"))) for path in ("Step_0/LSTMCell_1", "x/a/LSTMCell_0")]
+    [('LSTM_1',), ('x', 'b')]
+    """
+
+    def __init__(self, function: str, argument: str, rules: Any) -> None:
+        self.function, self.argument = function, argument
+        if not isinstance(rules, Mapping) or not all(
+            isinstance(path, str) for pair in rules.items() for path in pair
+        ):
+            raise TypeError(
+                f"{function}: {argument} must be a mapping from paths to paths, which are strings;"
+                f" got {rules!r}"
+            )
+        for key, new in rules.items():
+            self._check(key, new)
+        longest_first = sorted(rules.items(), key=lambda rule: -len(rule[0].split("/")))
+        self._rules = [
+            (key, tuple(key.split("/")), tuple(new.split("/")) if new else ())
+            for key, new in longest_first
+        ]
+        self._unused = dict.fromkeys(rules)
+
+    def new_path(self, path: Path) -> Path:
+        """Return the new path of a module."""
+        found = self._matches(path)
+        if not found:
+            return (*self.new_path(path[:-1]), path[-1]) if path else ()
+        start, replacement, captured = found[0]
+        return (*self.new_path(path[:start]), *_fill(replacement, captured))
+
+    def matches(self, path: Path) -> bool:
+        """Return whether a rule matches the end of a path."""
+        return bool(self._matches(path))
+
+    def _matches(self, path: Path) -> list[tuple[int, Path, list[Path]]]:
+        """The rules that match: where, the new path, and what its wildcards stand for."""
+        found = []
+        for key, levels, replacement in self._rules:
+            for start in reversed(range(len(path))):
+                if (captured := match(levels, path[start:])) is not None:
+                    self._unused.pop(key, None)
+                    found.append((start, replacement, captured))
+                    break
+        return found
+
+    def check_used(self, paths: Iterable[Path], found: Iterable[str]) -> None:
+        """Check that every rule has matched a path.
+
+        Args:
+          paths: the paths of all modules, for the nearest one.
+          found: descriptions of the modules that are converted.
+
+        Raises:
+          ValueError: when one has not.
+        """
+        for key in self._unused:
+            levels = len(key.split("/"))
+            ends = dict.fromkeys("/".join(path[-levels:]) for path in paths)
+            raise ValueError(
+                f"{self.function}: {self.argument}: no module is called {key!r}"
+                f"{did_you_mean(key, ends, quoted=True)}; found: {shortened(found)}"
+            )
+
+    def _check(self, key: str, new: str) -> None:
+        where = f"{self.function}: {self.argument}"
+        for path in {key: None, new: None} if new else [key]:
+            levels = path.split("/")
+            if not all(levels):
+                raise ValueError(
+                    f"{where}: a path must be names with single slashes between them; got {path!r}"
+                )
+            if any("**" in level and level != "**" for level in levels):
+                raise ValueError(f"{where}: '**' must be a level of its own; got {path!r}")
+        wildcards = _WILDCARD.findall(new)
+        if wildcards and wildcards != _WILDCARD.findall(key):
+            raise ValueError(
+                f"{where}: a new path must have all wildcards of the old one, in their order, or"
+                f" none; got {new!r} for {key!r}"
+            )
+
+
+def match(levels: Path, path: Path) -> list[Path] | None:
+    """Match a whole path with levels that may have wildcards.
+
+    Args:
+      levels: names, ``**``, or names with ``*``.
+      path: the path.
+
+    Returns:
+      What each wildcard matches, as paths; None for no match.
+
+    >>> match(("**", "*", "cell_*"), ("a", "b", "c", "cell_0"))
+    [('a', 'b'), ('c',), ('0',)]
+    >>> match(("a", "b"), ("a", "c")) is None
+    True
+    """
+    if not levels:
+        return None if path else []
+    first, rest = levels[0], levels[1:]
+    if first == "**":
+        for size in range(len(path) + 1):
+            if (captured := match(rest, path[size:])) is not None:
+                return [path[:size], *captured]
+        return None
+    if not path:
+        return None
+    pattern = "(.*)".join(map(re.escape, first.split("*")))
+    found = re.fullmatch(pattern, path[0])
+    captured = match(rest, path[1:])
+    if found is None or captured is None:
+        return None
+    return [*((group,) for group in found.groups()), *captured]
+
+
+def shortened(names: Iterable[str], most: int = 10) -> str:
+    """List names in a message; of many, the first ones.
+
+    >>> shortened("abcd", most=2)
+    'a, b and 2 more'
+    """
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _fill(levels: Path, captured: list[Path]) -> Path:
+    """Return a new path with what the wildcards of the old one match."""
+    values, new = iter(captured), []
+    for level in levels:
+        if level == "**":
+            new += next(values)
+        else:
+            new.append(re.sub(r"\*", lambda _: next(values)[0], level))
+    return tuple(new)
