@@ -10,7 +10,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax import convert
-from lstm_jax.haiku import RNNCore, haiku_params, params_of
+from lstm_jax.haiku import Recurrent, RNNCore, haiku_params, params_of
 from lstm_jax.testing import quick_jit
 from tests.helpers.flax_peer import close
 from tests.helpers.toys import Sum
@@ -160,6 +160,18 @@ def test_the_state_keeps_its_structure():
     y, new = core.apply(params, None, XS[0], state)
     assert type(new) is hk.LSTMState
     np.testing.assert_array_equal(new.hidden, y)
+
+
+def test_the_state_of_a_gru_may_be_an_array_as_in_haiku():
+    core = hk.transform(lambda xs, state: hk.dynamic_unroll(RNNCore(lj.GRU(3, 5)), xs, state))
+    state = jnp.ones((2, 5))
+    params = core.init(KEY, XS, state)
+    outputs, new = core.apply(params, None, XS, state)
+    np.testing.assert_array_equal(new, outputs[-1])
+    layer = hk.transform(lambda xs, state: Recurrent(lj.GRU(3, 5), name="rnn_core")(xs, state))
+    _, last = layer.apply(params, None, XS, state)
+    assert last.shape == (2, 5)
+    close(last, new)
 
 
 def test_each_step_draws_its_own_numbers_from_the_key_of_apply():
