@@ -1,7 +1,9 @@
-"""Weights of Equinox's `LSTMCell`: the transposes of ours.
+"""Weights of Equinox's `LSTMCell` and `GRUCell`: the transposes of ours.
 
-``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and ``bias [4H]``, which is None with
-``use_bias=False``. The gate order is ours, i, f, g, o. Conversion is exact in both directions.
+``weight_ih [kH, I]``, ``weight_hh [kH, H]`` and ``bias [kH]`` with k gate blocks; and for a GRU,
+which resets after the product, ``bias_n [H]``, our recurrent bias. Biases are None with
+``use_bias=False``. The gate orders are ours: i, f, g, o, and r, z, n. Conversion is exact in both
+directions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 
 from lstm_jax.convert import families
 from lstm_jax.convert.checks import as_arrays, axis_size, check_names, check_shape
-from lstm_jax.convert.families import Params, make_params
+from lstm_jax.convert.families import Family, Params, family_of_width, make_params, required_family
 from lstm_jax.convert.layer_params import (
     Layer,
     is_stack,
@@ -21,27 +23,33 @@ from lstm_jax.convert.layer_params import (
     split_layers,
 )
 from lstm_jax.param_dict import path_names
-from lstm_jax.types import LSTMParams, PyTree
+from lstm_jax.types import PyTree
 
-_AXES = {"weight_ih": "[4H, I]", "weight_hh": "[4H, H]", "bias": "[4H]"}
-_NAMES = (*_AXES,)
-_OUR_NAMES = dict(zip(_NAMES, LSTMParams._fields, strict=True))
-_GRU_NAMES = ("bias_n",)
+_OUR_NAMES = {
+    "weight_ih": "kernel",
+    "weight_hh": "recurrent_kernel",
+    "bias": "bias",
+    "bias_n": "recurrent_bias",
+}
+_WEIGHTS = ("weight_ih", "weight_hh")
+_BIASES = {families.LSTM: ("bias",), families.GRU: ("bias", "bias_n")}
 
 
 def to_params(theirs: Any) -> PyTree:
     """Convert an Equinox cell to parameters.
 
     Args:
-      theirs: an `equinox.nn.LSTMCell`, or a mapping with its ``weight_ih``, ``weight_hh`` and
-        ``bias``; or a list of these, from the input up.
+      theirs: an `equinox.nn.LSTMCell` or `equinox.nn.GRUCell`, or a mapping with its
+        ``weight_ih``, ``weight_hh``, ``bias`` and, for a GRU, ``bias_n``; or a list of these, from
+        the input up.
 
     Returns:
-      `LSTMParams`; a tuple for a list. The bias is zero for a cell without a bias.
+      `LSTMParams`, or `GRUParams` with a ``recurrent_bias``; a tuple for a list. Biases are zero
+      for a cell without.
 
     Raises:
       TypeError: when a value is not a floating-point array, or dtypes differ.
-      ValueError: when the names or shapes are not those of an LSTM, or the sizes of consecutive
+      ValueError: when the names or shapes are not those of such a cell, or the sizes of consecutive
         layers do not match.
 
     >>> to_params({"weight_ih": jnp.ones((20, 3)), "weight_hh": jnp.ones((20, 5))}).kernel.shape
@@ -55,29 +63,42 @@ def to_params(theirs: Any) -> PyTree:
 
 def _layer(function: str, cell: Any) -> Layer:
     if not isinstance(cell, Mapping):
-        cell = {name: getattr(cell, name, None) for name in (*_NAMES, *_GRU_NAMES)}
+        cell = {name: getattr(cell, name, None) for name in _OUR_NAMES}
     weights = {name: value for name, value in cell.items() if value is not None}
-    names = [name for name in _NAMES if name != "bias" or "bias" in weights]
-    check_names(function, weights, names, gru=_GRU_NAMES)
-    arrays = as_arrays(function, {name: weights[name] for name in names})
+    family = _family(weights)
+    biases = [name for name in _BIASES[family] if weights.keys() & set(_BIASES[family])]
+    check_names(function, weights, [*_WEIGHTS, *biases])
+    arrays = as_arrays(function, {name: weights[name] for name in [*_WEIGHTS, *biases]})
+    width = family.width
+    axes = {"weight_ih": f"[{width}, I]", "weight_hh": f"[{width}, H]", "bias": f"[{width}]"}
     sizes = {"I": axis_size(arrays["weight_ih"], 1), "H": axis_size(arrays["weight_hh"], 1)}
     for name, array in arrays.items():
-        check_shape(function, name, array, _AXES[name], **sizes)
-    ours = {_OUR_NAMES[name]: array.T for name, array in arrays.items()}
-    return (make_params(families.LSTM, ours),)
+        check_shape(function, name, array, axes.get(name, "[H]"), **sizes)
+    return (make_params(family, {_OUR_NAMES[name]: array.T for name, array in arrays.items()}),)
+
+
+def _family(weights: Mapping[str, Any]) -> Family:
+    """Return the family of a cell; the LSTM if its names and shapes are of neither."""
+    if "bias_n" in weights:
+        return families.GRU
+    shape = getattr(weights.get("weight_hh"), "shape", ())
+    family = family_of_width(*shape) if len(shape) == 2 else families.LSTM
+    return family if family in _BIASES else families.LSTM
 
 
 def from_params(params: PyTree, *, like: Any = None) -> Any:
     """Convert parameters to the weights of Equinox.
 
     Args:
-      params: `LSTMParams`, or a tuple of layers.
-      like: an `equinox.nn.LSTMCell` of the same sizes to copy with these weights, or a list of them
-        for a tuple of layers. A cell without a bias needs biases of zero.
+      params: `LSTMParams`, `GRUParams` of a GRU that resets after the product, or a tuple of
+        layers.
+      like: an `equinox.nn.LSTMCell` or `equinox.nn.GRUCell` of the same sizes to copy with these
+        weights, or a list of them for a tuple of layers. A cell without a bias needs biases of
+        zero.
 
     Returns:
-      A dict with ``weight_ih``, ``weight_hh`` and ``bias``, or a copy of `like` with these weights;
-      a list of them for a tuple of layers.
+      A dict with ``weight_ih``, ``weight_hh``, ``bias`` and, for a GRU, ``bias_n``; or a copy of
+      `like` with these weights. A list of them for a tuple of layers.
 
     Raises:
       TypeError: when `params` belong to another cell.
@@ -89,15 +110,12 @@ def from_params(params: PyTree, *, like: Any = None) -> Any:
     {'weight_ih': (20, 3), 'weight_hh': (20, 5), 'bias': (20,)}
     """
     function = "equinox.from_params"
-    layers = split_layers(function, params, supported=[families.LSTM], directions=False)
+    layers = split_layers(function, params, supported=[*_BIASES], directions=False)
     cells = _cells(function, like, len(layers), is_stack(params))
     theirs = []
     for (each, *_), cell in zip(layers, cells, strict=True):
-        weights = {
-            "weight_ih": each.kernel.T,
-            "weight_hh": each.recurrent_kernel.T,
-            "bias": each.bias,
-        }
+        names = [*_WEIGHTS, *_BIASES[required_family(each)]]
+        weights = {name: getattr(each, _OUR_NAMES[name]).T for name in names}
         theirs.append(weights if cell is None else _replace(function, cell, each, weights))
     return like_params(params, theirs)
 
@@ -120,8 +138,8 @@ def _replace(function: str, cell: Any, ours: Params, weights: Mapping[str, jax.A
     old = {"/".join(path_names(path)): leaf for path, leaf in leaves}
     if "bias" not in old:
         split_layers(function, ours, bias=False)  # checks that the bias is zero
-        weights = {name: weights[name] for name in _NAMES[:2]}
-    check_names(function, old, weights, gru=_GRU_NAMES)
+        weights = {name: weights[name] for name in _WEIGHTS}
+    check_names(function, old, weights)
     for name, leaf in old.items():
         if jnp.shape(leaf) != weights[name].shape:
             raise ValueError(

@@ -9,8 +9,9 @@ from lstm_jax.bidirectional import Directions
 from lstm_jax.cells import ConvLSTMParams
 from lstm_jax.convert import families, flax_cells
 from lstm_jax.convert.flax_conv import LINEN_CONV_LSTM
-from lstm_jax.convert.flax_layer import RNNS, AnyFlaxCell, layers_of
+from lstm_jax.convert.flax_layer import RNNS, AnyFlaxCell, layer_nodes, layer_of
 from lstm_jax.convert.flax_model import take_over
+from lstm_jax.convert.flax_module import ModuleSettings, settings_of
 from lstm_jax.convert.layer_params import (
     Layer,
     is_stack,
@@ -18,9 +19,10 @@ from lstm_jax.convert.layer_params import (
     like_params,
     split_layers,
 )
+from lstm_jax.transforms import stack as stack_cells
 from lstm_jax.types import LSTMState, PyTree
 
-__all__ = ["from_carry", "from_params", "take_over", "to_carry", "to_params"]
+__all__ = ["from_carry", "from_params", "take_over", "to_carry", "to_cell", "to_params"]
 
 Layout = Literal["linen", "nnx.LSTMCell", "nnx.OptimizedLSTMCell", "nnx.GRUCell", "nnx.SimpleCell"]
 _LINEN = (
@@ -49,14 +51,15 @@ def to_params(theirs: Any) -> PyTree:
         such as `nn.Partitioned` are removed.
 
     Returns:
-      `LSTMParams`, `GRUParams`, `TanhRNNParams` for a `SimpleCell` or `ConvLSTMParams`; `Directions`
-      of them for a `Bidirectional`, or the parameters of one cell if both directions share it; a
-      tuple for several layers.
+      `LSTMParams`, `GRUParams`, `TanhRNNParams` for a `SimpleCell`, or `ConvLSTMParams`;
+      `Directions` of them for a `Bidirectional`, or the parameters of one cell if both directions
+      share it; a tuple for several layers.
 
     Raises:
       TypeError: when a value is not a floating-point array, or dtypes differ.
-      ValueError: when the names or shapes are not those of a cell, or the sizes of consecutive
-        layers do not match.
+      ValueError: when the names or shapes are not those of a cell, the sizes of consecutive layers
+        do not match, or a module has other activations or another way to merge than `cell_of`
+        assumes; `to_cell` converts it.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -66,8 +69,60 @@ def to_params(theirs: Any) -> PyTree:
     LSTMParams(kernel=(3, 20), recurrent_kernel=(5, 20), bias=(20,))
     """
     function = "flax.to_params"
-    layers, stack = layers_of(function, theirs)
-    return join_layers(function, layers, stack=stack)
+    layers, settings, stack = _layers(function, theirs)
+    for each in settings:
+        if each.changed:
+            raise ValueError(
+                f"{function}: the module has {' and '.join(each.changed)}, which cell_of does not"
+                " know: call to_cell, which returns the cell and its parameters"
+            )
+    return _join(function, layers, settings, stack=stack)
+
+
+def to_cell(theirs: Any) -> tuple[Any, PyTree]:
+    """Convert an nnx module to the cell that computes the same, and its parameters.
+
+    Args:
+      theirs: as for `to_params`. Trees have no activations: theirs are sigmoid and tanh.
+
+    Returns:
+      The cell, with the module's activations and its way to merge two directions; and its
+      parameters, as `to_params` returns them.
+
+    Raises:
+      TypeError, ValueError: as `to_params`; or ValueError when there is no such cell.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> theirs = nnx.RNN(nnx.GRUCell(3, 5, activation_fn=jax.nn.relu, rngs=nnx.Rngs(0)))
+    >>> to_cell(theirs)[0]
+    GRU(input_size=3, hidden_size=5, activation=relu)
+    """
+    function = "flax.to_cell"
+    layers, settings, stack = _layers(function, theirs)
+    params = _join(function, layers, settings, stack=stack)
+    cells = [each.cell(layer) for layer, each in zip(layers, settings, strict=True)]
+    return stack_cells(cells) if stack else cells[0], params
+
+
+def _layers(function: str, theirs: Any) -> tuple[list[Layer], list[ModuleSettings], bool]:
+    """The parameters and the settings of all layers, and whether they are a stack."""
+    nodes, stack = layer_nodes(function, theirs)
+    layers = [layer_of(function, path, node) for path, node in nodes]
+    return layers, [settings_of(function, node) for _, node in nodes], stack
+
+
+def _join(
+    function: str, layers: list[Layer], settings: list[ModuleSettings], *, stack: bool
+) -> PyTree:
+    joined = join_layers(function, layers, stack=stack, merges=[each.merge for each in settings])
+    return tuple(map(_untied, joined)) if stack else _untied(joined)
+
+
+def _untied(params: PyTree) -> PyTree:
+    """Return the parameters of a layer; those of one cell if both directions share it."""
+    tied = isinstance(params, Directions) and params.forward is params.backward
+    return params.forward if tied else params
 
 
 def from_params(params: PyTree, *, layout: Layout = "linen") -> Any:

@@ -3,8 +3,8 @@
     ih    kernel [*K, I, 4H], bias [4H]
     hh    kernel [*K, H, 4H], bias [4H]
 
-The gates have the order i, g, f, o, and every call adds 1 to the forget gate. Our bias is the sum of
-both biases and that 1.
+The gates have the order i, g, f, o, and every call adds 1 to the forget gate. Our bias is the sum
+of both biases and that 1.
 """
 
 from dataclasses import dataclass
@@ -97,14 +97,14 @@ class FlaxConvLSTM:
             fields["bias"] = masked[0]
         elif not biases:
             kernel = fields["kernel"]
-            fields["bias"] = _forget_ones(jnp.zeros(kernel.shape[-1:], kernel.dtype), not moments)
+            fields["bias"] = _forget_ones(jnp.zeros(kernel.shape[-1:], kernel.dtype), 1 - moments)
         elif moments:
             fields["bias"] = _to_ours(sum(map(jnp.asarray, biases)) / len(biases))
         else:
             fields["bias"] = _forget_ones(_to_ours(sum(map(jnp.asarray, biases))), 1)
         return fields
 
-    def to_tree(self, function: str, params: ConvLSTMParams) -> dict[str, dict[str, jax.Array]]:
+    def to_tree(self, function: str, params: Any) -> dict[str, dict[str, jax.Array]]:
         """Convert our parameters to the tree of this cell; the bias becomes that of ``ih``.
 
         Raises:

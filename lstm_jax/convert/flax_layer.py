@@ -12,7 +12,6 @@ from typing import Any
 
 from lstm_jax.convert import flax_cells
 from lstm_jax.convert.checks import check_names
-from lstm_jax.convert.families import Params
 from lstm_jax.convert.flax_cells import Arrays, FlaxCell, is_masked
 from lstm_jax.convert.flax_conv import LINEN_CONV_LSTM, LINEN_CONV_LSTM_NO_BIAS, FlaxConvLSTM
 from lstm_jax.convert.layer_params import Layer, is_stack, natural_order
@@ -45,41 +44,39 @@ _NUMBERED = re.compile(r"(layers_)?\d+")
 AnyFlaxCell = FlaxCell | FlaxConvLSTM
 
 
-def layers_of(function: str, theirs: Any) -> tuple[list[Layer], bool]:
-    """Make the parameters of a layer, or of a list of layers.
+def layer_nodes(function: str, theirs: Any) -> tuple[list[tuple[str, Any]], bool]:
+    """Find the layers in a layer, or in a list of layers.
 
     Args:
       function: the public function to name in errors.
       theirs: as for `flax.to_params`.
 
     Returns:
-      The parameters of each layer, from the input up, and whether they are those of a list.
+      The path and the subtree or module of each layer, from the input up, and whether they are
+      those of a list.
 
     Raises:
-      TypeError: when a value is not a floating-point array, or dtypes differ.
-      ValueError: when the names or shapes are not those of cells, or the order is not known.
+      ValueError: when the order is not known.
     """
     if is_stack(theirs):
-        return [layer_of(function, "", each) for each in theirs], True
+        return [("", each) for each in theirs], True
     children = children_of(theirs)
     for name in ("params", "layers"):  # `nnx.Sequential` has its list under the second
         if children.keys() == {name}:
-            return layers_of(function, children[name])
-    names = [str(name) for name in children]
-    if names and all(map(_NUMBERED.fullmatch, names)):
-        by_name = dict(zip(names, children.values(), strict=True))
-        return [
-            layer_of(function, f"{name}/", by_name[name]) for name in natural_order(names)
-        ], True
-    if names and not {"cell", *RNNS} & children.keys() and all(map(cells_of, children.values())):
-        if any(isinstance(child, Mapping) for child in children.values()):
-            listed = ", ".join(f"theirs[{name!r}]" for name in children)
-            raise ValueError(
-                f"{function}: these names do not tell the order of the layers; select one, or pass"
-                f" a list from the input up, such as [{listed}]"
-            )
-        return [layer_of(function, f"{name}/", each) for name, each in children.items()], True
-    return [layer_of(function, "", theirs)], False
+            return layer_nodes(function, children[name])
+    by_name = {str(name): child for name, child in children.items()}
+    order = [*by_name]
+    if by_name and all(map(_NUMBERED.fullmatch, by_name)):
+        order = natural_order(by_name)
+    elif by_name.keys() & {"cell", *RNNS} or not all(map(cells_of, by_name.values())) or not order:
+        return [("", theirs)], False
+    elif any(isinstance(child, Mapping) for child in by_name.values()):
+        listed = ", ".join(f"theirs[{name!r}]" for name in by_name)
+        raise ValueError(
+            f"{function}: these names do not tell the order of the layers; select one, or pass"
+            f" a list from the input up, such as [{listed}]"
+        )
+    return [(f"{name}/", by_name[name]) for name in order], True
 
 
 def layer_of(function: str, path: str, node: Any) -> Layer:
@@ -91,7 +88,7 @@ def layer_of(function: str, path: str, node: Any) -> Layer:
       node: its subtree, or ``{"params": ...}``, or its nnx module.
 
     Returns:
-      The parameters of one direction or two; of one if both RNNs have the same cell.
+      The parameters of one direction or two; the same object twice if both share a cell.
 
     Raises:
       TypeError: when a value is not a floating-point array, or dtypes differ.
@@ -103,7 +100,8 @@ def layer_of(function: str, path: str, node: Any) -> Layer:
     if children.keys() & set(RNNS):
         check_names(function, children, [name for name in RNNS if name in children])
         rnns = _rnns(children) or {RNNS[0]: {}}
-        return tuple(_direction(function, f"{path}{name}/", rnn) for name, rnn in rnns.items())
+        cells = [_direction(function, f"{path}{name}/", rnn) for name, rnn in rnns.items()]
+        return cells[0], cells[-1]
     return (_direction(function, path, node),)
 
 
@@ -189,7 +187,7 @@ def _rnns(children: Mapping[str, Any]) -> dict[str, Any]:
     return {RNNS[0]: rnns[RNNS[0]]} if tied else rnns
 
 
-def _direction(function: str, path: str, node: Any) -> Params:
+def _direction(function: str, path: str, node: Any) -> Any:
     """Make the parameters of a cell, or of an `RNN` with one."""
     children = children_of(node)
     if children.keys() == {"cell"}:

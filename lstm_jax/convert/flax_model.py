@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lstm_jax.convert.checks import axis_size, check_names
+from lstm_jax.convert.flax_cells import is_masked
 from lstm_jax.convert.flax_layer import MGU_PARTS, cell_arrays, cells_of, children_of, find_cell
 from lstm_jax.convert.flax_rename import Path, PathRules, shortened
 from lstm_jax.param_dict import path_names
@@ -42,7 +43,7 @@ def take_over(
       rename: new paths of modules, by the end of their path: ``{"LSTMCell_0": "LSTM_0"}``,
         ``{"encoder/LSTMCell_*": "encoder/LSTM_*"}``, ``{"LSTMCell_0": "LSTM_0/forward"}``; ``""``
         drops a level. See `flax_rename` for the rules.
-      keep: paths of recurrent modules that stay as they are in Flax, matched like those of `rename`.
+      keep: paths of recurrent modules that stay as they are in Flax, matched as in `rename`.
       cells_only: whether the model keeps `RNN` and `Bidirectional` of Flax, with our cells inside:
         then the levels ``cell``, ``forward_rnn`` and ``backward_rnn`` stay.
 
@@ -138,9 +139,10 @@ class _Converter:
         """
         if cells := self.cells(node, path):
             where = ": ".join(filter(None, [_FUNCTION, "/".join((*root, *path))]))
-            yield _Item(
-                (*root, *self.layer_path(node, path)), _convert(where, cells, moments), path
-            )
+            kept = self.keep.matches(path)
+            self.found[_description(path, cells, kept=kept)] = None
+            ours = _as_dicts(node) if kept else _convert(where, cells, moments)
+            yield _Item((*root, *self.layer_path(node, path)), ours, path)
             return
         for name, value in node.items():
             inside = moments or name == _OPT_STATE
@@ -157,18 +159,12 @@ class _Converter:
             yield _Item((*inner_root, *self.rename.new_path(inner)), value, inner)
 
     def cells(self, node: Mapping[Any, Any], path: Path) -> dict[str, Any]:
-        """Return the cells of a layer that is converted; nothing for other nodes."""
-        if self.cells_only:
-            cells = {"": node} if find_cell(node) else {}
-        else:
-            cells = cells_of(node)
-        kept = bool(cells) and self.keep.matches(path)
-        if cells:
-            kind = " of ".join(filter(None, ["kept as it is" * kept, _kind(cells)]))
-            self.found[f"{'/'.join(path) or 'the whole tree'} ({kind})"] = None
-        elif children_of(node).keys() == MGU_PARTS:
+        """Return the cells of a layer; nothing for other nodes."""
+        if children_of(node).keys() == MGU_PARTS:
             self.unknown.append("/".join(path))
-        return {} if kept else cells
+        if self.cells_only and not find_cell(node):
+            return {}
+        return cells_of(node)
 
     def layer_path(self, node: Mapping[Any, Any], path: Path) -> Path:
         """Return the new path of a layer; a rule for an `RNN` may also name the cell in it."""
@@ -197,7 +193,8 @@ def _convert(function: str, cells: Mapping[str, Any], moments: bool) -> dict[str
         assert cell is not None  # `cells_of` has found it
         check_names(function, arrays, cell.names)
         ours[direction] = cell.to_fields(function, "", arrays, stacked=True, moments=moments)
-    inputs = [axis_size(fields["kernel"], -2) for fields in ours.values()]
+    kernels = [fields["kernel"] for fields in ours.values() if not is_masked(fields["kernel"])]
+    inputs = [axis_size(kernel, -2) for kernel in kernels]
     if len({*inputs}) > 1:
         raise ValueError(
             f"{function}: both directions must have the same input features; got {inputs}"
@@ -205,14 +202,21 @@ def _convert(function: str, cells: Mapping[str, Any], moments: bool) -> dict[str
     return ours.get("", ours)
 
 
-def _kind(cells: Mapping[str, Any]) -> str:
-    """Describe a layer by its cells.
+def _as_dicts(node: Any) -> Any:
+    """Return nested mappings as plain dicts."""
+    return {k: _as_dicts(v) for k, v in node.items()} if _is_mapping(node) else node
 
-    >>> _kind({"": {name: {} for name in ("ir", "iz", "in", "hr", "hz", "hn")}})
-    'GRU'
+
+def _description(path: Path, cells: Mapping[str, Any], *, kept: bool) -> str:
+    """Describe a layer by its path and its cells.
+
+    >>> gru = {name: {} for name in ("ir", "iz", "in", "hr", "hz", "hn")}
+    >>> _description(("a", "b"), {"": gru}, kept=False)
+    'a/b (GRU)'
     """
     kinds = dict.fromkeys(getattr(find_cell(node), "kind", "") for node in cells.values())
-    return "bidirectional " * (len(cells) > 1) + " and ".join(kinds)
+    kind = "bidirectional " * (len(cells) > 1) + " and ".join(kinds) + ", kept" * kept
+    return f"{'/'.join(path) or 'the whole tree'} ({kind})"
 
 
 def _check_conflicts(items: Iterable[_Item]) -> None:

@@ -21,6 +21,7 @@ from lstm_jax.did_you_mean import did_you_mean
 Path = tuple[str, ...]
 """The names from the root of a tree to a module."""
 
+_MOST = 10  # names in a message
 _WILDCARD = re.compile(r"\*\*?")
 
 
@@ -36,8 +37,8 @@ class PathRules:
       TypeError: when `rules` is not a mapping from strings to strings.
       ValueError: when a path has an empty name, or the wildcards of a pair do not match.
 
-    >>> rules = PathRules("f", "rename", {"LSTMCell_*": "LSTM_*", "Step_0": "", "a/LSTMCell_0": "b"})
-    >>> [rules.new_path(tuple(path.split("/"))) for path in ("Step_0/LSTMCell_1", "x/a/LSTMCell_0")]
+    >>> rules = PathRules("f", "rename", {"Cell_*": "LSTM_*", "Step": "", "a/Cell_0": "b"})
+    >>> [rules.new_path(path) for path in (("Step", "Cell_1"), ("x", "a", "Cell_0"))]
     [('LSTM_1',), ('x', 'b')]
     """
 
@@ -82,12 +83,13 @@ class PathRules:
                     break
         return found
 
-    def check_used(self, paths: Iterable[Path], found: Iterable[str]) -> None:
+    def check_used(self, paths: Iterable[Path], found: Iterable[str], *, most: int = _MOST) -> None:
         """Check that every rule has matched a path.
 
         Args:
           paths: the paths of all modules, for the nearest one.
           found: descriptions of the modules that are converted.
+          most: how many of them the message lists.
 
         Raises:
           ValueError: when one has not.
@@ -97,7 +99,7 @@ class PathRules:
             ends = dict.fromkeys("/".join(path[-levels:]) for path in paths)
             raise ValueError(
                 f"{self.function}: {self.argument}: no module is called {key!r}"
-                f"{did_you_mean(key, ends, quoted=True)}; found: {shortened(found)}"
+                f"{did_you_mean(key, ends, quoted=True)}; found: {shortened(found, most)}"
             )
 
     def _check(self, key: str, new: str) -> None:
@@ -151,7 +153,7 @@ def match(levels: Path, path: Path) -> list[Path] | None:
     return [*((group,) for group in found.groups()), *captured]
 
 
-def shortened(names: Iterable[str], most: int = 10) -> str:
+def shortened(names: Iterable[str], most: int = _MOST) -> str:
     """List names in a message; of many, the first ones.
 
     >>> shortened("abcd", most=2)

@@ -55,7 +55,7 @@ def join_layers(
     if not layers:
         raise ValueError(f"{function}: at least one layer is needed; got none")
     for layer in layers:
-        inputs = [params.kernel.shape[0] for params in layer]
+        inputs = [params.kernel.shape[-2] for params in layer]
         if len({*inputs}) > 1:
             raise ValueError(
                 f"{function}: both directions must have the same input features; got {inputs}"
@@ -64,7 +64,7 @@ def join_layers(
     pairs = zip(pairwise(layers), merges[:-1], strict=True)
     for k, ((lower, upper), merge) in enumerate(pairs, start=2):
         outputs = _output_sizes(lower, merge)
-        if (got := upper[0].kernel.shape[0]) not in outputs:
+        if (got := upper[0].kernel.shape[-2]) not in outputs:
             raise ValueError(
                 f"{function}: layer {k} must have {' or '.join(map(str, outputs))} input features,"
                 f" the outputs of layer {k - 1}; got {got}"
@@ -75,7 +75,7 @@ def join_layers(
 
 def _output_sizes(layer: Layer, merge: str | None) -> list[int]:
     """Return the possible numbers of outputs of a layer."""
-    sizes = [params.recurrent_kernel.shape[0] for params in layer]
+    sizes = [params.recurrent_kernel.shape[-2] for params in layer]
     by_merge = {"concat": [sum(sizes)], None: [*dict.fromkeys([sum(sizes), sizes[0]])]}
     return by_merge.get(merge, sizes[:1])
 

@@ -25,15 +25,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_jax.bidirectional import Directions
-from lstm_jax.cells import ProjectedLSTMParams
+from lstm_jax.convert import families
 from lstm_jax.convert.gate_order import GATE_ORDER
 from lstm_jax.convert.layer_params import natural_order, split_layers
 from lstm_jax.param_dict import flatten, from_dict, to_dict
 from lstm_jax.transforms.sizes import param_shapes
-from lstm_jax.types import LSTMParams, PyTree
+from lstm_jax.types import PyTree
 
 FORMAT = "lstm_jax"
 FORMAT_VERSION = 1
+
+_NAMED = (families.LSTM, families.PROJECTED_LSTM, families.GRU)
+"""Families that `load` tells by names and shapes; other cells have names of the other families."""
 
 
 def save(path: str | os.PathLike[str], params: PyTree, cell: Any = None) -> None:
@@ -103,8 +106,8 @@ def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
 
     Args:
       path: a file written by `save`.
-      cell: the cell of the parameters. It may be omitted for `LSTM`, `ProjectedLSTM`, and
-        `bidirectional` and `stack` of these.
+      cell: the cell of the parameters. It may be omitted for `LSTM`, `ProjectedLSTM`, a `GRU` that
+        resets after the product, and `bidirectional` and `stack` of these.
 
     Returns:
       Parameters in the structure of the cell and the dtypes of the file. Float64 becomes float32
@@ -119,7 +122,7 @@ def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
     >>> import tempfile
     >>> import jax
     >>> import lstm_jax as lj
-    >>> cell = lj.GRU(3, 5)
+    >>> cell = lj.CoupledLSTM(3, 5)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(f"{folder}/model.safetensors", cell.init(jax.random.key(0)), cell)
     ...     load(f"{folder}/model.safetensors", cell).kernel.shape
@@ -182,14 +185,14 @@ def _nest(tensors: dict[str, Any]) -> dict[str, Any]:
 
 
 def _params_by_name(named: dict[str, Any]) -> PyTree:
-    """Return the LSTM parameters that have these names; KeyError if there are none."""
+    """Return the parameters that have these names; KeyError if there are none."""
     if all(re.fullmatch(r"layers_\d+", name) for name in named):
         return tuple(_params_by_name(named[name]) for name in natural_order(named))
     if named.keys() == set(Directions._fields):
         return Directions(**{name: _params_by_name(part) for name, part in named.items()})
-    for kind in (LSTMParams, ProjectedLSTMParams):
-        if named.keys() == set(kind._fields):
-            return kind(**named)
+    for family in _NAMED:
+        if named.keys() == set(family.axes):
+            return family.params(**named)
     raise KeyError(*named)
 
 

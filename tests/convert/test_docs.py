@@ -28,9 +28,10 @@ from tests.helpers.conversions import (
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "convert.md").read_text()
+SUPPORTED = PAGE.partition("## Supported weights")[2].partition("\n## ")[0]
 HEAD, *ROWS = [
     [part.strip(" `") for part in line.split(" | ")]
-    for line in re.findall(r"^\| (.*) \|$", PAGE, re.M)
+    for line in re.findall(r"^\| (.*) \|$", SUPPORTED, re.M)
     if not line.startswith("---")
 ]
 COLUMNS = [name.replace("`", "") for name in HEAD[1:]]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 import lstm_jax as lj
 from lstm_jax.convert import equinox
-from tests.helpers.conversions import arrays_under, identical, parameters, round_trip, vector
+from tests.helpers.conversions import identical, parameters, round_trip, vector
 
 
 @jax.tree_util.register_dataclass
@@ -23,6 +23,7 @@ class Module:
     weight_ih: Any
     weight_hh: Any
     bias: Any
+    bias_n: Any = None
     hidden_size: int = dataclasses.field(default=4, metadata={"static": True})
 
 
@@ -34,7 +35,7 @@ def module(case="one"):
     return Module(**({"bias": None} | weights(case)))
 
 
-@pytest.mark.parametrize("case", ["one", "two_layers"])
+@pytest.mark.parametrize("case", ["one", "two_layers", "gru"])
 def test_round_trip_of_their_weights_is_exact(case):
     back = equinox.from_params(equinox.to_params(weights(case)))
     assert identical(back, jax.tree.map(jnp.asarray, weights(case)))
@@ -46,7 +47,7 @@ def test_round_trip(params):
     assert identical(round_trip("equinox", params), params)
 
 
-@pytest.mark.parametrize("case", ["one", "no_bias"])
+@pytest.mark.parametrize("case", ["one", "no_bias", "gru_no_bias"])
 def test_round_trip_of_a_module(case):
     params = equinox.to_params(module(case))
     assert identical(params, equinox.to_params(weights(case)))
@@ -86,6 +87,7 @@ def test_a_module_of_other_sizes_or_another_type_is_refused():
 
 
 ONE = weights()
+GRU = weights("gru")[0]
 
 
 @pytest.mark.parametrize(
@@ -98,11 +100,14 @@ ONE = weights()
         (ONE | {"bias": ONE["bias"][1:]}, "bias must have shape [4H] = (16,); got (15,)"),
         ([ONE, ONE], "layer 2 must have 4 input features, the outputs of layer 1; got 3"),
         ([], "at least one layer is needed"),
-        (arrays_under("gru", "equinox/"), "unexpected bias_n: these are names of a GRU"),
         (
-            {k: v for k, v in arrays_under("gru", "equinox/").items() if k != "bias_n"},
-            "three blocks of H, as in a GRU",
+            ONE | {"bias_n": np.ones(4, np.float32)},
+            "[3H, I] = (12, 3); got (16, 3)",
         ),
+        ({k: v for k, v in GRU.items() if k != "bias_n"}, "missing bias_n"),
+        ({k: v for k, v in GRU.items() if k != "bias"}, "missing bias"),
+        (GRU | {"weight_ih": ONE["weight_ih"]}, "[3H, I] = (12, 3); got (16, 3): four blocks of H"),
+        ({k: v[:4] for k, v in ONE.items()}, "(4, 3): one block of H, as in a simple RNN"),
     ],
 )
 def test_wrong_names_and_shapes_are_refused(theirs, message):
@@ -122,6 +127,11 @@ def test_values_that_are_not_arrays_are_refused():
     [
         (lj.ProjectedLSTM(3, 5, projection_size=2), "equinox has no projection"),
         (lj.bidirectional(lj.LSTM(3, 5)), "equinox has no bidirectional layer"),
+        (lj.TanhRNN(3, 5), "equinox has no simple RNN; got TanhRNNParams"),
+        (
+            lj.GRU(3, 5, reset_after=False),
+            "equinox has no GRU that resets before the product; got GRUParams without recurrent_",
+        ),
     ],
 )
 def test_params_unsupported_by_equinox_are_refused(cell, message):

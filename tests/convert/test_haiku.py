@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 
 import lstm_jax as lj
-from lstm_jax.convert import haiku
+from lstm_jax.convert import cell_of, haiku
 from lstm_jax.testing import quick_jit
 from tests.helpers.conversions import (
-    arrays_under,
     cases,
     identical,
     parameters,
@@ -26,7 +25,50 @@ def weights(case="one"):
     return vector("haiku", case).weights
 
 
-@pytest.mark.parametrize("case", cases("haiku"))
+def test_every_case_has_a_round_trip():
+    assert cases("haiku") == ["one", "two_layers", "gru", "rnn_relu", "rnn_one_bias"]
+
+
+def test_round_trip_of_a_gru_is_exact():
+    back = haiku.from_params(haiku.to_params(weights("gru")))
+    assert identical(back, jax.tree.map(jnp.asarray, weights("gru")))
+    assert [*haiku.from_params(haiku.to_params(weights("gru")), name="net/gru")] == [
+        "net/gru",
+        "net/gru_1",
+    ]
+
+
+def test_the_update_gate_of_a_gru_is_negated():
+    theirs = {"w_i": np.ones((3, 6)), "w_h": np.ones((2, 6)), "b": np.float64([1, 2, 3, 4, 5, 6])}
+    params = haiku.to_params(theirs)
+    assert params.bias.tolist() == [3, 4, -1, -2, 5, 6]  # their order is z, r, a
+    assert params.recurrent_kernel[0].tolist() == [1, 1, -1, -1, 1, 1]
+    assert params.recurrent_bias is None
+
+
+@pytest.mark.parametrize("case", ["rnn_relu", "rnn_one_bias"])
+def test_round_trip_of_a_vanilla_rnn(case):
+    cell, params = haiku.to_cell(weights(case))
+    one = cell.cells[0] if case == "rnn_relu" else cell
+    assert one == lj.TanhRNN(3, 4, activation=jax.nn.relu)
+    with pytest.raises(ValueError, match=r"pass activation=jax\.nn\.relu if that"):
+        haiku.from_params(params)
+    back = haiku.from_params(params, activation=jax.nn.relu)
+    assert identical(haiku.to_cell(back)[1], params)
+    assert back.keys() == weights(case).keys()
+    theirs, first = weights(case)["vanilla_rnn/linear"], back["vanilla_rnn/linear"]
+    np.testing.assert_array_equal(first["w"], theirs["w"])
+    second = weights(case)["vanilla_rnn/linear_1"].get("b", 0)
+    np.testing.assert_array_equal(first["b"], theirs["b"] + second)
+
+
+def test_to_cell_of_other_cores_is_cell_of():
+    cell, params = haiku.to_cell(weights("two_layers"))
+    assert cell == cell_of(params)
+    assert identical(params, haiku.to_params(weights("two_layers")))
+
+
+@pytest.mark.parametrize("case", ["one", "two_layers"])
 def test_round_trip_of_their_weights_is_exact_up_to_rounding(case):
     back = haiku.from_params(haiku.to_params(weights(case)))
     assert jax.tree.structure(back) == jax.tree.structure(weights(case))
@@ -91,6 +133,7 @@ def test_a_prefix_finds_the_layers_in_natural_order():
 
 
 W, B = (weights()["lstm/linear"][name] for name in "wb")
+GRU = weights("gru")["gru"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +147,11 @@ W, B = (weights()["lstm/linear"][name] for name in "wb")
         ({"w": W[:4], "b": B}, "w must have shape [I+H, 4H] = (5, 16); got (4, 16)"),
         ({"w": W.T, "b": B}, "w must have shape [I+H, 4H]"),
         ({"a": {"w": W, "b": B}, "b": {"w": W, "b": B}}, "layer 2 must have 4 input features"),
-        (arrays_under("gru", "haiku/"), ": these are names of a GRU"),
+        ({"w_i": W, "w_h": W}, "missing b"),
+        (GRU | {"b": GRU["b"][1:]}, "b must have shape [3H] = (12,); got (11,)"),
+        (GRU | {"w_i": W}, "w_i must have shape [I, 3H] = (7, 12); got (7, 16): four blocks of H"),
+        ({"lstm/linear": {"w": W, "b": B}, "gru": GRU}, "layers of different kinds, gru and lstm:"),
+        (weights("rnn_relu"), "the activation of hk.VanillaRNN is relu, not the tanh of cell_of: "),
     ],
 )
 def test_wrong_names_and_shapes_are_refused(theirs, message):
@@ -131,6 +178,8 @@ def test_values_that_are_not_arrays_are_refused(theirs, message):
     [
         (lj.ProjectedLSTM(3, 5, projection_size=2), "haiku has no projection"),
         (lj.bidirectional(lj.LSTM(3, 5)), "haiku has no bidirectional layer; convert forward"),
+        (lj.GRU(3, 5), "haiku has no GRU; got GRUParams"),
+        (lj.stack(lj.LSTM(3, 5), lj.TanhRNN(5, 2)), "layers must be of one kind"),
     ],
 )
 def test_params_unsupported_by_haiku_are_refused(cell, message):

@@ -10,17 +10,33 @@ from hypothesis import given, settings
 
 import lstm_jax as lj
 from lstm_jax.convert import keras
-from tests.helpers.conversions import arrays_under, cases, identical, parameters, round_trip, vector
+from tests.helpers.conversions import cases, identical, parameters, round_trip, vector
 
 
 def weights(case="one"):
     return vector("keras", case).weights
 
 
+def without_split(bias):
+    """Return the biases of a GRU as `from_params` splits them."""
+    if bias.ndim == 1:
+        return bias
+    b, zeros = bias.copy(), np.zeros_like(bias[1])
+    b[0, :8] += b[1, :8]  # z and r
+    b[1, :8] = zeros[:8]
+    return b
+
+
 @pytest.mark.parametrize("case", cases("keras"))
 def test_round_trip_of_their_weights_is_exact(case):
-    back = keras.from_params(keras.to_params(weights(case)), bias=case != "no_bias")
-    assert identical(back, jax.tree.map(jnp.asarray, weights(case)))
+    theirs, bias = weights(case), "no_bias" not in case
+    back = keras.from_params(keras.to_params(theirs, reset_after=GRUS.get(case)), bias=bias)
+    if case == "gru":
+        theirs = [[without_split(a) if a.shape == (2, 12) else a for a in each] for each in theirs]
+    assert identical(back, jax.tree.map(jnp.asarray, theirs))
+
+
+GRUS = {"gru": True, "gru_before": False, "gru_no_bias": True}
 
 
 @settings(max_examples=12)
@@ -35,44 +51,6 @@ def test_a_stack_of_one_layer_stays_one():
     assert identical(params[0], keras.to_params(weights()))
 
 
-class Layer:
-    def __init__(self, weights, **attributes):
-        self.get_weights = lambda: weights
-        vars(self).update(attributes)
-
-
-class Bidirectional(Layer):
-    backward_layer = None
-
-
-class Sequential(Layer):
-    def __init__(self, *layers):
-        every = [array for layer in layers for array in layer.get_weights()]
-        super().__init__(every, layers=[*layers])
-
-
-def test_layer_objects_are_converted_by_get_weights():
-    both, one = weights("two_layers")
-    assert identical(keras.to_params(Bidirectional(both)), keras.to_params(both))
-    ours = keras.to_params([Bidirectional(both), Layer(one)])
-    assert identical(ours, keras.to_params(weights("two_layers")))
-
-
-def test_a_model_of_two_layers_is_not_read_as_bidirectional():
-    lower = Layer([RECURRENT, RECURRENT, BIAS])  # as many input features as units
-    upper = Layer([RECURRENT, RECURRENT, BIAS + 1])
-    stacked = keras.to_params([lower, upper])
-    assert type(stacked) is tuple
-    for model in (Sequential(lower, upper), Sequential(Sequential(lower), upper)):
-        assert identical(keras.to_params(model), stacked)
-        assert identical(keras.to_params([model]), stacked)
-    for model in (Layer(Sequential(lower, upper).get_weights()), Layer([]), Sequential(Layer([]))):
-        with pytest.raises(ValueError, match=r"a Bidirectional 4 or 6; got [06] of Layer"):
-            keras.to_params(model)
-    with pytest.raises(ValueError, match=r"keras\.to_params: at least one layer is needed"):
-        keras.to_params(Sequential())
-
-
 def test_params_are_copies_of_their_arrays():
     theirs = [array.copy() for array in weights()]
     params = keras.to_params(theirs)
@@ -82,12 +60,13 @@ def test_params_are_copies_of_their_arrays():
 
 
 KERNEL, RECURRENT, BIAS = weights()
+GRU = weights("gru")[1]
 
 
 @pytest.mark.parametrize(
     ("theirs", "message"),
     [
-        ([], "an LSTM has 2 or 3 arrays, a Bidirectional 4 or 6; got 0"),
+        ([], "a recurrent layer has 2 or 3 arrays, a Bidirectional 4 or 6; got 0"),
         ([KERNEL] * 5, "a Bidirectional 4 or 6; got 5"),
         ([[KERNEL, RECURRENT, BIAS], []], "4 or 6; got 0"),
         ([KERNEL, RECURRENT, BIAS[:-1]], "bias must have shape [4H] = (16,); got (15,)"),
@@ -106,7 +85,13 @@ KERNEL, RECURRENT, BIAS = weights()
             [weights(), weights()],
             "layer 2 must have 4 input features, the outputs of layer 1; got 3",
         ),
-        (arrays_under("gru", "keras/"), "three blocks of H, as in a GRU"),
+        (
+            [KERNEL[:, :12], RECURRENT],
+            "[I, 4H] = (3, 16); got (3, 12): three blocks of H",
+        ),
+        (GRU[:2], "a GRU without a bias do not tell whether it resets after the product: pass"),
+        ([*GRU[:2], GRU[2][:, 1:]], "bias must have shape [2, 3H] = (2, 12); got (2, 11)"),
+        ([*GRU[:2], GRU[2][0, 1:]], "bias must have shape [3H] = (12,); got (11,)"),
     ],
 )
 def test_wrong_names_and_shapes_are_refused(theirs, message):
@@ -125,6 +110,37 @@ def test_wrong_names_and_shapes_are_refused(theirs, message):
 def test_values_that_are_not_arrays_are_refused(theirs, message):
     with pytest.raises(TypeError, match=f"^keras.to_params: .*{re.escape(message)}"):
         keras.to_params(theirs)
+
+
+def test_a_given_reset_after_must_match_the_bias():
+    with pytest.raises(ValueError, match=r"bias must have shape \[3H\] = \(12,\); got \(2, 12\)"):
+        keras.to_params(GRU, reset_after=False)
+
+
+def test_the_gates_of_a_gru_are_in_another_order():
+    bias = np.float64([[1, 2, 3, 4, 5, 6], [10, 20, 30, 40, 50, 60]])  # z, r, h
+    params = keras.to_params([np.ones((3, 6)), np.ones((2, 6)), bias])
+    assert params.bias.tolist() == [33, 44, 11, 22, 5, 6]
+    assert params.recurrent_bias.tolist() == [50, 60]
+    before = keras.to_params([np.ones((3, 6)), np.ones((2, 6)), bias[0]])
+    assert before.bias.tolist() == [3, 4, 1, 2, 5, 6]
+    assert before.recurrent_bias is None
+
+
+@pytest.mark.parametrize(("case", "kind"), [("one", "LSTM"), ("gru", "GRU")])
+def test_weights_of_the_layers_for_cudnn_of_keras_2(case, kind):
+    kernel, recurrent, bias = weights() if kind == "LSTM" else GRU
+    blocks = 4 if kind == "LSTM" else 3
+
+    def stored(array):  # a matrix [H, I] for every gate, under the shape [I, H]
+        each = np.split(array, blocks, axis=1)
+        return np.concatenate([part.T.ravel().reshape(part.shape) for part in each], axis=1)
+
+    second = np.float32(np.arange(bias.size)) if kind == "LSTM" else np.zeros(0, np.float32)
+    theirs = [stored(kernel), stored(recurrent), np.concatenate([bias.ravel(), second])]
+    expected = [kernel, recurrent, bias + second if kind == "LSTM" else bias]
+    assert identical(keras.to_params(theirs), keras.to_params(expected))
+    assert theirs[2].shape == (2 * blocks * 4,)
 
 
 def test_params_unsupported_by_keras_are_refused():

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 import lstm_jax as lj
 from lstm_jax.convert import torch
 from tests.helpers.conversions import (
-    arrays_under,
     cases,
     identical,
     parameters,
@@ -23,6 +22,9 @@ from tests.helpers.conversions import (
 ONE = "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"
 
 
+LAYOUTS = {"cell": "nn.LSTMCell", "gru_cell": "nn.GRUCell", "rnn_cell": "nn.RNNCell"}
+
+
 def weights(case="one", dtype="float32"):
     return vector("torch", case, dtype).weights
 
@@ -30,14 +32,14 @@ def weights(case="one", dtype="float32"):
 @pytest.mark.parametrize("case", cases("torch"))
 def test_round_trip_of_their_weights_keeps_names_and_outputs(case):
     ours = torch.to_params(weights(case))
-    layout = "nn.LSTMCell" if case == "cell" else "nn.LSTM"
-    back = torch.from_params(ours, bias=case != "no_bias", layout=layout)
+    back = torch.from_params(ours, bias="no_bias" not in case, layout=LAYOUTS.get(case))
     assert jax.tree.map(jnp.shape, back) == jax.tree.map(jnp.shape, weights(case))
     for name, array in back.items():
         if name.startswith("weight"):
             np.testing.assert_array_equal(array, weights(case)[name])
-        if name.startswith("bias_hh"):
-            assert not array.any()
+        if name.startswith("bias_hh"):  # only the last block of a GRU is needed
+            candidate = np.arange(len(array)) >= 8 if case.startswith("gru") else False
+            np.testing.assert_array_equal(array, np.where(candidate, weights(case)[name], 0))
     assert identical(torch.to_params(back), ours)
 
 
@@ -54,6 +56,14 @@ def test_the_bias_is_the_sum_of_both_biases():
     np.testing.assert_array_equal(torch.to_params(theirs).bias, summed)
 
 
+def test_the_biases_of_a_gru():
+    theirs = {"weight_ih": np.ones((6, 3)), "weight_hh": np.ones((6, 2))}
+    theirs |= {"bias_ih": np.arange(6.0), "bias_hh": 10 * np.arange(6.0)}
+    params = torch.to_params(theirs)
+    assert params.bias.tolist() == [0, 11, 22, 33, 4, 5]
+    assert params.recurrent_bias.tolist() == [40, 50]
+
+
 def test_a_prefix_finds_the_lstm_in_a_model():
     inner = weights("two_layers")
     model = {f"encoder.lstm.{name}": array for name, array in inner.items()}
@@ -67,7 +77,7 @@ def test_a_prefix_finds_the_lstm_in_a_model():
         with pytest.raises(
             ValueError,
             match=re.escape(
-                f"torch.to_params: no LSTM under prefix={prefix!r}; found under"
+                f"torch.to_params: no LSTM, GRU or RNN under prefix={prefix!r}; found under"
                 " 'encoder.lstm.' and 'decoder.'"
             ),
         ):
@@ -183,12 +193,15 @@ def test_values_that_are_not_arrays_are_refused(theirs, message):
         torch.to_params(theirs)
 
 
-def test_the_error_names_a_gru_and_a_plain_rnn():
-    with pytest.raises(ValueError, match="three blocks of H, as in a GRU"):
-        torch.to_params(arrays_under("gru", "torch/"))
-    plain = {name: array[:4] for name, array in weights().items()}
-    with pytest.raises(ValueError, match="one block of H, as in a simple RNN"):
-        torch.to_params(plain)
+@pytest.mark.parametrize(
+    ("rows", "hint"),
+    [(12, "three blocks of H, as in a GRU"), (4, "one block of H, as in a simple RNN")],
+)
+def test_an_error_names_the_blocks_of_another_layer(rows, hint):
+    theirs = weights("two_layers")
+    theirs |= {name: array[:rows] for name, array in theirs.items() if name.endswith("l1")}
+    with pytest.raises(ValueError, match=rf"weight_ih_l1 must have shape \[4H, I\].*: {hint}"):
+        torch.to_params(theirs)
 
 
 def init_params(*layers):
@@ -226,10 +239,22 @@ PROJECTED = lj.ProjectedLSTM(3, 2, projection_size=2)
         (
             init_params(lj.LSTM(3, 5))[0],
             {"layout": "LSTM"},
-            "layout must be 'nn.LSTM' or 'nn.LSTMCell'",
+            "layout must be one of ('nn.LSTM', 'nn.LSTMCell', 'nn.GRU'",
         ),
         (init_params(lj.LSTM(3, 5), lj.LSTM(4, 5)), {}, "layer 2 must have 5 input features"),
         ((), {}, "at least one layer is needed; got none"),
+        (init_params(lj.LSTM(3, 5))[0], {"layout": "nn.GRU"}, "layout must be 'nn.LSTM' for LSTM"),
+        (init_params(lj.GRU(3, 5))[0], {"layout": "nn.RNNCell"}, "must be 'nn.GRUCell' for GRUPar"),
+        (
+            init_params(lj.GRU(3, 5, reset_after=False))[0],
+            {},
+            "torch has no GRU that resets before the product; got GRUParams without recurrent_bias",
+        ),
+        (
+            init_params(lj.LSTM(3, 5), lj.GRU(5, 5)),
+            {},
+            "the same units and directions in all layers; got units 5, then 5 of a GRU",
+        ),
     ],
 )
 def test_params_unsupported_by_pytorch_are_refused(params, settings, message):

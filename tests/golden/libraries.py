@@ -1,9 +1,9 @@
-"""LSTMs of other libraries behind one interface.
+"""LSTMs, GRUs and simple RNNs of other libraries behind one interface.
 
 Each class has ``weights()``, in the form of the library, ``load(weights)`` in the same form, and
-``apply(xs)`` for ``xs [T, B, I]``. `apply` returns the outputs ``[T, B, ...]``, and the final ``h``
-and ``c`` of every layer and direction, from the input up, forward first. The constructors import
-the library.
+``apply(xs)`` for ``xs [T, B, I]``. `apply` returns the outputs ``[T, B, ...]``, and the final
+states, such as ``h`` and ``c``, of every layer and direction, from the input up, forward first.
+The constructors import the library.
 """
 
 import functools
@@ -16,7 +16,7 @@ INPUTS, H, P = 3, 4, 2
 
 
 class Torch:
-    """`nn.LSTM`, or `nn.LSTMCell` called step by step."""
+    """`nn.LSTM`, `nn.GRU` or `nn.RNN`, or a cell called step by step."""
 
     def __init__(self, dtype, kind="LSTM", **settings):
         import torch
@@ -36,15 +36,17 @@ class Torch:
     def apply(self, xs):
         xs = self.torch.tensor(xs)
         with self.torch.no_grad():
-            if isinstance(self.module, self.torch.nn.LSTM):
-                outputs, (h, c) = self.module(xs)
-                states = [part.numpy() for pair in zip(h, c, strict=True) for part in pair]
+            if isinstance(self.module, self.torch.nn.RNNBase):
+                outputs, final = self.module(xs)
+                parts = final if isinstance(final, tuple) else (final,)
+                states = [part.numpy() for each in zip(*parts, strict=True) for part in each]
                 return outputs.numpy(), states
             state, hs = None, []
             for x in xs:
                 state = self.module(x, state)
-                hs.append(state[0].numpy())
-            return np.stack(hs), [part.numpy() for part in state]
+                parts = state if isinstance(state, tuple) else (state,)
+                hs.append(parts[0].numpy())
+            return np.stack(hs), [part.numpy() for part in parts]
 
 
 class Keras:
@@ -154,13 +156,13 @@ def carries(pairs):
 
 
 class Haiku:
-    """`hk.LSTM`, or several in a `DeepRNN`."""
+    """`hk.LSTM` or another core, or several in a `DeepRNN`."""
 
-    def __init__(self, dtype, layers=1):
+    def __init__(self, dtype, layers=1, kind="LSTM", **settings):
         import haiku as hk
 
         def net(xs):
-            cores = [hk.LSTM(H) for _ in range(layers)]
+            cores = [getattr(hk, kind)(H, **settings) for _ in range(layers)]
             core = hk.DeepRNN(cores)
             state = jax.tree.map(lambda a: a.astype(xs.dtype), core.initial_state(xs.shape[1]))
             return hk.dynamic_unroll(core, xs, state)
@@ -176,25 +178,25 @@ class Haiku:
 
     def apply(self, xs):
         ys, states = self.net.apply(self.params, jnp.asarray(xs))
-        return np.asarray(ys), [np.asarray(a) for s in states for a in (s.hidden, s.cell)]
+        return np.asarray(ys), [np.asarray(array) for array in jax.tree.leaves(states)]
 
 
 class Equinox:
-    """`eqx.nn.LSTMCell` in a scan, one scan for each layer."""
+    """`eqx.nn.LSTMCell` or `eqx.nn.GRUCell` in a scan, one scan for each layer."""
 
-    def __init__(self, dtype, layers=1, use_bias=True):
+    def __init__(self, dtype, layers=1, use_bias=True, kind="LSTMCell"):
         import equinox as eqx
 
         sizes = [INPUTS] + [H] * (layers - 1)
         self.cells = [
-            eqx.nn.LSTMCell(n, H, use_bias=use_bias, dtype=dtype, key=jax.random.key(k))
+            getattr(eqx.nn, kind)(n, H, use_bias=use_bias, dtype=dtype, key=jax.random.key(k))
             for k, n in enumerate(sizes)
         ]
 
     def weights(self):
-        names = ("weight_ih", "weight_hh", "bias")
+        names = ("weight_ih", "weight_hh", "bias", "bias_n")
         layers = [
-            {name: np.asarray(w) for name in names if (w := getattr(cell, name)) is not None}
+            {name: np.asarray(w) for name in names if (w := getattr(cell, name, None)) is not None}
             for cell in self.cells
         ]
         return layers if len(layers) > 1 else layers[0]
@@ -204,7 +206,7 @@ class Equinox:
 
         weights = weights if isinstance(weights, list) else [weights]
         for k, (cell, cell_weights) in enumerate(zip(self.cells, weights, strict=True)):
-            names = list(cell_weights)
+            names = [name for name in cell_weights if getattr(cell, name) is not None]
             self.cells[k] = eqx.tree_at(
                 lambda c, names=names: [getattr(c, name) for name in names],
                 cell,
@@ -216,14 +218,15 @@ class Equinox:
         for cell in self.cells:
             step = functools.partial(self.step, jax.vmap(cell))
             zeros = jnp.zeros((xs.shape[1], H), xs.dtype)
-            state, ys = jax.lax.scan(step, (zeros, zeros), ys)
-            states += [np.asarray(part) for part in state]
+            start = (zeros, zeros) if not hasattr(cell, "bias_n") else zeros
+            state, ys = jax.lax.scan(step, start, ys)
+            states += [np.asarray(part) for part in jax.tree.leaves(state)]
         return np.asarray(ys), states
 
     @staticmethod
     def step(cell, state, x):
         state = cell(x, state)
-        return state, state[0]
+        return state, jax.tree.leaves(state)[0]
 
 
 class Cudnn:
@@ -270,12 +273,22 @@ LIBRARIES = {
         "two_layers": functools.partial(Torch, num_layers=2),
         "projection": functools.partial(Torch, proj_size=P),
         "everything": functools.partial(Torch, proj_size=P, **TWO),
+        "gru": functools.partial(Torch, kind="GRU", **TWO),
+        "gru_cell": functools.partial(Torch, kind="GRUCell"),
+        "gru_no_bias": functools.partial(Torch, kind="GRU", bias=False),
+        "rnn": functools.partial(Torch, kind="RNN", **TWO),
+        "rnn_cell": functools.partial(Torch, kind="RNNCell"),
+        "rnn_relu": functools.partial(Torch, kind="RNN", nonlinearity="relu"),
     },
     "keras": {
         "one": lambda dtype: Keras(dtype, {}),
         "no_bias": lambda dtype: Keras(dtype, {"use_bias": False}),
         "bidirectional": lambda dtype: Keras(dtype, {"both": True}),
         "two_layers": lambda dtype: Keras(dtype, {"both": True}, {}),
+        "gru": lambda dtype: Keras(dtype, {"both": True}, {}, kind="GRU"),
+        "gru_before": lambda dtype: Keras(dtype, {"reset_after": False}, kind="GRU"),
+        "gru_no_bias": lambda dtype: Keras(dtype, {"use_bias": False}, kind="GRU"),
+        "rnn": lambda dtype: Keras(dtype, {"both": True}, kind="SimpleRNN"),
     },
     "flax": {
         "linen.LSTMCell": Linen,
@@ -285,11 +298,19 @@ LIBRARIES = {
         "nnx.OptimizedLSTMCell": functools.partial(NNX, kind="OptimizedLSTMCell"),
         "nnx.Bidirectional": functools.partial(NNX, kind="OptimizedLSTMCell", both=True),
     },
-    "haiku": {"one": Haiku, "two_layers": functools.partial(Haiku, layers=2)},
+    "haiku": {
+        "one": Haiku,
+        "two_layers": functools.partial(Haiku, layers=2),
+        "gru": functools.partial(Haiku, layers=2, kind="GRU"),
+        "rnn_relu": functools.partial(Haiku, layers=2, kind="VanillaRNN"),
+        "rnn_one_bias": functools.partial(Haiku, kind="VanillaRNN", double_bias=False),
+    },
     "equinox": {
         "one": Equinox,
         "no_bias": functools.partial(Equinox, use_bias=False),
         "two_layers": functools.partial(Equinox, layers=2),
+        "gru": functools.partial(Equinox, layers=2, kind="GRUCell"),
+        "gru_no_bias": functools.partial(Equinox, use_bias=False, kind="GRUCell"),
     },
     "cudnn": {
         "one": Cudnn,
@@ -300,33 +321,14 @@ LIBRARIES = {
 }
 
 
+FLOAT32_ONLY = {("keras", "gru_before"), ("keras", "rnn")}
+"""Cases of which Keras 3.15 computes the products of float64 in float32, on all backends."""
+
+
 def gru_weights():
-    """Return the weights of each library's GRU, which conversions must refuse."""
-    import equinox as eqx
-    import haiku as hk
-    import keras
-    import torch
+    """Return the weights of the GRUs of Flax, by module."""
     from flax import linen, nnx
 
-    def net(x):
-        core = hk.GRU(H)
-        return core(x, core.initial_state(None))
-
-    keras.utils.set_random_seed(0)
-    torch.manual_seed(0)
-    x = jnp.zeros(INPUTS)
-    haiku = hk.without_apply_rng(hk.transform(net)).init(jax.random.key(0), x)
-    equinox = eqx.nn.GRUCell(INPUTS, H, key=jax.random.key(0))
-    layer = keras.layers.GRU(H)
-    layer.build((None, None, INPUTS))
     cell = nnx.GRUCell(INPUTS, H, rngs=nnx.Rngs(0))
-    params = linen.GRUCell(H).init(jax.random.key(0), jnp.zeros(H), x)["params"]
-    return {
-        "torch": {k: v.numpy() for k, v in torch.nn.GRU(INPUTS, H).state_dict().items()},
-        "keras": layer.get_weights(),
-        "flax": {"linen": params, "nnx": nnx.to_pure_dict(nnx.state(cell, nnx.Param))},
-        "haiku": dict(haiku),
-        "equinox": {
-            name: getattr(equinox, name) for name in ("weight_ih", "weight_hh", "bias", "bias_n")
-        },
-    }
+    params = linen.GRUCell(H).init(jax.random.key(0), jnp.zeros(H), jnp.zeros(INPUTS))["params"]
+    return {"flax": {"linen": params, "nnx": nnx.to_pure_dict(nnx.state(cell, nnx.Param))}}

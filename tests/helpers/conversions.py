@@ -32,7 +32,7 @@ SIZES = {  # of cuDNN's vectors, which do not contain their sizes
 
 
 class Vector(NamedTuple):
-    """An LSTM of another library: its weights, an input, and its outputs and final states."""
+    """A layer of another library: its weights, an input, and its outputs and final states."""
 
     weights: Any
     xs: np.ndarray
@@ -104,6 +104,18 @@ def to_params(library: str, theirs: Any) -> Any:
     return getattr(convert, library).to_params(theirs, *sizes)
 
 
+def to_cell(library: str, case: str, theirs: Any) -> tuple[Any, Any]:
+    """Return the cell and the parameters of a golden vector."""
+    if library == "haiku":
+        return convert.haiku.to_cell(theirs)
+    if (library, case) == ("keras", "gru_no_bias"):
+        params = convert.keras.to_params(theirs, reset_after=True)
+    else:
+        params = to_params(library, theirs)
+    activation = jax.nn.relu if case == "rnn_relu" else None  # weights do not tell it
+    return convert.cell_of(params, activation=activation), params
+
+
 def random_params(cell: Any) -> Any:
     """Return normal random parameters of any cell; faster than `init`, and nonzero everywhere."""
     normal = np.random.default_rng(0).standard_normal
@@ -125,9 +137,9 @@ def compiled_unroll(cell: Any) -> Callable[..., Any]:
     return quick_jit(functools.partial(lj.unroll, cell))
 
 
-def max_error(params: Any, theirs: Vector) -> float:
+def max_error(cell: Any, params: Any, theirs: Vector) -> float:
     """Return the largest relative error of our outputs and final states against theirs."""
-    final, outputs = compiled_unroll(convert.cell_of(params))(params, jnp.asarray(theirs.xs))
+    final, outputs = compiled_unroll(cell)(params, jnp.asarray(theirs.xs))
     states = jax.tree.leaves(final)
     assert outputs.dtype == theirs.outputs.dtype
     return max(
