@@ -55,7 +55,8 @@ class Options:
         after the other and supports everything. ``"cpu"`` and ``"cudnn"`` run whole layers of the
         plain `LSTM` in native code. ``"parallel"`` runs all steps at once, for cells that are
         linear in their state. None selects the best one for the machine. Where a backend does not
-        support a call, the scan runs it; `explain` reports which one runs, and why.
+        support a call, the scan runs it; `explain` reports which one runs, and why. For a backend
+        that is named here, a `UserWarning` gives the reason as well, once for each cell and reason.
     """
 
     padding: Padding = "zero"

@@ -11,7 +11,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from lstm_jax.arrays import check_arrays
-from lstm_jax.backends import BACKENDS, Request, select, unrolls_children, unrolls_in_chunks
+from lstm_jax.backends import (
+    BACKENDS,
+    Request,
+    select,
+    unrolls_children,
+    unrolls_in_chunks,
+    warn_of_fallback,
+)
 from lstm_jax.backends.chunks import scan_chunks
 from lstm_jax.backends.request import Result
 from lstm_jax.backends.scan import checked_state, in_dtypes_of, in_float32
@@ -94,9 +101,10 @@ def unroll(
     **Chunks.** A sequence in two chunks, the second with the final state of the first and with
     `start` at its first step, gives the same numbers as the whole, random numbers included.
 
-    Outside of `jit`, equal cells share one compilation (so a function in a field of a cell must not
-    change what it computes). A bare step function is compiled at every call, as what it closes over
-    may have changed: `jit` the call.
+    Outside of `jit`, equal cells share one compilation (so a module's function in a field of a cell
+    must not change what it computes). A bare step function, or a cell with a lambda in a field, is
+    traced at every call, as what it closes over may have changed, and compiled where it has. To
+    save the tracing, `jit` the call.
 
     Args:
       cell: a cell, or a bare step function ``(params, state, x) -> state``. The function
@@ -118,7 +126,8 @@ def unroll(
         (``"step"``) or of every k-th step (``k``); see `Options`.
       unroll: steps per iteration of the compiled loop.
       implementation: the backend: ``"scan"``, ``"cpu"``, ``"cudnn"``, ``"parallel"``, or None for
-        the best one; see `Options` and `explain`.
+        the best one; see `Options` and `explain`. Where a named backend does not support the
+        call, the scan runs it, and a warning gives the reason.
       key: typed random key, for cells that draw random numbers; without one they draw none.
       start: index of the first step, on which the random numbers of a step depend.
       return_states: whether to return all states as well.
@@ -267,7 +276,9 @@ class UnrollCall(Request):
         if unrolls_in_chunks(self):
             return self._compute_chunks()
         selection = select(self)
-        if self.on_select is not None:
+        if self.on_select is None:
+            warn_of_fallback(self.function, selection, self.options.implementation)
+        else:
             self.on_select(selection)
         final, outputs, states = BACKENDS[selection.implementation].compute(self)
         if states is not None and self.return_states:

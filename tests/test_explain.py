@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 import lstm_jax as lj
 from lstm_jax.backends import cpu, ffi
 from tests.helpers.against_scan import needs_native
+from tests.helpers.toys import may_fall_back
 
 CELL = lj.LSTM(3, 5)
 XS = jax.ShapeDtypeStruct((7, 2, 3), jnp.float32)
@@ -115,6 +116,7 @@ def test_an_old_processor_runs_it_only_when_named(monkeypatch):
         assert lj.explain(CELL, XS, implementation="cpu").implementations == ("cpu",)
 
 
+@may_fall_back
 def test_without_the_native_library_another_backend_gives_the_same_numbers(monkeypatch):
     params, xs = CELL.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (7, 2, 3))
     best = lj.unroll(CELL, params, xs)

@@ -13,6 +13,9 @@ from hypothesis import given, settings
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit, with_gradients
 from tests.helpers import drawn
+from tests.helpers.toys import may_fall_back
+
+pytestmark = may_fall_back
 
 # Layer norm of a single unit divides by sqrt(1e-5), which makes rounding errors 316 times larger.
 LOOSE = 400

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 import lstm_jax as lj
 from lstm_jax.testing import quick_jit
-from tests.helpers.toys import slow_case
+from tests.helpers.toys import may_fall_back, slow_case
 
 T, B = 4, 2
 XS = jax.random.normal(jax.random.key(1), (T, B, 3))
@@ -100,6 +100,7 @@ def test_gradients_of_a_sharded_batch(name):
     assert_all_close(got, wanted)
 
 
+@may_fall_back
 @pytest.mark.parametrize(
     "cell", [lj.bidirectional(lj.LSTM(3, 2)), CASES["all at once"][0]], ids=["bidirectional", "min"]
 )

@@ -8,6 +8,7 @@ from lstm_jax.backends.select import (
     select,
     unrolls_children,
     unrolls_in_chunks,
+    warn_of_fallback,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "select",
     "unrolls_children",
     "unrolls_in_chunks",
+    "warn_of_fallback",
 ]

@@ -15,13 +15,14 @@ from jax import lax
 
 from lstm_jax.backends.chunks import scan_chunks
 from lstm_jax.backends.request import Request, Result
+from lstm_jax.backends.traced import Program, trace
+from lstm_jax.backends.value_semantics import has_value_semantics
 from lstm_jax.masks import where_rows, zero_masked
 from lstm_jax.options import Options, Remat
 from lstm_jax.resets import reset_state
 from lstm_jax.sharding import match_types
-from lstm_jax.transforms.step_function import StepFunction
 from lstm_jax.transforms.step_rng import StepRng
-from lstm_jax.transforms.transform import Transform, apply
+from lstm_jax.transforms.transform import apply
 from lstm_jax.types import PRNGKey, PyTree
 
 Emit = Callable[[PyTree, PyTree, PyTree, PyTree, PyTree, StepRng | None], tuple[PyTree, PyTree]]
@@ -160,7 +161,7 @@ def scan_request(request: Request, emit: Emit) -> tuple[PyTree, tuple[PyTree, Py
     initial = None if request.reset is None else request.reset_target(state)
     consts = Consts(request.params, initial, request.key)
     xs = Xs(request.xs, request.valid, request.reset, request.times)
-    scan = scan_steps_compiled if has_value_semantics(request.cell) else scan_steps
+    scan = scan_steps_compiled if has_value_semantics(request.cell) else scan_steps_traced
     options = request.options
     return scan(body, consts, xs, state, request.reverse, options.unroll, options.remat)
 
@@ -234,41 +235,62 @@ def scan_steps(
 scan_steps_compiled = jax.jit(scan_steps, static_argnums=(0, 4, 5, 6))
 
 
-def has_value_semantics(cell: Any) -> bool:
-    """Whether equal cells behave the same, so that a program compiled for one serves the other.
+def scan_steps_traced(
+    body: Callable[[Any, PyTree, Any], tuple[PyTree, PyTree]],
+    consts: PyTree,
+    xs: PyTree,
+    state: PyTree,
+    reverse: bool = False,
+    unroll: int = 1,
+    remat: Remat = None,
+) -> tuple[PyTree, PyTree]:
+    """`scan_steps` of a body that may change: traced at every call, compiled for equal programs.
 
-    True for a frozen dataclass whose fields are all compared, and have value semantics themselves.
-    An object that equals itself alone may change, and has none; a function is trusted not to.
+    Args:
+      body, consts, xs, state, reverse, unroll, remat: as in `scan_steps`.
 
-    >>> from lstm_jax import LSTM
-    >>> has_value_semantics(LSTM(3, 5)), has_value_semantics(object())
-    (True, False)
+    Returns:
+      As `scan_steps`.
+
+    >>> scale = 2.0
+    >>> twice = lambda consts, state, x: (scale * state + x, None)
+    >>> scan_steps_traced(twice, None, jnp.ones(3), jnp.zeros(()))[0].tolist()
+    7.0
+    >>> scale = 1.0
+    >>> scan_steps_traced(twice, None, jnp.ones(3), jnp.zeros(()))[0].tolist()
+    3.0
     """
-    # Not by `getattr`: a subclass that is not a dataclass itself can have further attributes.
-    params = vars(type(cell)).get("__dataclass_params__")
-    if isinstance(cell, StepFunction) or not getattr(params, "frozen", False):
-        return False
-    values: list[Any] = []
-    for field in dataclasses.fields(cell):
-        if not field.compare:
-            return False
-        values.append(getattr(cell, field.name))
-    while values:
-        value = values.pop()
-        if isinstance(value, tuple | frozenset):
-            values.extend(value)
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            if not has_value_semantics(value):
-                return False
-        elif not (value is None or callable(value) or type(value).__hash__ is not object.__hash__):
-            return False
-    if isinstance(cell, Transform) and not all(map(has_value_semantics, cell.children())):
-        return False
-    try:
-        hash(cell)
-    except TypeError:
-        return False
-    return True
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+        return scan_steps(body, consts, xs, state, reverse, unroll, remat)
+    leaves, structure = jax.tree.flatten(consts)
+    traceable = [hasattr(leaf, "dtype") for leaf in leaves]
+    others = [leaf for leaf, an_array in zip(leaves, traceable, strict=True) if not an_array]
+    arrays = [leaf for leaf, an_array in zip(leaves, traceable, strict=True) if an_array]
+
+    def of_arrays(arrays: list[Any], state: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
+        values, constants = iter(arrays), iter(others)
+        leaves = [next(values if an_array else constants) for an_array in traceable]
+        return body(jax.tree.unflatten(structure, leaves), state, x)
+
+    x_1 = jax.eval_shape(_first, xs)
+    program, closed_over = trace(of_arrays, arrays, state, x_1)
+    return _compiled(program, reverse, unroll, remat)((closed_over, arrays), xs, state)
+
+
+@functools.lru_cache(maxsize=32)  # bounded: a body with other numbers is another program
+def _compiled(program: Program, reverse: bool, unroll: int, remat: Remat) -> Callable[..., Any]:
+    """`scan_steps` of a program, compiled. What is compiled is freed with the function."""
+
+    def run(consts: tuple[Any, Any], xs: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
+        body = lambda consts, state, x: program(*consts, state, x)  # noqa: E731
+        return scan_steps(body, consts, xs, state, reverse, unroll, remat)
+
+    return jax.jit(run)
+
+
+def _first(xs: PyTree) -> PyTree:
+    """The types of one step's inputs; also where there are no steps."""
+    return jax.tree.map(lambda xs: xs[0] if len(xs) else jnp.zeros(xs.shape[1:], xs.dtype), xs)
 
 
 def checked_state(request: Request) -> PyTree:
@@ -280,8 +302,7 @@ def checked_state(request: Request) -> PyTree:
     key, times = request.key, request.times
 
     def step(params: PyTree, state: PyTree, xs: PyTree) -> PyTree:
-        # Zeros where there are no steps.
-        x_1 = jax.tree.map(lambda xs: xs[0] if len(xs) else jnp.zeros(xs.shape[1:], xs.dtype), xs)
+        x_1 = _first(xs)
         rng = None if key is None or times is None else StepRng(key, jnp.asarray(0, times.dtype))
         return apply(request.cell, params, state, x_1, rng)[0]
 

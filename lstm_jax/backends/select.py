@@ -1,6 +1,11 @@
 """Which backend runs a request: everything that decides it."""
 
 import dataclasses
+import functools
+import os
+import sys
+import warnings
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +14,8 @@ from lstm_jax.backends import cpu, cudnn, parallel, scan
 from lstm_jax.backends.request import Backend, Request
 from lstm_jax.options import Implementation
 from lstm_jax.transforms.transform import Transform, needs_sequence, sequence_follows_steps
+
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
 # In the order in which they are considered; the scan supports everything.
 BACKENDS: dict[Implementation, Backend] = {
@@ -57,6 +64,39 @@ def select(request: Request) -> Selection:
             reason = f"implementation={named!r} is requested"
         reasons[name] = reason
     return Selection(request.cell, "scan", reasons)
+
+
+def warn_of_fallback(function: str, selection: Selection, named: Implementation | None) -> None:
+    """Warn where the scan runs in place of the backend that a call names, once for each reason.
+
+    Args:
+      function: the public function to name in the warning.
+      selection: what is selected for a cell.
+      named: the backend that the call names, or None.
+
+    >>> from lstm_jax import GRU
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     reasons = {"cpu": "it runs the plain LSTM; the cell is a GRU"}
+    ...     warn_of_fallback("unroll", Selection(GRU(2, 3), "scan", reasons), "cpu")
+    >>> print(caught[0].message)
+    unroll: the scan runs GRU(input_size=2, hidden_size=3), not implementation='cpu': it runs the \
+plain LSTM; the cell is a GRU
+    """
+    if named in (None, selection.implementation):
+        return
+    reason = selection.reasons[named]
+    _warn_once(
+        f"{function}: the scan runs {selection.cell}, not implementation={named!r}: {reason}"
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _warn_once(text: str) -> None:
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, UserWarning, stacklevel=level)
 
 
 def _option_reason(backend: Backend, request: Request) -> str | None:

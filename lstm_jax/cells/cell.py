@@ -6,10 +6,12 @@ pre-activations, and dtypes.
 """
 
 import dataclasses
+import functools
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,7 @@ from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes, as_params, as_state, check_step
 from lstm_jax.cells.short_repr import short_repr
 from lstm_jax.copies import Copyable
+from lstm_jax.did_you_mean import unknown_arguments
 from lstm_jax.types import (
     DType,
     Initializer,
@@ -50,6 +53,14 @@ def identity(x: jax.Array) -> jax.Array:
     return x
 
 
+class _SignatureOfInit:
+    """The signature of a class, for `inspect`: that of its `__init__`, as without a `__new__`."""
+
+    def __get__(self, cell: Any, kind: type[Any]) -> inspect.Signature:
+        signature = inspect.signature(kind.__init__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 class CellBase(Copyable, ABC):
     """Base of all cells, which are frozen dataclasses: checked sizes, settled dtypes, a short repr.
 
@@ -64,10 +75,18 @@ class CellBase(Copyable, ABC):
     state_type: ClassVar[type[Any]]
     dtype: DType | Policy
 
+    if not TYPE_CHECKING:  # type checkers read the fields
+        __signature__ = _SignatureOfInit()
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            """A new cell; an argument that there is not is an error with the one that was meant."""
+            if not kwargs.keys() <= cls.__dataclass_fields__.keys():
+                _check_arguments(cls, kwargs)
+            return object.__new__(cls)
+
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
-            if field.name.endswith("_size"):
-                check_size(type(self).__name__, field.name, getattr(self, field.name))
+        for name in _size_fields(type(self)):
+            check_size(type(self).__name__, name, getattr(self, name))
         dtype = self.dtype
         if isinstance(dtype, Policy) and dtype == Policy(dtype.param):
             dtype = dtype.param  # one form for equal policies, so that equal cells compare equal
@@ -199,11 +218,8 @@ class KernelCell(CellBase, Generic[P, S]):
         `dtype`, that of the cell state: bfloat16 products, float32 memory.
         """
         dtype = promote_dtypes(params.kernel.dtype, dtype)
-        return (
-            project(x, params.kernel, dtype)
-            + project(h_tm1, params.recurrent_kernel, dtype)
-            + params.bias.astype(dtype)
-        )
+        z = project(x, params.kernel, dtype) + project(h_tm1, params.recurrent_kernel, dtype)
+        return z + over_rows(params.bias, z)
 
     def _init(self, key: PRNGKey) -> P:
         """Draw the parameters; overridden by cells with more than two kernels and a bias."""
@@ -317,6 +333,21 @@ class LSTMCellBase(KernelCell[P, LSTMState], Generic[P, G]):
         return LSTMState(h_t.astype(h_tm1.dtype), c_t.astype(c_tm1.dtype)), gates
 
 
+@functools.cache
+def _size_fields(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a cell that are sizes."""
+    return tuple(f.name for f in dataclasses.fields(kind) if f.name.endswith("_size"))
+
+
+def _check_arguments(cell: type[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise unless a cell is made with these arguments: its fields, or those of its own init."""
+    parameters = inspect.signature(cell.__init__).parameters
+    if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+        error = unknown_arguments(cell.__name__, kwargs, list(parameters)[1:])
+        if error is not None:
+            raise error
+
+
 def project(
     x: Float[Array, "... n"], kernel: Float[Array, "n m"], dtype: DType
 ) -> Float[Array, "... m"]:
@@ -326,3 +357,12 @@ def project(
     dtype('float32')
     """
     return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+
+
+def over_rows(weights: Float[Array, "..."], z: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Weights that all rows of `z` share: in its dtype, with axes of size 1 for its batch axes.
+
+    >>> over_rows(jnp.ones(5), jnp.zeros((2, 3, 5))).shape
+    (1, 1, 5)
+    """
+    return jax.lax.broadcast_to_rank(jnp.asarray(weights).astype(z.dtype), z.ndim)

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes, as_params
-from lstm_jax.cells.cell import Activation, CellBase, identity
+from lstm_jax.cells.cell import Activation, CellBase, identity, over_rows
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.cells.windows import Padding, as_padding, as_shape, as_window, convolve, output_grid
 from lstm_jax.types import (
@@ -93,8 +93,8 @@ def delta_orthogonal_per_gate(
 class ConvLSTM(CellBase):
     """The convolutional LSTM as a cell, over one, two or three spatial axes.
 
-    A single number for `kernel_size`, `strides` or `recurrent_kernel_size` applies to every spatial
-    axis. Equal numbers for all axes are stored as a single number.
+    A single number for `kernel_size`, `strides`, `kernel_dilation` or `recurrent_kernel_size`
+    applies to every spatial axis. Equal numbers for all axes are stored as a single number.
 
     Args:
       input_shape: shape of one input: its spatial axes, then ``I`` channels.
@@ -113,6 +113,8 @@ class ConvLSTM(CellBase):
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
       gate_activation: activation of the gates.
       activation: activation of the candidate, and of the cell state in ``h_t``.
+      kernel_dilation: distance between neighbours in the window on the input: 2 leaves out every
+        second place. The window on the state is not dilated, as in Keras.
 
     Raises:
       TypeError: when a size is not an integer.
@@ -143,6 +145,7 @@ class ConvLSTM(CellBase):
     dtype: DType | Policy = jnp.float32
     gate_activation: Activation = jax.nn.sigmoid
     activation: Activation = jnp.tanh
+    kernel_dilation: int | Sequence[int] = 1
 
     params_type = ConvLSTMParams
     state_type = LSTMState
@@ -161,6 +164,7 @@ class ConvLSTM(CellBase):
             "input_shape": shape,
             "kernel_size": as_window("ConvLSTM", "kernel_size", self.kernel_size, axes),
             "strides": as_window("ConvLSTM", "strides", self.strides, axes),
+            "kernel_dilation": as_window("ConvLSTM", "kernel_dilation", self.kernel_dilation, axes),
             "padding": as_padding("ConvLSTM", self.padding, axes),
             "recurrent_kernel_size": None,
             "dtype": policy.param if policy == Policy(policy.param) else policy,
@@ -174,7 +178,8 @@ class ConvLSTM(CellBase):
         if min(self.grid) < 1:
             raise ValueError(
                 "ConvLSTM: kernel_size must fit into the input with its padding; got kernel_size"
-                f" {self.kernel_size}, input_shape {shape} and padding {self.padding!r}"
+                f" {self.kernel_size}, kernel_dilation {self.kernel_dilation}, input_shape {shape}"
+                f" and padding {self.padding!r}"
             )
 
     @property
@@ -189,6 +194,7 @@ class ConvLSTM(CellBase):
             self._per_axis(self.kernel_size),
             self._per_axis(self.strides),
             self.padding,
+            self._per_axis(self.kernel_dilation),
         )
 
     def batch_shape(self, x: Float[Array, "... I"]) -> tuple[int, ...]:
@@ -299,15 +305,14 @@ class ConvLSTM(CellBase):
         params = self.in_compute_dtype(params)
         h_tm1, c_tm1 = state
         dtype = promote_dtypes(params.kernel.dtype, c_tm1.dtype)
-        z = (
-            convolve(x, params.kernel, self._per_axis(self.strides), self.padding, dtype)
-            + convolve(h_tm1, params.recurrent_kernel, self._per_axis(1), "SAME", dtype)
-            + params.bias.astype(dtype)
-        )
+        strides, dilation = map(self._per_axis, (self.strides, self.kernel_dilation))
+        z = convolve(x, params.kernel, strides, self.padding, dtype, dilation)
+        z = z + convolve(h_tm1, params.recurrent_kernel, self._per_axis(1), "SAME", dtype)
+        z = z + over_rows(params.bias, z)
         z_i, z_f, z_g, z_o = jnp.split(z, initializers.GATES, axis=-1)
         c, p_o = c_tm1.astype(dtype), None
         if params.peephole is not None:
-            p_i, p_f, p_o = jnp.split(params.peephole.astype(dtype), PEEPHOLES, axis=-1)
+            p_i, p_f, p_o = jnp.split(over_rows(params.peephole, z), PEEPHOLES, axis=-1)
             z_i, z_f = z_i + p_i * c, z_f + p_f * c
         i, f, g = self.gate_activation(z_i), self.gate_activation(z_f), self.activation(z_g)
         c_t = f * c + i * on_candidate(g)

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes
-from lstm_jax.cells.cell import Activation, KernelCell, identity, project
+from lstm_jax.cells.cell import Activation, KernelCell, identity, over_rows, project
 from lstm_jax.types import Initializer, PRNGKey, promote_dtypes
 
 GATES = 3
@@ -187,7 +187,8 @@ class GRU(KernelCell[GRUParams, GRUState]):
         dtype = promote_dtypes(
             promote_dtypes(params.kernel.dtype, h_tm1.dtype), self.policy.cell_state
         )
-        from_x = project(x, params.kernel, dtype) + params.bias.astype(dtype)
+        from_x = project(x, params.kernel, dtype)
+        from_x = from_x + over_rows(params.bias, from_x)
         x_r, x_z, x_n = jnp.split(from_x, GATES, axis=-1)
         if params.recurrent_bias is None:
             H = h_tm1.shape[-1]
@@ -199,7 +200,7 @@ class GRU(KernelCell[GRUParams, GRUState]):
             from_h = project(h_tm1, params.recurrent_kernel, dtype)
             h_r, h_z, h_n = jnp.split(from_h, GATES, axis=-1)
             r = self.gate_activation(x_r + h_r)
-            h_n = r * (h_n + params.recurrent_bias.astype(dtype))
+            h_n = r * (h_n + over_rows(params.recurrent_bias, h_n))
         z = self.gate_activation(x_z + h_z)
         n = self.activation(x_n + h_n)
         return state, GRUGates(r, z, n)

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes
-from lstm_jax.cells.cell import Activation, LSTMCellBase, project
+from lstm_jax.cells.cell import Activation, LSTMCellBase, over_rows, project
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.initializers import GATES
 from lstm_jax.types import DType, Initializer, LSTMState, PRNGKey, promote_dtypes
@@ -114,9 +114,9 @@ def layer_norm(
     variance = jnp.mean(jnp.square(centered), axis=-1, keepdims=True)
     normalized = centered * jax.lax.rsqrt(variance + epsilon)
     if gain is not None:
-        normalized = normalized * gain.astype(dtype)
+        normalized = normalized * over_rows(gain, normalized)
     if bias is not None:
-        normalized = normalized + bias.astype(dtype)
+        normalized = normalized + over_rows(bias, normalized)
     return normalized.astype(z.dtype)
 
 
@@ -191,7 +191,7 @@ class LayerNormLSTM(LSTMCellBase[LayerNormLSTMParams, LSTMGates]):
         else:
             z = self._norm(from_x, params.input_gain, params.input_bias)
             z = z + self._norm(from_h, params.recurrent_gain, params.recurrent_bias)
-        return z if params.bias is None else z + params.bias.astype(dtype)
+        return z if params.bias is None else z + over_rows(params.bias, z)
 
     def equations(
         self, params: LayerNormLSTMParams, z: jax.Array, c_tm1: jax.Array, on_candidate: Activation

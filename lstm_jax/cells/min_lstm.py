@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes, as_params, check_step
-from lstm_jax.cells.cell import Activation, CellBase, identity, project
+from lstm_jax.cells.cell import Activation, CellBase, identity, over_rows, project
 from lstm_jax.types import DType, Initializer, Policy, PRNGKey, promote_dtypes
 
 GATES = 3
@@ -237,7 +237,8 @@ class MinLSTM(CellBase):
     def _gates(self, params: MinLSTMParams, x: jax.Array) -> MinLSTMGates:
         params = self.in_compute_dtype(params)
         dtype = promote_dtypes(params.kernel.dtype, self.policy.cell_state)
-        z = project(x, params.kernel, dtype) + params.bias.astype(dtype)
+        z = project(x, params.kernel, dtype)
+        z = z + over_rows(params.bias, z)
         z_i, z_f, z_g = jnp.split(z, GATES, axis=-1)
         # f / (f + i) = 1 / (1 + exp(log i - log f)): the quotient is 0 / 0 when both gates close.
         log_ratio = jax.nn.log_sigmoid(z_f) - jax.nn.log_sigmoid(z_i)

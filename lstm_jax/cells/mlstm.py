@@ -30,7 +30,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes
-from lstm_jax.cells.cell import CellBase, project
+from lstm_jax.cells.cell import CellBase, over_rows, project
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,
@@ -274,9 +274,11 @@ class MLSTM(CellBase):
         params = self.in_compute_dtype(params)
         dtype = promote_dtypes(params.kernel.dtype, state.C.dtype)
         cuts = (N * K, 2 * N * K, 2 * N * K + H)
-        q, k, v, z_o = jnp.split(project(x, params.kernel, dtype), cuts, axis=-1)
-        b_q, b_k, b_v, b_o = jnp.split(params.bias.astype(dtype), cuts)
-        z = project(x, params.gate_kernel, dtype) + params.gate_bias.astype(dtype)
+        projected = project(x, params.kernel, dtype)
+        q, k, v, z_o = jnp.split(projected, cuts, axis=-1)
+        b_q, b_k, b_v, b_o = jnp.split(over_rows(params.bias, projected), cuts, axis=-1)
+        z = project(x, params.gate_kernel, dtype)
+        z = z + over_rows(params.gate_bias, z)
         z_i, z_f = jnp.split(z, 2, axis=-1)
         # Before the first input m_{t-1} has no meaning and must not dominate log i_t. This is
         # decided for each head: in a batch, some rows may have been reset.

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes
-from lstm_jax.cells.cell import Activation, LSTMCellBase
+from lstm_jax.cells.cell import Activation, LSTMCellBase, over_rows
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.types import Initializer, LSTMState, PRNGKey
 
@@ -90,7 +90,7 @@ class PeepholeLSTM(LSTMCellBase[PeepholeLSTMParams, LSTMGates]):
     ) -> tuple[LSTMState, LSTMGates]:
         """As the LSTM, with ``p_i * c_{t-1}``, ``p_f * c_{t-1}`` and ``p_o * c_t`` in the gates."""
         z_i, z_f, z_g, z_o = jnp.split(z, self.gate_blocks, axis=-1)
-        p_i, p_f, p_o = jnp.split(params.peephole.astype(z.dtype), PEEPHOLES)
+        p_i, p_f, p_o = jnp.split(over_rows(params.peephole, z), PEEPHOLES, axis=-1)
         i = self.gate_activation(z_i + p_i * c_tm1)
         f = self.gate_activation(z_f + p_f * c_tm1)
         g = self.activation(z_g)

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 from lstm_jax import initializers
 from lstm_jax.cells.arguments import Shapes
-from lstm_jax.cells.cell import Activation, CellBase, identity, project
+from lstm_jax.cells.cell import Activation, CellBase, identity, over_rows, project
 from lstm_jax.cells.exponential import (
     ForgetBiasRange,
     ForgetGate,
@@ -242,11 +242,8 @@ class SLSTM(CellBase):
         params, state, x = self.checked(function, params, state, x)
         params = self.in_compute_dtype(params)
         dtype = promote_dtypes(params.kernel.dtype, state.c.dtype)
-        z = (
-            project(x, params.kernel, dtype)
-            + _project_heads(state.h, params.recurrent_kernel, dtype)
-            + params.bias.astype(dtype)
-        )
+        z = project(x, params.kernel, dtype)
+        z = z + _project_heads(state.h, params.recurrent_kernel, dtype) + over_rows(params.bias, z)
         z_i, z_f, z_z, z_o = jnp.split(z, initializers.GATES, axis=-1)
         # Before the first input m_{t-1} has no meaning and must not dominate log i_t. This is
         # decided for each unit: in a batch, some rows may have been reset.
@@ -263,4 +260,4 @@ def _project_heads(
     heads = h.astype(kernel.dtype).reshape(*h.shape[:-1], N, D)
     blocks = kernel.reshape(N, D, initializers.GATES, D)
     z = jnp.einsum("...nd,ndge->...gne", heads, blocks, preferred_element_type=dtype)
-    return z.reshape(*h.shape[:-1], -1)
+    return z.reshape(*h.shape[:-1], N * D * initializers.GATES)  # not -1: there may be no rows

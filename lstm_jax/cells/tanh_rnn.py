@@ -1,6 +1,7 @@
 """The plain tanh RNN, whose gradients vanish over long sequences; for comparison.
 
     h_t = tanh(W [h_{t-1}, x_t] + b)
+    h_t = tanh(W [h_{t-1}, x_t] + b + h_{t-1})     with a residual connection
 
 Reference: Elman (1990), *Finding structure in time*.
 """
@@ -46,6 +47,8 @@ class TanhRNN(KernelCell[TanhRNNParams, TanhRNNState]):
       bias_init: initializer of the bias ``[H]``.
       dtype: dtype of the parameters and the state; or a `Policy`.
       activation: activation of the state.
+      residual: add ``h_{t-1}`` before the activation. (`lstm_jax.residual` adds the input to the
+        output.)
 
     Raises:
       TypeError: when a size is not an integer.
@@ -62,6 +65,7 @@ class TanhRNN(KernelCell[TanhRNNParams, TanhRNNState]):
     """
 
     activation: Activation = jnp.tanh
+    residual: bool = False
 
     params_type = TanhRNNParams
     state_type = TanhRNNState
@@ -96,5 +100,7 @@ class TanhRNN(KernelCell[TanhRNNParams, TanhRNNState]):
         params, state, x = self.checked("TanhRNN.step", params, state, x)
         (h_tm1,) = state
         z = self.pre_activations(self.in_compute_dtype(params), on_recurrent(h_tm1), x, h_tm1.dtype)
+        if self.residual:
+            z = z + h_tm1.astype(z.dtype)
         h_t = on_candidate(self.activation(z))
         return TanhRNNState(h_t.astype(h_tm1.dtype))

@@ -21,6 +21,7 @@ def convolve(
     strides: tuple[int, ...],
     padding: Padding,
     dtype: DType,
+    dilation: tuple[int, ...] | None = None,
 ) -> Float[Array, "... m"]:
     """``x * kernel``: multiplied in the kernel's dtype, accumulated in `dtype`.
 
@@ -30,6 +31,7 @@ def convolve(
       strides: stride of the window along each spatial axis.
       padding: "SAME", "VALID", or pairs.
       dtype: dtype of the result.
+      dilation: distance between neighbours in the window along each spatial axis; 1 when not given.
 
     Returns:
       The output ``[..., *grid, m]``, with the spatial axes of `output_grid`.
@@ -46,6 +48,7 @@ def convolve(
         kernel,
         strides,
         padding,
+        rhs_dilation=dilation,
         dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
         preferred_element_type=dtype,
     )
@@ -53,19 +56,25 @@ def convolve(
 
 
 def output_grid(
-    sizes: tuple[int, ...], window: tuple[int, ...], strides: tuple[int, ...], padding: Padding
+    sizes: tuple[int, ...],
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
+    dilation: tuple[int, ...],
 ) -> tuple[int, ...]:
     """The spatial axes of a convolution's output; below 1 where the window does not fit.
 
-    >>> output_grid((9, 8), (3, 3), (2, 2), "VALID")
+    >>> output_grid((9, 8), (3, 3), (2, 2), "VALID", (1, 1))
     (4, 3)
+    >>> output_grid((9, 8), (3, 3), (2, 2), "VALID", (2, 3))
+    (3, 1)
     """
     if padding == "SAME":
         return tuple(-(-n // s) for n, s in zip(sizes, strides, strict=True))
     pairs = ((0, 0),) * len(sizes) if isinstance(padding, str) else padding
     return tuple(
-        (n + before + after - k) // s + 1
-        for n, k, s, (before, after) in zip(sizes, window, strides, pairs, strict=True)
+        (n + before + after - (k - 1) * d - 1) // s + 1
+        for n, k, s, d, (before, after) in zip(sizes, window, strides, dilation, pairs, strict=True)
     )
 
 

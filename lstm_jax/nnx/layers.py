@@ -154,6 +154,9 @@ class SequenceLayer(CellModule):
         return outputs
 
 
+with_checked_names(SequenceLayer)
+
+
 class Recurrent(SequenceLayer):
     """Any cell as a layer; see `SequenceLayer` for the arguments.
 

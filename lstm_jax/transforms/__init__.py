@@ -7,6 +7,7 @@ explains how to write one.
 from lstm_jax.transforms.clip import clip
 from lstm_jax.transforms.dropout import candidate_dropout, dropout, recurrent_dropout
 from lstm_jax.transforms.learned_initial_state import LearnedParams, learned_initial_state
+from lstm_jax.transforms.mapped import map_inputs, map_outputs
 from lstm_jax.transforms.own_structure import own_params, own_state, restore_params
 from lstm_jax.transforms.residual import residual, skip
 from lstm_jax.transforms.sequence_call import SequenceCall
@@ -45,6 +46,8 @@ __all__ = [
     "initial_state",
     "input_size",
     "learned_initial_state",
+    "map_inputs",
+    "map_outputs",
     "output_of",
     "output_size",
     "over_single_cells",

@@ -1,6 +1,7 @@
 """Layers on top of each other: the output of one is the input of the next."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -9,6 +10,7 @@ import jax
 
 from lstm_jax.containers import in_containers_of
 from lstm_jax.transforms.dropout import dropout as drop_inputs
+from lstm_jax.transforms.mapped import MappedInputs, MappedOutputs, check_axes, is_function
 from lstm_jax.transforms.step_rng import StepRng, check_rate, child_key, child_rng
 from lstm_jax.transforms.transform import (
     AnyCell,
@@ -30,10 +32,12 @@ def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
     """Layers on top of each other: ``x^{l+1}_t = y^l_t``.
 
     Layers may be different cells of different sizes. The same cell twice is two layers, each with
-    its own parameters.
+    its own parameters. A plain function between cells is applied to what the next one reads, and
+    adds no entry to parameters and states: it belongs to the layer below, see `map_outputs`.
 
     Args:
-      cells: the layers from the input up, as arguments or as one sequence.
+      cells: the layers from the input up, as arguments or as one sequence: cells, and functions of
+        arrays ``[..., n]`` such as `jax.nn.relu`, elementwise or of the last axis.
       dropout: rate of dropout between layers, with a new mask at every step.
 
     Returns:
@@ -41,9 +45,9 @@ def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
       of the last layer.
 
     Raises:
-      TypeError: when a layer is not a cell.
+      TypeError: when a layer is neither a cell nor a function of an array, or there is no cell.
       ValueError: when there is no layer, the input size of a layer is not the output size of the
-        one below, or `dropout` is not a probability.
+        one below, a function does not keep the leading axes, or `dropout` is not a probability.
 
     Reference:
       Graves, Mohamed & Hinton (2013), *Speech recognition with deep recurrent neural networks*.
@@ -54,18 +58,39 @@ def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
     >>> final, outputs = lj.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((7, 2, 3)))
     >>> final[0].h.shape, final[1].h.shape, outputs.shape
     ((2, 5), (2, 4), (7, 2, 4))
+    >>> twice = lambda h: jnp.concatenate([h, -h], axis=-1)
+    >>> cell = lj.stack(lj.LSTM(3, 5), jax.nn.relu, twice, lj.LSTM(10, 4))
+    >>> len(cell.init(jax.random.key(0)))
+    2
     """
     if len(cells) == 1 and isinstance(cells[0], list | tuple):
         cells = tuple(cells[0])
     if not cells:
         raise ValueError("stack: at least one layer is needed; got none")
-    for cell in cells:
-        check_is_cell("stack", cell)
     check_rate("stack", "dropout", dropout)
-    first, *others = cells
+    first, *others = _layers(cells)
     if dropout:
         others = [drop_inputs(cell, dropout) for cell in others]
     return Stack((first, *others))
+
+
+def _layers(cells: Sequence[Any]) -> list[AnyCell]:
+    """The cells, each with the functions that follow it; the first with those before it as well."""
+    layers: list[AnyCell] = []
+    before = []
+    for cell in cells:
+        if is_function(cell) and layers:
+            check_axes("stack", layers[-1], cell)
+            layers[-1] = MappedOutputs(layers[-1], cell)
+        elif is_function(cell):
+            before.append(cell)
+        else:
+            check_is_cell("stack", cell)
+            layers.append(functools.reduce(MappedInputs, reversed(before), cell))
+            before = []
+    if not layers:
+        check_is_cell("stack", cells[0])
+    return layers
 
 
 @dataclass(frozen=True, repr=False)

@@ -20,7 +20,7 @@ from tests.helpers.against_scan import (
     needs_native,
     results,
 )
-from tests.helpers.toys import slow_case
+from tests.helpers.toys import may_fall_back, slow_case
 
 pytestmark = needs_native
 
@@ -189,6 +189,7 @@ def test_no_rows_at_all():
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(of_params))
 
 
+@may_fall_back
 def test_no_steps_at_all_leaves_the_state():
     numbers = draw(lj.LSTM(3, 5), 0)
     final, outputs = lj.unroll(lj.LSTM(3, 5), *numbers, implementation="cpu")

@@ -20,6 +20,7 @@ from tests.helpers.against_scan import (
     needs_native,
     results,
 )
+from tests.helpers.toys import may_fall_back
 
 pytestmark = needs_native
 
@@ -49,6 +50,7 @@ def test_dropout_between_layers():
     assert_near(got, wanted)
 
 
+@may_fall_back
 def test_rows_with_more_axes_than_their_masks():
     cell, rows = lj.stack(lj.ConvLSTM((4, 4, 3), 5, 3), lj.LSTM(5, 6)), (2, 4, 4)
     normal = np.random.default_rng(0).standard_normal
@@ -78,6 +80,7 @@ def test_a_bare_step_function_is_run_like_its_cell():
     assert jax.tree.all(jax.tree.map(np.array_equal, got, wanted))
 
 
+@may_fall_back
 @pytest.mark.parametrize(
     ("cell", "options"),
     [

@@ -17,7 +17,7 @@ from lstm_jax.backends.rule import call
 from lstm_jax.sharding import match_varying_axes
 from lstm_jax.testing import quick_jit
 from tests.helpers.against_scan import draw, flags, needs_native
-from tests.helpers.toys import assert_close, slow_case
+from tests.helpers.toys import assert_close, may_fall_back, slow_case
 
 pytestmark = needs_native
 
@@ -307,6 +307,7 @@ def test_remat_is_exported_for_any_number_of_steps(implementation, remat):
         assert_close(exported.call(*arguments), run(*arguments), 1e-5)
 
 
+@may_fall_back
 def test_linear_cells_are_exported_for_any_number_of_steps():
     cell = lj.MinLSTM(I, H)
     given, xs = cell.init(jax.random.key(0)), numbers()[1]

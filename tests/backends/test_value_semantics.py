@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from lstm_jax.backends.scan import has_value_semantics
+from lstm_jax.backends.value_semantics import has_value_semantics
 
 XS = np.ones((4, 3), np.float32)
 

@@ -13,7 +13,7 @@ from tests.helpers import reference
 
 F16, BF16, F32 = jnp.float16, jnp.bfloat16, jnp.float32
 
-# spatial axes, kernel_size, strides, padding, recurrent_kernel_size, peephole
+# spatial axes, kernel_size, strides, padding, recurrent_kernel_size, peephole, and the dilation
 SETTINGS = {
     "1 axis": ((7,), 3, 1, "SAME", None, False),
     "1 axis, strides 2, even sizes": ((8,), 4, 2, "SAME", 2, True),
@@ -23,13 +23,17 @@ SETTINGS = {
     "2 axes, causal": ((5, 4), (2, 3), 1, ((1, 0), (1, 1)), None, False),
     "3 axes, strides 2, valid": ((5, 4, 3), 2, (2, 1, 1), "VALID", 3, True),
     "3 axes": ((2, 3, 2), 3, 1, "SAME", 1, False),
+    "1 axis, dilated, strides 2": ((9,), 3, 2, "SAME", 2, True, 2),
+    "2 axes, dilated": ((5, 6), (3, 2), 1, "SAME", None, True, (2, 3)),
+    "2 axes, dilated, valid, strides": ((7, 6), (3, 2), (2, 1), "VALID", 3, False, (2, 3)),
+    "2 axes, dilated, causal": ((5, 4), (2, 3), 1, ((2, 0), (2, 2)), 2, False, 2),
 }
 EACH = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
 
 
 def make(setting, dtype=F32, channels=3, hidden=2):
-    spatial, *options, peephole = setting
-    return ConvLSTM((*spatial, channels), hidden, *options, peephole, dtype=dtype)
+    spatial, *options, dilation = setting if len(setting) == 7 else (*setting, 1)
+    return ConvLSTM((*spatial, channels), hidden, *options, kernel_dilation=dilation, dtype=dtype)
 
 
 def draw(cell, batch, dtype):
@@ -39,10 +43,11 @@ def draw(cell, batch, dtype):
     return params, state, jnp.asarray(normal((*batch, *cell.input_shape)), dtype)
 
 
-def convolve(x, kernel, strides, padding):
+def convolve(x, kernel, strides, padding, dilation=1):
     """A convolution of one field ``[*spatial, n]``: a window at each place, multiplied out."""
     axes = x.ndim - 1
-    window, strides = kernel.shape[:axes], np.broadcast_to(strides, axes)
+    strides, dilation = np.broadcast_to(strides, axes), np.broadcast_to(dilation, axes)
+    window = [(k - 1) * d + 1 for k, d in zip(kernel.shape, dilation, strict=False)]
     if padding == "SAME":
         places = [-(-n // s) for n, s in zip(x.shape[:-1], strides, strict=True)]
         lacking = [
@@ -57,7 +62,8 @@ def convolve(x, kernel, strides, padding):
     out = np.zeros((*places, kernel.shape[-1]))
     for place in np.ndindex(*places):
         seen = tuple(
-            slice(p * s, p * s + k) for p, s, k in zip(place, strides, window, strict=True)
+            slice(p * s, p * s + k, d)
+            for p, s, k, d in zip(place, strides, window, dilation, strict=True)
         )
         out[place] = np.tensordot(x[seen], kernel, axes=axes + 1)
     return out
@@ -65,14 +71,12 @@ def convolve(x, kernel, strides, padding):
 
 def by_equations(setting, params, h, c, x):
     """The paper's equations for one row, one gate after the other."""
-    _, _, strides, padding, _, peephole = setting
+    _, _, strides, padding, _, peephole, *dilation = setting
     W, R, b = params[:3]
     H = b.shape[0] // 4
     gate = {g: slice(k * H, (k + 1) * H) for k, g in enumerate("ifgo")}
-    z = {
-        g: convolve(x, W[..., s], strides, padding) + convolve(h, R[..., s], 1, "SAME") + b[s]
-        for g, s in gate.items()
-    }
+    of_x = {g: convolve(x, W[..., s], strides, padding, *dilation) for g, s in gate.items()}
+    z = {g: of_x[g] + convolve(h, R[..., s], 1, "SAME") + b[s] for g, s in gate.items()}
     p_i, p_f, p_o = np.split(params[3], 3, -1) if peephole else (0.0, 0.0, 0.0)
     i = reference.sigmoid(z["i"] + p_i * c)
     f = reference.sigmoid(z["f"] + p_f * c)
@@ -230,6 +234,17 @@ def test_the_state_lives_on_the_grid_of_the_strided_convolution():
     )
     assert cell.batch_shape(jnp.zeros((6, 7, 9, 8, 3))) == (6, 7)
     assert cell.batch_shape(jax.ShapeDtypeStruct((9, 8, 3), F32)) == ()
+
+
+def test_the_dilated_window_must_fit():
+    assert ConvLSTM((9, 8, 3), 2, 3, padding="VALID", kernel_dilation=(4, 2)).grid == (1, 4)
+    with pytest.raises(ValueError, match=r"kernel_size must fit .* kernel_dilation 5, .*'VALID'"):
+        ConvLSTM((9, 8, 3), 2, 3, padding="VALID", kernel_dilation=5)
+    with pytest.raises(ValueError, match=r"^ConvLSTM: kernel_dilation must be at least 1; got 0"):
+        ConvLSTM((9, 8, 3), 2, 3, kernel_dilation=0)
+    assert ConvLSTM((9, 8, 3), 2, 3, kernel_dilation=(2, 2)) == ConvLSTM(
+        (9, 8, 3), 2, 3, kernel_dilation=2
+    )
 
 
 def test_a_cell_is_a_value():

@@ -1,5 +1,6 @@
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +35,23 @@ def test_is_the_equation_in_float64(n, m, batch):
     final, outputs = unroll(TanhRNN(n, m, dtype=jnp.float64), params, xs, TanhRNNState(h))
     assert reference.relative_error(outputs, by_loop(params, xs, h)) < 1e-12
     assert jnp.array_equal(final.h, outputs[-1])
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu])
+def test_the_residual_connection_is_that_of_flax(activation):
+    params, xs, h = draw(3, 5, (4,), jnp.float64)
+    module = nn.SimpleCell(5, activation, residual=True, param_dtype=jnp.float64)
+    theirs = {
+        "i": {"kernel": params.kernel, "bias": params.bias},
+        "h": {"kernel": params.recurrent_kernel},
+    }
+    expected, _ = module.apply({"params": theirs}, h, xs[0])
+    cell = TanhRNN(3, 5, activation=activation, residual=True, dtype=jnp.float64)
+    new = cell.step(params, h, xs[0])
+    assert reference.relative_error(new.h, expected) < 1e-12
+    plain = dataclasses.replace(cell, residual=False).step(params, h, xs[0])
+    assert reference.relative_error(plain.h, expected) > 0.1
 
 
 def test_is_the_equation_in_float32():

@@ -10,7 +10,7 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.backends import ffi
-from tests.helpers.toys import slow_case
+from tests.helpers.toys import may_fall_back, slow_case
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -50,6 +50,7 @@ def prelude():
     return names
 
 
+@may_fall_back
 @pytest.mark.parametrize(("feature", "code"), [row[:2] for row in ROWS], ids=lambda part: part)
 def test_a_features_line_of_code_runs(feature, code, prelude):
     exec(code, dict(prelude))

@@ -1,5 +1,6 @@
 """The cells of `lstm_jax.linen` with Flax's names, against those of Flax."""
 
+import functools
 import inspect
 
 import chex
@@ -52,7 +53,8 @@ def our_variables(name, variables):
 
 def compare(name, theirs, mine, *args, **kwargs):
     """Outputs, carries and gradients of two modules are equal, from the same random weights."""
-    variables = randomized(theirs.init(KEY, *args, **kwargs))
+    shapes = jax.eval_shape(functools.partial(theirs.init, **kwargs), KEY, *args)
+    variables = randomized(shapes)
 
     def loss(module, variables, *args):
         results = module.apply(variables, *args, **kwargs)

@@ -123,7 +123,9 @@ def test_a_subclass(inputs):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_arguments_carries_and_attributes_are_those_of_flax(name):
-    theirs, mine = (inspect.signature(vars(library)[name]).parameters for library in (nnx, ours))
+    theirs, mine = (
+        inspect.signature(vars(library)[name].__init__).parameters for library in (nnx, ours)
+    )
     assert list(theirs) == list(mine)
     cells = pair(name, carry_init=None)
     for init in (None, nnx.initializers.normal(1.0)):

@@ -42,6 +42,7 @@ TRANSFORMS = {
     "skip": lj.skip(lj.LSTM(3, 4)),
     "weight drop": lj.weight_drop(lj.GRU(3, 4), 0.5),
     "stack": lj.stack(lj.GRU(3, 4), lj.LSTM(4, 2), dropout=0.5),
+    "functions": lj.stack(lj.GRU(3, 4), jax.nn.relu, lj.LSTM(4, 2), jnp.cos),
     "stack of one": lj.stack(lj.GRU(3, 4)),
     "deep": lj.stack(lj.residual(lj.GRU(3, 3)), lj.stack(lj.zoneout(lj.MinLSTM(3, 2), h=0.5))),
 }

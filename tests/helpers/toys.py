@@ -59,6 +59,10 @@ class Echo:
         )
 
 
+may_fall_back = pytest.mark.filterwarnings("ignore:.*the scan runs:UserWarning")
+"""Of tests that name a backend also where it does not support the cell."""
+
+
 def slow_case(*values, **options):
     """A case of a parametrised test that runs with the slow tests only."""
     return pytest.param(*values, marks=pytest.mark.slow, **options)

@@ -41,6 +41,7 @@ DEFAULT_KERNELS = (lecun_normal, orthogonal_per_gate)
         ("keras", (glorot_uniform, orthogonal, ForgetBias(1.0))),
         ("haiku", (TruncatedNormal(1 / 5), TruncatedNormal(1 / 5), ForgetBias(1.0))),
         ("flax", (*DEFAULT_KERNELS, zeros)),
+        ("nnx", (lecun_normal, orthogonal, zeros)),
         ("chrono", (*DEFAULT_KERNELS, Chrono(50.0))),
         ("uniform_gate", (*DEFAULT_KERNELS, UniformGate())),
     ],

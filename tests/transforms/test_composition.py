@@ -14,7 +14,7 @@ from lstm_jax.testing import check_cell, quick_jit, reference_unroll
 from lstm_jax.transforms.residual import Residual
 from lstm_jax.transforms.step_rng import StepRng
 from lstm_jax.transforms.transform import apply
-from tests.helpers.toys import Sum, assert_close, column, random_like, rows_of
+from tests.helpers.toys import Sum, assert_close, column, may_fall_back, random_like, rows_of
 
 T, B = 5, 2
 KEY = jax.random.key(0)
@@ -49,7 +49,7 @@ def test_every_transform_passes_check_cell(name):
 def test_every_public_transform_is_checked():
     public = {
         name
-        for name in {*lj.transforms.__all__} & {*lj.__all__}
+        for name in {*lj.transforms.__all__} & {*lj.__all__} - {"restore_params"}
         if callable(getattr(lj, name)) and not isinstance(getattr(lj, name), type)
     }
     assert len(public) == 10
@@ -83,6 +83,7 @@ def numbers(cell):
 
 
 @pytest.mark.usefixtures("x64")
+@may_fall_back
 @pytest.mark.parametrize(
     ("name", "padding"),
     [
@@ -150,6 +151,7 @@ class ShiftedAgain(Residual):
         return new, y + 1000
 
 
+@may_fall_back
 @pytest.mark.parametrize("kind", [Shifted, ShiftedAgain])
 def test_no_backend_ignores_a_transform_that_overrides_apply_alone(kind):
     xs = jnp.ones((2, 3))

@@ -1,0 +1,154 @@
+"""The scan of a step that may change: traced at every call, compiled once for equal programs.
+
+A step function may close over what changes between calls, and JAX would not see it: outside of
+`jit`, `lax.scan` traces a function once and trusts it ever after. So the step is traced at every
+call. What is traced is compared with what earlier calls traced, equation by equation, and if equal
+runs the program compiled for them. A bounded number of programs is kept.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
+
+from lstm_jax.types import PyTree
+
+_JAX = f" at {os.path.dirname(jax.__file__)}{os.sep}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """A traced function of arrays, equal to others of the same equations.
+
+    Attributes:
+      jaxpr: its equations, with the arrays that it closes over as constants.
+      structure: the structure of its results.
+
+    >>> def traced(scale):
+    ...     return trace(lambda x: scale * x, np.float32(3))[0]
+    >>> traced(2.0) == traced(2.0), traced(2.0) == traced(3.0)
+    (True, False)
+    """
+
+    jaxpr: Jaxpr
+    structure: Any
+
+    def __call__(self, closed_over: list[Any], *args: PyTree) -> PyTree:
+        """The results, from the arrays that it closes over and its arguments."""
+        run = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, closed_over))
+        return jax.tree.unflatten(self.structure, run(*jax.tree.leaves(args)))
+
+    def __hash__(self) -> int:
+        names = tuple(equation.primitive.name for equation in self.jaxpr.eqns)
+        return hash((names, tuple(v.aval for v in self.jaxpr.invars), self.structure))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Program) or self.structure != other.structure:
+            return False
+        return _same_jaxpr(self.jaxpr, other.jaxpr)
+
+
+def trace(function: Callable[..., PyTree], *args: PyTree) -> tuple[Program, list[Any]]:
+    """Trace a function anew.
+
+    Args:
+      function: a function of arrays.
+      args: arrays, or their types.
+
+    Returns:
+      The program, and the arrays that the function closes over.
+    """
+    # A new function each time: JAX would return an earlier trace of the same one.
+    closed, shapes = jax.make_jaxpr(lambda *args: function(*args), return_shape=True)(*args)
+    return Program(closed.jaxpr, jax.tree.structure(shapes)), list(closed.consts)
+
+
+def _same_jaxpr(a: Jaxpr, b: Jaxpr) -> bool:
+    """Whether two programs have the same equations, whatever their variables are called."""
+    if a is b:
+        return True
+    if [*map(len, (a.constvars, a.invars, a.eqns, a.outvars))] != [
+        *map(len, (b.constvars, b.invars, b.eqns, b.outvars))
+    ]:
+        return False
+    names: dict[Var, Var] = {}
+
+    def define(variables: Any, others: Any) -> bool:
+        names.update(zip(variables, others, strict=True))
+        return all(v.aval == w.aval for v, w in zip(variables, others, strict=True))
+
+    def same(atom: Any, other: Any) -> bool:
+        if isinstance(atom, Literal) or isinstance(other, Literal):
+            return type(atom) is type(other) and _same_literal(atom, other)
+        return names[atom] is other
+
+    def same_atoms(atoms: Any, others: Any) -> bool:
+        return len(atoms) == len(others) and all(map(same, atoms, others))
+
+    if not define((*a.constvars, *a.invars), (*b.constvars, *b.invars)):
+        return False
+    for e, f in zip(a.eqns, b.eqns, strict=True):
+        if not (same_atoms(e.invars, f.invars) and _same_equation(e, f)):
+            return False
+        if len(e.outvars) != len(f.outvars) or not define(e.outvars, f.outvars):
+            return False
+    return same_atoms(a.outvars, b.outvars)
+
+
+def _same_equation(a: JaxprEqn, b: JaxprEqn) -> bool:
+    """Whether two equations compute the same from the same arguments."""
+    params, others = a.params, b.params
+    if _has_derivative_of_jax(a) and _has_derivative_of_jax(b):
+        params, others = ({**e.params, "jvp_jaxpr_fun": None} for e in (a, b))
+    return (
+        a.primitive is b.primitive
+        and a.effects == b.effects
+        and repr(getattr(a, "ctx", None)) == repr(getattr(b, "ctx", None))
+        and _same(params, others)
+    )
+
+
+def _has_derivative_of_jax(equation: JaxprEqn) -> bool:
+    """Whether it calls a function of JAX with a derivative of its own, such as `jax.nn.relu`.
+
+    Such a derivative is a new object in each trace. That of a user may close over what changes.
+    """
+    rule, function = (equation.params.get(name) for name in ("jvp_jaxpr_fun", "call_jaxpr"))
+    sources = [getattr(of, "debug_info", None) for of in (rule, function)]
+    return all(_JAX in getattr(source, "func_src_info", "") for source in sources)
+
+
+def _same_literal(a: Literal, b: Literal) -> bool:
+    if a.aval != b.aval:
+        return False
+    if a.val is b.val:
+        return True
+    x, y = np.asarray(a.val), np.asarray(b.val)
+    return x.dtype == y.dtype and x.tobytes() == y.tobytes()  # 0.0 is not -0.0, NaN is NaN
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two parameters of equations are the same; false if that is not certain."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, Jaxpr):
+        return _same_jaxpr(a, b)
+    if isinstance(a, ClosedJaxpr):
+        return _same(list(a.consts), list(b.consts)) and _same_jaxpr(a.jaxpr, b.jaxpr)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(value, b[key]) for key, value in a.items())
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, jax.Array):
+        return False
+    if isinstance(a, float):
+        return repr(a) == repr(b)
+    return bool(a == b)
