@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax.initializers import lecun_normal, orthogonal_per_gate
-from lstm_jax.layers import advance_layer, plain_carry, unroll_layer
+from lstm_jax.layers import advance_layer, plain_carry, unroll_layer, with_checked_names
 from lstm_jax.layers.drop_in import Kind, drop_in_cell, drop_in_conv_lstm, drop_in_state
 from lstm_jax.linen.params import Boxes, module_params, plain_inits
 from lstm_jax.transforms.transform import AnyCell, initial_state
@@ -35,6 +35,10 @@ class DropInCell(nn.RNNCellBase):
     """
 
     kind: ClassVar[Kind]
+
+    def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(kw_only=kw_only, **kwargs)
+        with_checked_names(cls)
 
     def make_cell(
         self, input_shape: tuple[int, ...], hidden_shape: tuple[int, ...]
