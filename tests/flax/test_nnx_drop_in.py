@@ -171,7 +171,7 @@ def test_the_first_weights_are_distributed_as_those_of_flax(name):
 
 
 def test_names_of_other_libraries_say_what_was_meant():
-    with pytest.raises(TypeError, match="LSTMCell: .* units; did you mean hidden_features"):
+    with pytest.raises(TypeError, match=r"LSTMCell: .* units; did you mean hidden_features"):
         ours.LSTMCell(3, units=5, rngs=nnx.Rngs(0))
 
 
