@@ -46,16 +46,6 @@ def test_every_cell_and_transform_works_in_the_strict_configuration(cell):
     chex.assert_trees_all_equal_shapes_and_dtypes(types, (params, xs))
 
 
-@pytest.mark.parametrize("padding", ["zero", "raw"])
-def test_all_steps_in_parallel_work_in_the_strict_configuration(padding):
-    cell = EVERY["min lstm"]
-    params, xs = example(cell, (3, 2))
-    options = {"mask": jnp.ones((3, 2), bool), "reset": jnp.ones((3, 2), bool)}
-    _, ys = lj.unroll(cell, params, xs, padding=padding, implementation="parallel", **options)
-    expected = lj.unroll(cell, params, xs, padding=padding, implementation="scan", **options)[1]
-    chex.assert_trees_all_close(ys, expected, atol=1e-6)
-
-
 def test_two_devices_are_simulated():
     assert jax.default_backend() != "cpu" or jax.device_count() == 2
 
