@@ -70,6 +70,11 @@ _SAME_MEANING = (
     {"key_dim", "qk_dim", "key_size", "dim_key"},
     {"peephole", "use_peepholes", "use_peephole", "peepholes"},
     {"reset_after", "linear_before_reset"},
+    {"num_layers", "layers", "n_layers", "depth"},
+    {"merge", "merge_fn", "merge_mode"},
+    {"tied", "tie_weights", "share_weights", "shared"},
+    {"return_carry", "return_state", "return_states"},
+    {"reverse", "go_backwards"},
 )
 
 

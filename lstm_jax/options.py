@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypedDict, TypeVar, get_args
 
-from lstm_jax.did_you_mean import did_you_mean
+from lstm_jax.did_you_mean import unknown_arguments
 
 Padding = Literal["zero", "hold", "raw"]
 """The outputs at masked steps."""
@@ -124,13 +124,11 @@ class Options:
 
         >>> Options.from_args("tbptt", {"remaat": 3})
         Traceback (most recent call last):
-        TypeError: tbptt: unknown argument 'remaat'; did you mean remat?
+        TypeError: tbptt: there is no argument remaat; did you mean remat?
         """
         names = [field.name for field in dataclasses.fields(cls)]
-        for name in args:
-            if name not in names:
-                hint = did_you_mean(name, names)
-                raise TypeError(f"{function}: unknown argument {name!r}{hint}")
+        if error := unknown_arguments(function, args, names):
+            raise error
         return cls(**args)
 
     @classmethod

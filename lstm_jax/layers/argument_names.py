@@ -2,44 +2,10 @@
 
 import functools
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from lstm_jax.did_you_mean import nearest
-
-MEANT: Mapping[str, str] = {
-    "activation": "activation_fn",
-    "batch_first": "time_major",
-    "bias_initializer": "bias_init",
-    "bidirectional_merge": "merge",
-    "gate_activation": "gate_fn",
-    "go_backwards": "reverse",
-    "hidden_dim": "features",
-    "hidden_features": "features",
-    "hidden_size": "features",
-    "input_dim": "in_features",
-    "input_size": "in_features",
-    "kernel_initializer": "kernel_init",
-    "layers": "num_layers",
-    "merge_fn": "merge",
-    "merge_mode": "merge",
-    "n_layers": "num_layers",
-    "nonlinearity": "activation_fn",
-    "num_hidden": "features",
-    "num_units": "features",
-    "out_features": "features",
-    "proj_size": "projection_size",
-    "recurrent_activation": "gate_fn",
-    "recurrent_init": "recurrent_kernel_init",
-    "recurrent_initializer": "recurrent_kernel_init",
-    "return_state": "return_carry",
-    "share_weights": "tied",
-    "units": "features",
-    "w_i_init": "kernel_init",
-    "w_h_init": "recurrent_kernel_init",
-    "b_init": "bias_init",
-}
-"""Names of PyTorch, Keras, Haiku and Flax, and what these layers call it."""
+from lstm_jax.did_you_mean import unknown_arguments
 
 INPUT_SIZES = ("in_features", "input_size", "input_dim")
 """Names of the number of input features."""
@@ -58,18 +24,17 @@ def check_names(function: str, given: Iterable[str], valid: Iterable[str]) -> No
 
     >>> check_names("LSTM", ["hidden_features"], ["features", "num_layers"])
     Traceback (most recent call last):
-    TypeError: LSTM: there is no argument 'hidden_features'; did you mean features?
+    TypeError: LSTM: there is no argument hidden_features; did you mean features?
     """
-    valid = list(valid)
+    given, valid = list(given), list(valid)
     for name in given:
-        if name in valid:
-            continue
-        meant = MEANT.get(name)
-        meant = meant if meant in valid else nearest(name, valid)
-        hint = "" if meant is None else f"; did you mean {meant}?"
         if name in INPUT_SIZES and "in_features" not in valid:
-            hint = ": the number of input features is that of the inputs"
-        raise TypeError(f"{function}: there is no argument {name!r}{hint}")
+            raise TypeError(
+                f"{function}: there is no argument {name}: the number of input features is that of"
+                " the inputs"
+            )
+    if error := unknown_arguments(function, given, valid):
+        raise error
 
 
 def with_checked_names(cls: type[Any]) -> None:
@@ -80,7 +45,7 @@ def with_checked_names(cls: type[Any]) -> None:
     >>> with_checked_names(Layer)
     >>> Layer(units=5)
     Traceback (most recent call last):
-    TypeError: Layer: there is no argument 'units'; did you mean features?
+    TypeError: Layer: there is no argument units; did you mean features?
     """
     init = vars(cls).get("__init__")
     if init is None:

@@ -51,8 +51,6 @@ def drop_in_cell(
     GRU(input_size=3, hidden_size=5, gate_activation=hard_sigmoid)
     """
     settings = {ours: arguments[name] for name, ours in NAMES.items() if name in arguments}
-    if not settings.get("residual"):
-        settings.pop("residual", None)
     if gate_by_gate:
         gates = KINDS[kind].gate_blocks
         for name in ("kernel_init", "recurrent_kernel_init", "bias_init"):

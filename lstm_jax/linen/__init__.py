@@ -19,10 +19,12 @@ from lstm_jax.linen.drop_in import (
 from lstm_jax.linen.layers import Bidirectional, Recurrent, SequenceLayer
 from lstm_jax.linen.params import params_of, variables
 from lstm_jax.linen.ready_made import GRU, LSTM, TanhRNN
+from lstm_jax.linen.rnn import RNN
 
 __all__ = [
     "GRU",
     "LSTM",
+    "RNN",
     "Bidirectional",
     "ConvLSTMCell",
     "GRUCell",

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax.initializers import lecun_normal, orthogonal_per_gate
-from lstm_jax.layers import advance_layer, plain_carry
+from lstm_jax.layers import advance_layer, plain_carry, unroll_layer, with_checked_names
 from lstm_jax.layers.drop_in import Kind, drop_in_cell, drop_in_conv_lstm, drop_in_state
 from lstm_jax.linen.params import Boxes, module_params, plain_inits
 from lstm_jax.transforms.transform import AnyCell, initial_state
@@ -35,6 +35,10 @@ class DropInCell(nn.RNNCellBase):
     """
 
     kind: ClassVar[Kind]
+
+    def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(kw_only=kw_only, **kwargs)
+        with_checked_names(cls)
 
     def make_cell(
         self, input_shape: tuple[int, ...], hidden_shape: tuple[int, ...]
@@ -72,6 +76,28 @@ class DropInCell(nn.RNNCellBase):
         cell, boxes = self.make_cell(jnp.shape(inputs), jnp.shape(state[0]))
         params = module_params(self, cell, boxes, self.constants(cell))
         return advance_layer(cell, params, carry, inputs, None, "ch")
+
+    @nn.compact
+    def unroll(
+        self, inputs: Array, carry: PyTree, step_shape: tuple[int, ...], **call: Any
+    ) -> tuple[PyTree, Array]:
+        """All steps at once, by `lstm_jax.unroll`; `RNN` calls this.
+
+        Args:
+          inputs: ``[..., T, I]``, or ``[T, ..., I]`` with ``time_major=True``.
+          carry: the carry before the first step.
+          step_shape: the shape of one step's input.
+          **call: arguments of `unroll_layer`.
+
+        Returns:
+          ``(carry, outputs)``.
+        """
+        state = drop_in_state(type(self).__name__, self.kind, carry)
+        cell, boxes = self.make_cell(step_shape, jnp.shape(state[0]))
+        params = module_params(self, cell, boxes, self.constants(cell))
+        return unroll_layer(
+            "RNN", cell, params, inputs, initial_carry=carry, carry_order="ch", **call
+        )
 
     @nn.nowrap
     def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> PyTree:

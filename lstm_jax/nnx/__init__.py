@@ -14,10 +14,12 @@ from lstm_jax.nnx.cell import RNNCell
 from lstm_jax.nnx.drop_in import GRUCell, LSTMCell, OptimizedLSTMCell, SimpleCell
 from lstm_jax.nnx.layers import Bidirectional, Recurrent, SequenceLayer
 from lstm_jax.nnx.ready_made import GRU, LSTM, TanhRNN
+from lstm_jax.nnx.rnn import RNN
 
 __all__ = [
     "GRU",
     "LSTM",
+    "RNN",
     "Bidirectional",
     "GRUCell",
     "LSTMCell",

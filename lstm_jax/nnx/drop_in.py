@@ -13,6 +13,7 @@ from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype as promote
 
 from lstm_jax.initializers import lecun_normal, orthogonal, orthogonal_per_gate, zeros
+from lstm_jax.layers import with_checked_names
 from lstm_jax.layers.drop_in import Kind, drop_in_cell
 from lstm_jax.nnx.cell import RNNCell
 from lstm_jax.nnx.params import joined_metadata, plain_inits
@@ -45,6 +46,10 @@ class DropInCell(RNNCell):
 
     kind: ClassVar[Kind]
     gate_by_gate: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        with_checked_names(cls)
 
     def __init__(
         self,

@@ -250,6 +250,18 @@ def test_the_first_weights_are_distributed_as_those_of_flax(name):
             )
 
 
+def test_names_of_other_libraries_say_what_was_meant():
+    with pytest.raises(TypeError, match=r"^LSTMCell: .* hidden_size; did you mean features\?$"):
+        ours.LSTMCell(hidden_size=5)
+    with pytest.raises(TypeError, match="in_features: the number of input features is that of"):
+        ours.GRUCell(in_features=3, features=5)
+
+
+def test_a_residual_connection():
+    theirs, mine = cells("SimpleCell", residual=True)
+    compare("SimpleCell", theirs, mine, jnp.ones((2, 5)), inputs_for("SimpleCell")[:, 0])
+
+
 def test_settings_of_the_cells():
     init = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
     x, carry = jnp.ones((2, 3)), jnp.zeros((2, 5))

@@ -170,7 +170,14 @@ def test_the_first_weights_are_distributed_as_those_of_flax(name):
         np.testing.assert_allclose(*(each.mean(0) for each in values), atol=0.2)
 
 
+def test_names_of_other_libraries_say_what_was_meant():
+    with pytest.raises(TypeError, match=r"LSTMCell: .* units; did you mean hidden_features"):
+        ours.LSTMCell(3, units=5, rngs=nnx.Rngs(0))
+
+
 def test_settings_of_the_cells(inputs):
+    theirs, mine = pair("SimpleCell", residual=True)
+    close(mine(jnp.ones((2, 5)), inputs[:, 0]), theirs(jnp.ones((2, 5)), inputs[:, 0]))
     settings = {"gate_fn": nnx.hard_sigmoid, "activation_fn": nnx.relu}
     theirs, mine = pair("GRUCell", **settings)
     carry = jnp.zeros((2, 5))

@@ -133,14 +133,13 @@ def test_what_is_wrong_with_a_preset_is_named(inputs):
         ("hidden_size", "features"),
         ("num_units", "features"),
         ("units", "features"),
-        ("batch_first", "time_major"),
         ("gate_activation", "gate_fn"),
         ("num_layer", "num_layers"),
         ("go_backwards", "reverse"),
     ],
 )
 def test_names_of_other_libraries_say_what_was_meant(given, meant):
-    message = f"LSTM: there is no argument '{given}'; did you mean {meant}?"
+    message = f"LSTM: there is no argument {given}; did you mean {meant}?"
     with pytest.raises(TypeError) as error:
         in_linen.LSTM(**{given: 5})
     assert str(error.value) == message
@@ -150,16 +149,14 @@ def test_names_of_other_libraries_say_what_was_meant(given, meant):
 
 
 def test_the_input_size_and_unknown_names():
-    with pytest.raises(
-        TypeError, match=r"GRU: there is no argument 'in_features': .* of the inputs"
-    ):
+    with pytest.raises(TypeError, match=r"GRU: there is no argument in_features: .* of the inputs"):
         in_linen.GRU(in_features=3, features=5)
-    with pytest.raises(TypeError, match="'input_size'; did you mean in_features"):
+    with pytest.raises(TypeError, match="input_size; did you mean in_features"):
         in_nnx.GRU(input_size=3, features=5, rngs=nnx.Rngs(0))
-    with pytest.raises(TypeError, match=r"there is no argument 'xyz'$"):
+    with pytest.raises(TypeError, match=r"there is no argument xyz; there are features"):
         in_linen.TanhRNN(5, xyz=3)
     with pytest.raises(
-        TypeError, match="Recurrent: there is no argument 'remaat'; did you mean remat"
+        TypeError, match="Recurrent: there is no argument remaat; did you mean remat"
     ):
         in_nnx.Recurrent(lj.LSTM(3, 5), remaat=3, rngs=nnx.Rngs(0))
 
@@ -169,7 +166,7 @@ def test_the_input_size_and_unknown_names():
         extra: int = 0
 
     assert Own(5, extra=3).extra == 3
-    with pytest.raises(TypeError, match="Own: there is no argument 'units'; did you mean features"):
+    with pytest.raises(TypeError, match="Own: there is no argument units; did you mean features"):
         Own(units=5)
 
 
