@@ -13,7 +13,7 @@ from lstm_jax import convert
 from lstm_jax.haiku import Recurrent, RNNCore, haiku_params, params_of
 from lstm_jax.testing import quick_jit
 from tests.helpers.flax_peer import close
-from tests.helpers.toys import Sum
+from tests.helpers.toys import Sum, slow_case
 
 KEY = jax.random.key(0)
 XS = jax.random.normal(jax.random.key(1), (7, 2, 3))
@@ -34,8 +34,17 @@ def unrolled(make_core, unroll=hk.dynamic_unroll):
     return hk.transform(network)
 
 
-@pytest.mark.parametrize("unroll", UNROLLS)
-@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("name", "unroll"),
+    [
+        ("lstm", "dynamic"),
+        ("gru", "static"),
+        slow_case("lstm", "static"),
+        slow_case("gru", "dynamic"),
+        slow_case("lstm", "reversed"),
+        slow_case("gru", "reversed"),
+    ],
+)
 def test_outputs_state_and_gradients_are_those_of_haiku(name, unroll):
     theirs = unrolled(lambda: {"lstm": hk.LSTM, "gru": hk.GRU}[name](5), UNROLLS[unroll])
     weights = theirs.init(KEY, XS)
@@ -104,7 +113,7 @@ def test_cores_of_both_libraries_in_a_deep_rnn():
     close(outputs, hs)
 
 
-@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("learned", [True, slow_case(False)])
 def test_reset_core_resets_to_the_initial_state(learned):
     cell = lj.learned_initial_state(lj.LSTM(3, 5)) if learned else lj.LSTM(3, 5)
     reset = jax.random.bernoulli(KEY, 0.3, XS.shape[:2])
