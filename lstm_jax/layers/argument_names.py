@@ -38,7 +38,7 @@ def check_names(function: str, given: Iterable[str], valid: Iterable[str]) -> No
 
 
 def with_checked_names(cls: type[Any]) -> None:
-    """Let the constructor of a class report unknown keyword arguments by `check_names`.
+    """Let the constructor of a class report unknown and too many arguments, as `check_names`.
 
     >>> class Layer:
     ...     def __init__(self, features): ...
@@ -50,14 +50,23 @@ def with_checked_names(cls: type[Any]) -> None:
     init = vars(cls).get("__init__")
     if init is None:
         return
-    parameters = inspect.signature(init).parameters.values()
+    _, *parameters = inspect.signature(init).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return  # it passes them on
-    names = [p.name for p in parameters][1:]
+    names = [p.name for p in parameters]
+    # `parent` and `name` of a linen module come last, and only by name.
+    by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    by_place = [name for name in by_place if name not in ("parent", "name")]
 
     @functools.wraps(init)
     def checked(self: Any, *args: Any, **kwargs: Any) -> None:
-        check_names(type(self).__name__, kwargs, names)
+        function = type(self).__name__
+        check_names(function, kwargs, names)
+        if len(args) > len(by_place):
+            raise TypeError(
+                f"{function}: only {', '.join(by_place) or 'no argument'} may be given by position;"
+                f" got {args}"
+            )
         init(self, *args, **kwargs)
 
     cls.__init__ = checked

@@ -159,16 +159,13 @@ def documents(fields: type[Any]) -> Callable[[C], C]:
     """
 
     def decorate(cls: C) -> C:
-        if cls.__doc__:
-            before, section = _at_section(inspect.cleandoc(cls.__doc__))
+        if cls.__doc__:  # none with the option -OO of Python
+            before, section = _at_section(inspect.cleandoc(str(cls.__doc__)))
             own, end, after = section.partition("\n\n")
-            added = [
-                _at_section(inspect.cleandoc(base.__doc__))[1]
-                .partition("\n\n")[0]
-                .split("\n", 1)[1]
-                for base in reversed(fields.__mro__)
-                if base.__module__ == __name__ and "Attributes:" in (base.__doc__ or "")
-            ]
+            bases = [base for base in reversed(fields.__mro__) if base.__module__ == __name__]
+            docs = [inspect.cleandoc(str(base.__doc__)) for base in bases]
+            sections = [_at_section(doc)[1] for doc in docs if "Attributes:\n" in doc]
+            added = [text.partition("\n\n")[0].split("\n", 1)[1] for text in sections]
             cls.__doc__ = before + "\n".join([own, *added]) + end + after
         return cls
 

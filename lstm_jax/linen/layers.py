@@ -116,7 +116,6 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
             reverse=reverse,
             keep_order=keep_order,
             return_carry=return_carry,
-            carry_order=carry_order,
         )
         return_carry = flags.pop("return_carry")
         cell, boxes = self.make_cell(inputs)
@@ -128,6 +127,7 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
             **flags,
+            carry_order=self.carry_order if carry_order is None else carry_order,
             mask=mask,
             reset=reset,
             start=start,

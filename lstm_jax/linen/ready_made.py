@@ -20,10 +20,10 @@ from lstm_jax.transforms.transform import AnyCell
 from lstm_jax.types import PyTree
 
 
-class ReadyMade(SequenceLayer, LayerFields, kw_only=True):
+class ReadyMade(SequenceLayer, LayerFields):
     """Base of the layers that make their cell themselves."""
 
-    features: int = dataclasses.field(kw_only=False)
+    features: int
 
     def make_cell(self, inputs: PyTree) -> tuple[AnyCell, Boxes]:
         """The cell of all layers and directions."""
@@ -44,7 +44,7 @@ class ReadyMade(SequenceLayer, LayerFields, kw_only=True):
 
 
 @documents(LSTMFields)
-class LSTM(ReadyMade, LSTMFields, kw_only=True):
+class LSTM(ReadyMade, LSTMFields):
     """The LSTM as a layer, with several layers, directions, projection and dropout.
 
     Attributes:
@@ -63,7 +63,7 @@ class LSTM(ReadyMade, LSTMFields, kw_only=True):
 
 
 @documents(GRUFields)
-class GRU(ReadyMade, GRUFields, kw_only=True):
+class GRU(ReadyMade, GRUFields):
     """The GRU as a layer, with several layers, directions and dropout.
 
     Attributes:
@@ -83,7 +83,7 @@ class GRU(ReadyMade, GRUFields, kw_only=True):
 
 
 @documents(TanhRNNFields)
-class TanhRNN(ReadyMade, TanhRNNFields, kw_only=True):
+class TanhRNN(ReadyMade, TanhRNNFields):
     """The tanh RNN as a layer, with several layers, directions and dropout.
 
     Attributes:

@@ -63,10 +63,10 @@ class RNN(nn.RNN):
         cell: Any = self.cell
         if not self._is_unrolled(cell):
             return super().__call__(
-                inputs, initial_carry=initial_carry, init_key=init_key, seq_lengths=seq_lengths,
+                inputs, initial_carry=initial_carry, init_key=init_key, seq_lengths=seq_lengths,  # pyright: ignore[reportArgumentType]
                 return_carry=return_carry, time_major=time_major, reverse=reverse,
                 keep_order=keep_order,
-            )  # pyright: ignore[reportArgumentType]  # fmt: skip
+            )  # fmt: skip
         return_carry = self.return_carry if return_carry is None else return_carry
         time_major = self.time_major if time_major is None else time_major
         shape = jnp.shape(inputs)

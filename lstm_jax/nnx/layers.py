@@ -129,7 +129,6 @@ class SequenceLayer(CellModule):
             reverse=reverse,
             keep_order=keep_order,
             return_carry=return_carry,
-            carry_order=carry_order,
         )
         return_carry = flags.pop("return_carry")
         carry, outputs = unroll_layer(
@@ -140,6 +139,7 @@ class SequenceLayer(CellModule):
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
             **flags,
+            carry_order=self.carry_order if carry_order is None else carry_order,
             mask=mask,
             reset=reset,
             start=start,

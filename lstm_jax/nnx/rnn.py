@@ -71,10 +71,10 @@ class RNN(nnx.RNN):
         cell: Any = self.cell
         if not self._is_unrolled(cell):
             return super().__call__(
-                inputs, initial_carry=initial_carry, seq_lengths=seq_lengths,
+                inputs, initial_carry=initial_carry, seq_lengths=seq_lengths,  # pyright: ignore[reportArgumentType]
                 return_carry=return_carry, time_major=time_major, reverse=reverse,
                 keep_order=keep_order, rngs=rngs,
-            )  # pyright: ignore[reportArgumentType]  # fmt: skip
+            )  # fmt: skip
         flags = resolve_flags(
             self,
             time_major=time_major,
@@ -82,10 +82,10 @@ class RNN(nnx.RNN):
             keep_order=keep_order,
             return_carry=return_carry,
         )
-        return_carry = flags.pop("return_carry")
+        return_carry, time_major = flags["return_carry"], flags["time_major"]
         if initial_carry is None:
             shape = jnp.shape(inputs)
-            axis = 0 if flags["time_major"] else max(len(shape) - cell.num_feature_axes - 1, 0)
+            axis = 0 if time_major else max(len(shape) - cell.num_feature_axes - 1, 0)
             step_shape = shape[:axis] + shape[axis + 1 :]
             initial_carry = cell.initialize_carry(step_shape, self.rngs if rngs is None else rngs)
         carry, outputs = unroll_layer(
@@ -96,7 +96,9 @@ class RNN(nnx.RNN):
             initial_carry=initial_carry,
             carry_order=cell.carry_order,
             seq_lengths=seq_lengths,
-            **flags,
+            time_major=time_major,
+            reverse=flags["reverse"],
+            keep_order=flags["keep_order"],
             options=Options(unroll=self.unroll),
         )
         return (carry, outputs) if return_carry else outputs

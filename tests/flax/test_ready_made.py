@@ -160,6 +160,11 @@ def test_the_input_size_and_unknown_names():
     ):
         in_nnx.Recurrent(lj.LSTM(3, 5), remaat=3, rngs=nnx.Rngs(0))
 
+    with pytest.raises(TypeError, match="LSTM: only features may be given by position; got"):
+        in_linen.LSTM(5, 2)
+    with pytest.raises(TypeError, match="GRU: only in_features, features may be given by position"):
+        in_nnx.GRU(3, 5, 2, rngs=nnx.Rngs(0))
+
     class Own(in_linen.LSTM):
         """A subclass with a field of its own."""
 

@@ -94,7 +94,7 @@ def test_dones_as_floats_reset():
 def test_options_are_checked_and_listed():
     assert {*lj.Options.__dataclass_fields__} <= {*inspect.signature(Recurrent).parameters}
     with pytest.raises(
-        TypeError, match=r"Recurrent: unknown argument 'remaat'; did you mean remat\?"
+        TypeError, match=r"Recurrent: there is no argument remaat; did you mean remat\?"
     ):
         recurrent(remaat=2).init(KEY, XS)
     with pytest.raises(ValueError, match="Recurrent: padding must be one of"):
