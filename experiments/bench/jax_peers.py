@@ -86,7 +86,7 @@ class Haiku(JaxRunner):
         def layer(xs: jax.Array) -> tuple[jax.Array, jax.Array]:
             core = hk.LSTM(case.H)
             outputs, state = hk.dynamic_unroll(core, xs, core.initial_state(case.B))
-            return state.hidden, outputs
+            return cast(Any, state).hidden, cast(Any, outputs)
 
         network = hk.without_apply_rng(hk.transform(layer))
         xs = inputs(case.T, case.B, case.I)
