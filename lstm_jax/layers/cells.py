@@ -79,15 +79,15 @@ def check_no_module(function: str, cell: Any) -> None:
     >>> from lstm_jax.linen import GRUCell
     >>> check_no_module("Recurrent", GRUCell(5))
     Traceback (most recent call last):
-    TypeError: Recurrent: cell must be a cell such as LSTM(3, 5), not a module of Flax; got GRUCell,\
- which RNN takes
+    TypeError: Recurrent: cell must be a cell such as LSTM(3, 5), not a module of Flax; got\
+ GRUCell, which RNN takes
     """
-    module = getattr(cell, "cell", cell)
-    if hasattr(module, "initialize_carry"):
-        hint = ", which RNN takes" if module is cell else ", which Flax's Bidirectional takes"
+    is_step = hasattr(cell, "initialize_carry")
+    if is_step or hasattr(getattr(cell, "cell", None), "initialize_carry"):
+        taker = "RNN" if is_step else "Flax's Bidirectional"
         raise TypeError(
             f"{function}: cell must be a cell such as LSTM(3, 5), not a module of Flax; got"
-            f" {type(cell).__name__}{hint}"
+            f" {type(cell).__name__}, which {taker} takes"
         )
 
 
