@@ -50,6 +50,8 @@ if OWN_CACHE is not None:
 
 # An implicit promotion in the library would undo a user's choice of dtype: make it an error.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Users may forbid implicit promotion of ranks, as Equinox's tests do: the library must not use it.
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Compilation makes the first example slow, and a failure must be the same for everyone.
 settings.register_profile("lstm_jax", deadline=None, derandomize=True, database=None)

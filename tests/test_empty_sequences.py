@@ -3,9 +3,11 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import lstm_jax as lj
+from lstm_jax.testing import quick_jit
 from tests.helpers.every import EVERY, example
 
 CELL = lj.LSTM(3, 5)
@@ -30,8 +32,7 @@ def value_and_grads(cell, params, xs, **options):
 
     def loss(params, xs):
         result = lj.unroll(cell, params, xs, **options, return_states=True)
-        total = sum(leaf.sum().astype(jnp.float32) for leaf in jax.tree.leaves(result))
-        return total, result
+        return sum(leaf.sum().astype(jnp.float32) for leaf in jax.tree.leaves(result)), result
 
     return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(params, xs)
 
@@ -51,12 +52,27 @@ def test_no_rows_and_no_steps_for_every_cell(cell, axes):
 
 
 @pytest.mark.parametrize(
-    ("name", "implementation"),
-    [("lstm", None), ("lstm", "scan"), ("slstm", None), ("min lstm", "parallel")],
+    ("cell", "options", "batch"),
+    [
+        (CELL, {}, (0,)),
+        (CELL, {"implementation": "scan", "padding": "hold", "remat": "step"}, (2, 0)),
+        (CELL, {"remat": 3, "reverse": True}, (2, 0)),
+        (CELL, {"padding": "raw", "return_states": True}, (0,)),
+        (lj.MinLSTM(3, 5), {"implementation": "parallel", "padding": "raw"}, (0, 2)),
+        (lj.bidirectional(CELL), {"padding": "hold"}, (0,)),
+        (lj.SLSTM(3, 4, num_heads=2), {}, (2, 0)),
+    ],
 )
-def test_gradients_without_rows_are_zero(name, implementation):
-    cell = EVERY[name]
-    params, xs = example(cell, (3, 0))
-    (total, _), grads = value_and_grads(cell, params, xs, implementation=implementation)
-    assert total == 0
-    assert not any(leaf.any() for leaf in jax.tree.leaves(grads))
+def test_no_rows_with_masks_and_resets_and_a_gradient(cell, options, batch):
+    flags, xs = np.zeros((4, *batch)), jnp.zeros((4, *batch, 3))
+    params = cell.init(jax.random.key(0))
+    ragged = {"lengths": np.zeros(batch, int)} if "remat" in options else {"mask": flags}
+
+    def loss(params, xs):
+        final, outputs, *states = lj.unroll(cell, params, xs, reset=flags, **ragged, **options)
+        assert outputs.shape[:-1] == (4, *batch)
+        return sum(leaf.sum() for leaf in jax.tree.leaves((final, outputs, states)))
+
+    of_params, of_xs = quick_jit(jax.grad(loss, (0, 1)))(params, xs)
+    assert of_xs.shape == xs.shape
+    assert not any(jnp.any(leaf) for leaf in jax.tree.leaves(of_params))

@@ -6,9 +6,13 @@ import tomllib
 import warnings
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
+
+import lstm_jax as lj
+from tests.helpers.every import EVERY, example
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,6 +25,25 @@ def test_warnings_are_errors():
 def test_dtypes_are_never_promoted_silently():
     with pytest.raises(jax.dtypes.TypePromotionError):
         jnp.ones(1, jnp.int32) + jnp.ones(1, jnp.float32)
+
+
+def test_ranks_are_never_promoted_silently():
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        jnp.ones((2, 3)) + jnp.ones(3)
+
+
+@pytest.mark.parametrize("cell", EVERY.values(), ids=EVERY.keys())
+def test_every_cell_and_transform_works_in_the_strict_configuration(cell):
+    """With lengths, resets and random numbers, and gradients; nothing needs to be compiled."""
+    params, xs = example(cell, (3, 2))
+    options = {"lengths": jnp.array([3, 1]), "reset": jnp.zeros((3, 2), bool), "padding": "hold"}
+
+    def loss(params, xs):
+        results = lj.unroll(cell, params, xs, key=jax.random.key(1), return_states=True, **options)
+        return sum(leaf.astype(jnp.float32).sum() for leaf in jax.tree.leaves(results))
+
+    types = jax.eval_shape(jax.grad(loss, argnums=(0, 1)), params, xs)
+    chex.assert_trees_all_equal_shapes_and_dtypes(types, (params, xs))
 
 
 def test_two_devices_are_simulated():

@@ -23,6 +23,7 @@ def register_compilation(primitive: Any, f: Callable[..., Any]) -> None:
     for platform in ("cpu", "cuda"):
         mlir.register_lowering(primitive, _lowered(f, platform), platform=platform)
     _require_devices(primitive)
+    _check_floats(primitive)
 
 
 def _jitted(primitive: Any) -> Callable[..., Any]:
@@ -74,3 +75,12 @@ def _require_devices(primitive: Any) -> None:
     except ImportError:  # in another JAX; then the call is not split
         return
     primitives.add(primitive)
+
+
+def _check_floats(primitive: Any) -> None:
+    """Make `checkify.float_checks` find NaN in the results of a primitive."""
+    try:
+        from jax._src.checkify import error_checks, nan_error_check
+    except ImportError:  # in another JAX; then only what follows the primitive is checked
+        return
+    error_checks[primitive] = functools.partial(nan_error_check, primitive)

@@ -63,12 +63,12 @@ def compute(request: Request) -> Result:
     a, b = raw = (a.astype(dtype), b.astype(dtype))
     if reset is not None:
         (initial,) = jax.tree.leaves(request.reset_target(state))
-        b = where_rows(reset, a * initial.astype(b.dtype) + b, b)
+        b = where_rows(reset, a * initial[None].astype(b.dtype) + b, b)
         a = zero_masked(~reset, a)
     if valid is not None:
         a, b = where_rows(valid, (a, b), (jnp.ones_like(a), jnp.zeros_like(b)))
     a, b = lax.associative_scan(_joined, (a, b), reverse=reverse)
-    hs = a * h_0.astype(b.dtype) + b
+    hs = a * h_0[None].astype(b.dtype) + b
     ys = hs
     if valid is not None and request.options.padding == "zero":
         ys = zero_masked(valid, hs)
