@@ -66,10 +66,13 @@ def test_unroll_and_its_gradient(cell, options):
 
 
 def test_what_is_built_on_unroll():
-    cell, xs = Linear(), jnp.ones((4, 2, 3))
-    lj.tbptt(cell, jnp.ones(()), xs, k1=2, k2=3, lengths=LENGTHS, padding="hold")
-    lj.diagnostics.gradient_flow(cell, jnp.ones(()), xs, jnp.sum)
-    given = {"seq_lengths": LENGTHS, "reverse": True}
-    unroll_layer("Recurrent", cell, jnp.ones(()), jnp.swapaxes(xs, 0, 1), **given)
+    cell, given = Linear(), {"seq_lengths": LENGTHS, "reverse": True}
+
+    def run(a, xs):
+        lj.tbptt(cell, a, xs, k1=2, k2=3, lengths=LENGTHS, padding="hold")
+        lj.diagnostics.gradient_flow(cell, a, xs, jnp.sum)
+        unroll_layer("Recurrent", cell, a, jnp.swapaxes(xs, 0, 1), **given)
+
+    jax.eval_shape(run, jax.ShapeDtypeStruct((), jnp.float32), XS)
     assert lj.resets_from_dones(RESET, RESET[0]).shape == (4, 2)
     assert lj.mask_of_lengths(LENGTHS[None], 4).shape == (4, 1, 2)
