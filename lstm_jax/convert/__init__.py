@@ -1,7 +1,8 @@
 """Conversion of weights from other libraries and to them; one module for each library.
 
 Each module has ``to_params``, which converts the weights of that library to ours, and
-``from_params``, which converts ours back. `cell_of` returns the cell for converted parameters:
+``from_params``, which converts ours back. `cell_of` returns the cell for converted parameters. Where
+weights do not tell the cell, such as its activations, ``to_cell`` reads it from a layer.
 
 >>> import numpy as np
 >>> import lstm_jax as lj

@@ -51,7 +51,8 @@ def take_over(
       The same containers as in `theirs`, with nested dicts for all mappings.
 
     Raises:
-      TypeError: when `theirs` has no mapping, or an array of a cell is not a floating-point array.
+      TypeError: when `theirs` has no mapping, `rename` or `keep` are not of the types above, or an
+        array of a cell is not a floating-point array.
       ValueError: when there is nothing to convert, a path in `rename` or `keep` is not found, or
         two modules would get the same name.
 
@@ -64,6 +65,8 @@ def take_over(
     >>> {name: list(part) for name, part in ours["params"].items()}
     {'LSTM_0': ['kernel', 'recurrent_kernel', 'bias'], 'layers_1': ['kernel', 'bias']}
     """
+    if isinstance(keep, str):
+        raise TypeError(f"{_FUNCTION}: keep must be a list of paths; got {keep!r}")
     converter = _Converter(rename or {}, keep, cells_only=cells_only)
     if not _mappings_in(theirs):
         raise TypeError(

@@ -15,6 +15,8 @@ from flax import nnx
 
 import lstm_jax as lj
 from lstm_jax import convert
+from lstm_jax.convert.keras_layers import WITHOUT_EFFECT
+from tests.helpers import keras_objects
 from tests.helpers.conversions import (
     EXACT,
     GOLDEN,
@@ -28,10 +30,9 @@ from tests.helpers.conversions import (
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "convert.md").read_text()
-SUPPORTED = PAGE.partition("## Supported weights")[2].partition("\n## ")[0]
 HEAD, *ROWS = [
     [part.strip(" `") for part in line.split(" | ")]
-    for line in re.findall(r"^\| (.*) \|$", SUPPORTED, re.M)
+    for line in re.findall(r"^\| (.*) \|$", PAGE[PAGE.index("| module |") :].split("\n\n")[0], re.M)
     if not line.startswith("---")
 ]
 COLUMNS = [name.replace("`", "") for name in HEAD[1:]]
@@ -79,7 +80,7 @@ INPUTS = {
     },
     "keras": {
         "weights": lambda w: w,
-        "layer": lambda w: SimpleNamespace(get_weights=lambda: w),
+        "layer": lambda w: keras_objects.layer("LSTM", w),
     },
     "flax": {
         "linen tree": lambda w: {"params": {"cell": w}},
@@ -106,7 +107,7 @@ def inputs(library, text):
             found = getattr(convert, library).to_params(model, prefix=prefix)
             assert identical(found, params)
         elif kind == "model":
-            model = SimpleNamespace(layers=[weights(library)])
+            model = keras_objects.sequential(keras_objects.layer("LSTM", weights(library)))
             assert identical(to_params(library, model), (params,))
         elif kind.startswith("list of "):
             for make in INPUTS[library].values():
@@ -142,6 +143,34 @@ def results(library, text):
         back, expected = RESULTS[library, kind](params, weights(library))
         assert jax.tree.map(jnp.shape, back) == jax.tree.map(jnp.shape, expected)
         assert all(isinstance(array, jax.Array) for array in jax.tree.leaves(back))
+
+
+MADE = {
+    "LSTM": lj.LSTM(3, 4),
+    "GRU after": lj.GRU(3, 4),
+    "GRU before": lj.GRU(3, 4, reset_after=False),
+    "RNN": lj.TanhRNN(3, 4),
+}
+
+
+def cells(library, text):
+    """Check that the listed cells have a round trip, and that all others are refused."""
+    listed = text.replace(" with relu", "").split(", ")
+    relu = {"activation": jax.nn.relu} if "relu" in text else {}
+    for name, cell in MADE.items():
+        params = random_params(cell)
+        if name not in listed:
+            with pytest.raises(ValueError, match=r"has no (GRU|simple RNN)"):
+                getattr(convert, library).from_params(params)
+        elif relu and name == "RNN":
+            back = convert.haiku.from_params(params, **relu)
+            found, again = convert.haiku.to_cell(back)
+            assert found == lj.TanhRNN(3, 4, **relu)
+            assert close(again, params)
+        else:
+            back = round_trip(library, params)
+            assert close(back, params)
+            assert convert.cell_of(back) == cell
 
 
 def layers(library, text):
@@ -241,6 +270,7 @@ def exactness(library, text):
 CHECKS = {
     "input of to_params": inputs,
     "result of from_params": results,
+    "cells": cells,
     "layers": layers,
     "directions": directions,
     "projection": projection,
@@ -276,3 +306,21 @@ def test_the_versions_are_those_that_made_the_vectors():
     for name, version in versions.items():
         documented = re.search(rf"\b{name}\s([\d.]+\d)", PAGE)[1]
         assert re.match(rf"{re.escape(documented)}(\.|$)", version), name
+
+
+def test_every_kind_of_cell_has_golden_vectors():
+    for library, *entries in ROWS:
+        listed = dict(zip(COLUMNS, entries, strict=True))
+        for kind, names in {"GRU": "gru", "RNN": "rnn|simple"}.items():
+            has_vectors = any(re.search(names, case.lower()) for case in cases(library))
+            assert has_vectors or kind not in listed["cells"]
+
+
+def tables():
+    """Return the rows of all tables of the page."""
+    return [line.split(" | ") for line in re.findall(r"^\| (.*) \|$", PAGE, re.M)]
+
+
+def test_the_page_lists_the_layers_of_keras_that_are_skipped():
+    (row,) = [row for row in tables() if row[-1] == "skipped"]
+    assert tuple(re.findall(r"`(\w+)`", row[0])) == WITHOUT_EFFECT

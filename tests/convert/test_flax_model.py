@@ -236,6 +236,8 @@ def test_what_contains_no_mapping_is_refused():
         TypeError, match=r"flax\.take_over: parameters must be a mapping, or in one"
     ):
         flax.take_over([np.ones(3)])
+    with pytest.raises(TypeError, match=r"flax\.take_over: keep must be a list of paths; got 'a'"):
+        flax.take_over({"a": CELL}, keep="a")
 
 
 def test_levels_are_dropped_added_and_kept():

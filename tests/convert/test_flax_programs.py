@@ -155,15 +155,12 @@ def test_layers_that_are_created_in_a_call(name):
     theirs, replaced, rename = INLINE[name]
     variables = random_variables(compact(theirs))
     assert variables["params"].keys() - {"Dense_0"} == rename.keys()
-    converted = flax.take_over(variables, rename)
-    expected = quick_jit(compact(theirs).apply)(variables, XS)
-    close(quick_jit(compact(replaced).apply)(converted, XS), expected)
+    check_same_shapes(flax.take_over(variables, rename), compact(replaced))
     rows = [line for line in PAGE.splitlines() if line.endswith(f"| `{json.dumps(rename)}` |")]
     assert any(all(f"`{cell}`" in row for cell in rename) for row in rows)
 
 
-@pytest.mark.parametrize("cells_only", [False, True])
-def test_layers_with_names_of_their_own(cells_only):
+def test_layers_with_names_of_their_own():
     def model(*layers):
         class Model(linen.Module):
             def setup(self):
@@ -176,9 +173,9 @@ def test_layers_with_names_of_their_own(cells_only):
 
     def flax_layers(cells):
         def rnn():
-            return linen.RNN(cells.GRUCell(3))
+            return linen.RNN(cells.SimpleCell(3))
 
-        cell = cells.GRUCell(3)
+        cell = cells.SimpleCell(3)
         return (
             rnn(),
             linen.Bidirectional(rnn(), rnn()),
@@ -187,23 +184,28 @@ def test_layers_with_names_of_their_own(cells_only):
         )
 
     layers = (
-        ours.GRU(3),
-        ours.GRU(3, bidirectional=True),
-        ours.GRU(3, bidirectional=True, tied=True),
-        linen.Sequential([ours.GRU(3), ours.GRU(3)]),
+        ours.TanhRNN(3),
+        ours.TanhRNN(3, bidirectional=True),
+        ours.TanhRNN(3, bidirectional=True, tied=True),
+        linen.Sequential([ours.TanhRNN(3), ours.TanhRNN(3)]),
     )
     theirs = model(*flax_layers(linen))
-    replaced = model(*(flax_layers(ours) if cells_only else layers))
     variables = random_variables(theirs)
-    converted = flax.take_over(variables, cells_only=cells_only)
-    shapes = jax.eval_shape(replaced.init, jax.random.key(0), XS)
-    assert jax.tree.map(jnp.shape, converted) == jax.tree.map(jnp.shape, shapes)
-    close(quick_jit(replaced.apply)(converted, XS), quick_jit(theirs.apply)(variables, XS))
+    expected = quick_jit(theirs.apply)(variables, XS)
+    for cells_only, replaced in ((False, model(*layers)), (True, model(*flax_layers(ours)))):
+        converted = flax.take_over(variables, cells_only=cells_only)
+        check_same_shapes(converted, replaced)
+        close(quick_jit(replaced.apply)(converted, XS), expected)
 
 
 def random_variables(model):
     shapes = jax.eval_shape(model.init, jax.random.key(0), XS)
     return jax.tree.map(lambda a: abs(RANDOM.normal(0, 0.5, a.shape)).astype(a.dtype), shapes)
+
+
+def check_same_shapes(converted, model):
+    shapes = jax.eval_shape(model.init, jax.random.key(0), XS)
+    assert jax.tree.map(jnp.shape, converted) == jax.tree.map(jnp.shape, shapes)
 
 
 def close(a, b):
@@ -231,8 +233,7 @@ def close(a, b):
 def test_a_checkpoint_of_a_program(theirs, replaced, settings):
     variables = random_variables(theirs)
     converted = flax.take_over(variables, **settings)
-    shapes = jax.eval_shape(replaced.init, jax.random.key(0), XS)
-    assert jax.tree.map(jnp.shape, converted) == jax.tree.map(jnp.shape, shapes)
+    check_same_shapes(converted, replaced)
     expected = quick_jit(theirs.apply)(variables, XS)
     close(quick_jit(replaced.apply)(converted, XS), expected)
 
@@ -263,21 +264,28 @@ def outputs_of(graph, state):
 ZEROS = {"recurrent_kernel_init": nnx.initializers.zeros}  # others take long to compile
 
 
-@pytest.mark.parametrize("name", ["LSTMCell", "OptimizedLSTMCell", "GRUCell", "SimpleCell"])
-@pytest.mark.parametrize("cells_only", [False, True])
-def test_a_forecaster_of_nnx(name, cells_only):
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("LSTMCell", ours_nnx.LSTM),
+        ("OptimizedLSTMCell", ours_nnx.LSTM),
+        ("GRUCell", ours_nnx.GRU),
+        ("SimpleCell", ours_nnx.TanhRNN),
+    ],
+)
+def test_a_forecaster_of_nnx(name, layer):
     def cell(library):
         return nnx.RNN(getattr(library, name)(4, 3, rngs=nnx.Rngs(0), **ZEROS))
 
-    layer = {"GRUCell": ours_nnx.GRU, "SimpleCell": ours_nnx.TanhRNN}.get(name, ours_nnx.LSTM)
-    theirs = forecaster(lambda: cell(nnx))
-    replaced = forecaster(
-        lambda: cell(ours_nnx) if cells_only else layer(4, 3, rngs=nnx.Rngs(0), **ZEROS)
-    )
-    graph, state = nnx.split(theirs)
+    graph, state = nnx.split(forecaster(lambda: cell(nnx)))
     state = jax.tree.map(
         lambda a: jnp.sin(a + 1) if jnp.issubdtype(a.dtype, jnp.floating) else a, state
     )
     expected = outputs_of(graph, state)
-    nnx.update(replaced, flax.take_over(state, cells_only=cells_only))
-    close(outputs_of(*nnx.split(replaced)), expected)
+    for cells_only, rnn in (
+        (False, lambda: layer(4, 3, rngs=nnx.Rngs(0), **ZEROS)),
+        (True, lambda: cell(ours_nnx)),
+    ):
+        replaced = forecaster(rnn)
+        nnx.update(replaced, flax.take_over(state, cells_only=cells_only))
+        close(outputs_of(*nnx.split(replaced)), expected)

@@ -16,7 +16,7 @@ import lstm_jax as lj
 from lstm_jax.convert import cell_of, torch
 from lstm_jax.convert.gate_order import reorder_gates
 from lstm_jax.convert.layer_params import natural_order, split_layers
-from tests.helpers.conversions import identical, parameters
+from tests.helpers.conversions import identical, parameters, random_params
 
 CELLS = [
     lj.LSTM(3, 5),
@@ -98,6 +98,32 @@ BOTH = lj.Directions(CELLS[0].init(jax.random.key(0)), CELLS[0].init(jax.random.
 def test_params_of_other_cells_and_wrong_shapes_are_refused(params, kind, message):
     with pytest.raises(kind, match=f"^cell_of: .*{re.escape(message)}"):
         cell_of(params)
+
+
+def test_cell_of_takes_activations_and_the_merge():
+    relu, hard = jax.nn.relu, jax.nn.hard_sigmoid
+    layers = lj.bidirectional(lj.LSTM(3, 4)), lj.TanhRNN(4, 2)
+    params = tuple(random_params(cell) for cell in layers)
+    cell = cell_of(params, activation=relu, gate_activation=hard, merge="sum")
+    lstm = lj.LSTM(3, 4, activation=relu, gate_activation=hard)
+    rnn = lj.TanhRNN(4, 2, activation=relu)
+    assert cell == lj.stack(lj.bidirectional(lstm, merge="sum"), rnn)
+    assert lj.unroll(cell, params, jnp.ones((5, 3)))[1].shape == (5, 2)
+    with pytest.raises(ValueError, match="cell_of: layer 2 must have 8 input features, the"):
+        cell_of(params)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"merge": "sun"}, "cell_of: merge must be one of"),
+        ({"merge": "sum"}, "cell_of: merge='sum' needs a bidirectional layer; got none"),
+        ({"gate_activation": jnp.tanh}, "cell_of: gate_activation needs a layer with gates; got"),
+    ],
+)
+def test_settings_that_no_layer_has_are_refused(settings, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        cell_of(random_params(lj.TanhRNN(3, 4)), **settings)
 
 
 def test_the_shape_of_a_projection_is_checked():

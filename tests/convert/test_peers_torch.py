@@ -13,7 +13,7 @@ from tests.golden.libraries import INPUTS, H
 pytestmark = pytest.mark.peers
 
 
-def relative_error(module, cell, params, prefix_free=None):
+def relative_error(module, cell, params):
     """Compare the outputs of a module in evaluation with those of a cell."""
     import torch
 

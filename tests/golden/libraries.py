@@ -99,7 +99,7 @@ class Linen:
         def rnn():
             return linen.RNN(getattr(linen, kind)(H, param_dtype=dtype))
 
-        self.both = both
+        self.kind, self.both = kind, both
         self.module = linen.Bidirectional(rnn(), rnn()) if both else rnn()
         self.dtype = dtype  # of the weights, and of the initial carry
         self.variables = self.module.init(jax.random.key(0), jnp.zeros((2, 5, INPUTS), dtype))
@@ -113,7 +113,8 @@ class Linen:
 
     def apply(self, xs):
         B = xs.shape[1]
-        zeros = (jnp.zeros((B, H), self.dtype),) * 2
+        zeros = jnp.zeros((B, H), self.dtype)
+        zeros = (zeros, zeros) if "LSTM" in self.kind else zeros
         start = (zeros, zeros) if self.both else zeros
         final, ys = self.module.apply(
             self.variables, jnp.swapaxes(xs, 0, 1), initial_carry=start, return_carry=True
@@ -128,10 +129,11 @@ class NNX:
         from flax import nnx
 
         def rnn(seed):
-            cell = getattr(nnx, kind)(INPUTS, H, param_dtype=dtype, rngs=nnx.Rngs(seed))
+            given = {"dtype": dtype, "param_dtype": dtype, "rngs": nnx.Rngs(seed)}
+            cell = getattr(nnx, kind)(INPUTS, H, **given)
             return nnx.RNN(cell)
 
-        self.nnx, self.both, self.dtype = nnx, both, dtype
+        self.nnx, self.kind, self.both, self.dtype = nnx, kind, both, dtype
         self.module = nnx.Bidirectional(rnn(0), rnn(1)) if both else rnn(0)
 
     def weights(self):
@@ -143,7 +145,8 @@ class NNX:
 
     def apply(self, xs):
         B = xs.shape[1]
-        zeros = (jnp.zeros((B, H), self.dtype),) * 2
+        zeros = jnp.zeros((B, H), self.dtype)
+        zeros = (zeros, zeros) if "LSTM" in self.kind else zeros
         start = (zeros, zeros) if self.both else zeros
         final, ys = self.module(
             jnp.swapaxes(jnp.asarray(xs), 0, 1), initial_carry=start, return_carry=True
@@ -151,8 +154,10 @@ class NNX:
         return np.swapaxes(ys, 0, 1), carries(final if self.both else [final])
 
 
-def carries(pairs):
-    return [np.asarray(part) for c, h in pairs for part in (h, c)]
+def carries(states):
+    """Return the arrays of the states of Flax in our order; that of a pair is (c, h) there."""
+    pairs = [state[::-1] if isinstance(state, tuple) else (state,) for state in states]
+    return [np.asarray(part) for pair in pairs for part in pair]
 
 
 class Haiku:
@@ -297,6 +302,10 @@ LIBRARIES = {
         "nnx.LSTMCell": NNX,
         "nnx.OptimizedLSTMCell": functools.partial(NNX, kind="OptimizedLSTMCell"),
         "nnx.Bidirectional": functools.partial(NNX, kind="OptimizedLSTMCell", both=True),
+        "linen.GRUCell": functools.partial(Linen, kind="GRUCell"),
+        "linen.SimpleCell": functools.partial(Linen, kind="SimpleCell"),
+        "nnx.GRUCell": functools.partial(NNX, kind="GRUCell"),
+        "nnx.SimpleCell": functools.partial(NNX, kind="SimpleCell"),
     },
     "haiku": {
         "one": Haiku,
@@ -323,12 +332,3 @@ LIBRARIES = {
 
 FLOAT32_ONLY = {("keras", "gru_before"), ("keras", "rnn")}
 """Cases of which Keras 3.15 computes the products of float64 in float32, on all backends."""
-
-
-def gru_weights():
-    """Return the weights of the GRUs of Flax, by module."""
-    from flax import linen, nnx
-
-    cell = nnx.GRUCell(INPUTS, H, rngs=nnx.Rngs(0))
-    params = linen.GRUCell(H).init(jax.random.key(0), jnp.zeros(H), jnp.zeros(INPUTS))["params"]
-    return {"flax": {"linen": params, "nnx": nnx.to_pure_dict(nnx.state(cell, nnx.Param))}}

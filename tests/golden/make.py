@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from tests.golden.libraries import FLOAT32_ONLY, INPUTS, LIBRARIES, H, gru_weights
+from tests.golden.libraries import FLOAT32_ONLY, INPUTS, LIBRARIES, H
 
 HERE = Path(__file__).parent
 PACKAGES = {
@@ -117,6 +117,5 @@ if __name__ == "__main__":
             np.savez_compressed(HERE / f"{library}.npz", **vectors)
             if library == "torch":
                 save_torch_files(vectors)
-    np.savez_compressed(HERE / "gru.npz", **flatten(gru_weights()))
     versions = {name: importlib.metadata.version(package) for name, package in PACKAGES.items()}
     (HERE / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
