@@ -20,7 +20,7 @@ def xs():
     return jax.random.normal(KEY, (4, 2, 3))
 
 
-@pytest.mark.parametrize("implementation", ["scan", "cpu"])
+@pytest.mark.parametrize("implementation", [slow_case("scan"), None])
 def test_tied_directions_are_two_with_equal_parameters(xs, implementation):
     two, params = lj.bidirectional(CELL), TIED.init(KEY)
     chex.assert_trees_all_equal(params, CELL.init(KEY))

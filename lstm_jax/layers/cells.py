@@ -53,6 +53,7 @@ def cell_for(function: str, cell: CellOrMaker, inputs: PyTree, axes: int = 1) ->
     (8, 8, 3)
     """
     check_size(function, "feature_axes", axes)
+    check_no_module(function, cell)
     is_function = not isinstance(cell, Cell) and callable(cell) and not isinstance(cell, type)
     if is_function and inputs is not None:
         shape = tuple(jax.tree.leaves(inputs)[0].shape)
@@ -70,6 +71,24 @@ def cell_for(function: str, cell: CellOrMaker, inputs: PyTree, axes: int = 1) ->
             raise
     check_is_cell(function, cell)
     return cell  # pyright: ignore[reportReturnType]
+
+
+def check_no_module(function: str, cell: Any) -> None:
+    """Raise where a module of Flax is given as a cell: it is called like a function.
+
+    >>> from lstm_jax.linen import GRUCell
+    >>> check_no_module("Recurrent", GRUCell(5))
+    Traceback (most recent call last):
+    TypeError: Recurrent: cell must be a cell such as LSTM(3, 5), not a module of Flax; got\
+ GRUCell, which RNN takes
+    """
+    is_step = hasattr(cell, "initialize_carry")
+    if is_step or hasattr(getattr(cell, "cell", None), "initialize_carry"):
+        taker = "RNN" if is_step else "Flax's Bidirectional"
+        raise TypeError(
+            f"{function}: cell must be a cell such as LSTM(3, 5), not a module of Flax; got"
+            f" {type(cell).__name__}, which {taker} takes"
+        )
 
 
 def bidirectional_cell(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.variablelib import VariableMetadata
 
-from lstm_jax.layers import MetadataInit, as_key
+from lstm_jax.layers import MetadataInit, as_key, check_no_module
 from lstm_jax.param_dict import ParamDict, check_param_names, from_dict, to_dict
 from lstm_jax.transforms.sizes import param_shapes
 from lstm_jax.transforms.transform import AnyCell, draws
@@ -48,6 +48,7 @@ class CellModule(nnx.Module):
         metadata: Metadata | None = None,
     ) -> None:
         function = type(self).__name__
+        check_no_module(function, cell)
         check_is_cell(function, cell)
         self.cell = cell
         self.deterministic = deterministic

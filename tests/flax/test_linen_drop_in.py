@@ -92,8 +92,14 @@ def test_one_step_has_the_numbers_of_flax(name):
     compare(name, theirs, mine, carry, x)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("call", [slow_case({}), REVERSE], ids=["plain", "reverse"])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        *((name, REVERSE) for name in ("LSTMCell", "GRUCell", "ConvLSTMCell")),
+        *(slow_case(name, REVERSE) for name in ("OptimizedLSTMCell", "SimpleCell")),
+        *(slow_case(name, {}) for name in NAMES),
+    ],
+)
 def test_in_the_rnn_of_flax(name, call):
     theirs, mine = (nn.RNN(cell, return_carry=True) for cell in cells(name))
     compare(name, theirs, mine, inputs_for(name), **call)
@@ -199,7 +205,7 @@ def test_a_subclass():
     close(outputs, 0.5 * nn.RNN(ours.LSTMCell(5)).apply(variables, inputs))
 
 
-@pytest.mark.parametrize("transform", ["vmap", "remat"])
+@pytest.mark.parametrize("transform", [slow_case("vmap"), "remat"])
 def test_transformed_as_a_module(transform):
     kind = ours.GRUCell
     x, carry = jnp.ones((2, 3)), jnp.zeros((2, 5))
@@ -227,7 +233,8 @@ def test_arguments_and_carries_are_those_of_flax(name):
         chex.assert_trees_all_equal(got, wanted)
 
 
-@pytest.mark.parametrize("name", [name if name == "GRUCell" else slow_case(name) for name in NAMES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_the_first_weights_are_distributed_as_those_of_flax(name):
     """Deviations, and the singular values of each gate, averaged over draws."""
     theirs, mine = cells(name)

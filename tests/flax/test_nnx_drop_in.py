@@ -44,8 +44,14 @@ def input_gradient(module, inputs, **call):
     return nnx.value_and_grad(loss, argnums=1, has_aux=True)(module, inputs)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("call", [slow_case({}), REVERSE], ids=["plain", "reverse"])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        *((name, REVERSE) for name in ("LSTMCell", "GRUCell")),
+        *(slow_case(name, REVERSE) for name in ("OptimizedLSTMCell", "SimpleCell")),
+        *(slow_case(name, {}) for name in NAMES),
+    ],
+)
 def test_in_the_rnn_of_flax(name, call, inputs):
     (_, wanted), wanted_grad = input_gradient(
         nnx.RNN(pair(name)[0], return_carry=True), inputs, **call
@@ -151,7 +157,8 @@ def test_carries_without_or_with_random_streams():
         ours.LSTMCell(3, 5, promote_dtype=lambda *args, **kwargs: args, rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("name", [n if n == "GRUCell" else slow_case(n) for n in NAMES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_the_first_weights_are_distributed_as_those_of_flax(name):
     def draw(library, convert):
         cells = [vars(library)[name](6, 8, rngs=nnx.Rngs(n)) for n in range(30)]

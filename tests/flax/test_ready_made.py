@@ -19,6 +19,7 @@ from lstm_jax import initializers as init
 from lstm_jax.layers import fields as declared
 from lstm_jax.linen import params_of
 from tests.helpers.flax_peer import close
+from tests.helpers.toys import slow_case
 
 KEY = jax.random.key(0)
 CELLS = {"LSTM": lj.LSTM, "GRU": lj.GRU, "TanhRNN": lj.TanhRNN}
@@ -38,9 +39,12 @@ def layers(name, **arguments):
     )
 
 
-@pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize(
-    "arguments", [{}, {"num_layers": 2, "bidirectional": True, "merge": "sum"}], ids=["one", "deep"]
+    ("name", "arguments"),
+    [
+        *(slow_case(name, {}) for name in CELLS),
+        *((name, {"num_layers": 2, "bidirectional": True, "merge": "sum"}) for name in CELLS),
+    ],
 )
 def test_a_layer_is_the_unrolled_cell(name, arguments, inputs):
     linen, other = layers(name, **arguments)
@@ -206,6 +210,17 @@ def test_a_function_gets_the_shape_of_several_feature_axes():
     assert "with feature_axes=3, say" in error.value.__notes__[0]
     with pytest.raises(ValueError, match="Recurrent: feature_axes must be at least 1; got 0"):
         in_linen.Recurrent(make, feature_axes=0).init(KEY, images)
+
+
+def test_a_module_of_flax_is_no_cell(inputs):
+    cell = in_nnx.GRUCell(3, 5, rngs=nnx.Rngs(0))
+    message = "cell must be a cell such as LSTM.* got GRUCell, which RNN takes"
+    with pytest.raises(TypeError, match=f"Recurrent: {message}"):
+        in_nnx.Recurrent(cell, rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match=f"Recurrent: {message}"):
+        in_linen.Recurrent(in_linen.GRUCell(5)).init(KEY, inputs)
+    with pytest.raises(TypeError, match=r"Bidirectional: .* RNN, which Flax's Bidirectional takes"):
+        in_nnx.Bidirectional(in_nnx.RNN(cell), rngs=nnx.Rngs(0))
 
 
 def test_tied_directions(inputs):

@@ -143,6 +143,7 @@ def forecaster(cells, rngs):
     return Forecaster()
 
 
+@pytest.mark.slow
 def test_a_forecaster_of_nnx_swaps_by_its_imports():
     xs = jax.random.normal(KEY, (2, 4, 3))
     old, new = (forecaster(cells, nnx.Rngs(0)) for cells in (nnx, in_nnx))

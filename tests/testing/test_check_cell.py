@@ -70,7 +70,7 @@ class Leaky:
         return State(jnp.zeros((*batch_shape, self.input_size)))
 
     def step(self, params, state, x):
-        return State(state.h / 2 + jnp.tanh(params["w"] * x))
+        return State(state.h / 2 + jnp.tanh(x @ jnp.diag(params["w"])))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ class TakesARoot(Leaky):
     """Finite values, but a gradient of NaN where the input is zero, as it is in padding."""
 
     def step(self, params, state, x):
-        return State(state.h / 2 + jnp.sqrt(jnp.abs(params["w"] * x)))
+        return State(state.h / 2 + jnp.sqrt(jnp.abs(x @ jnp.diag(params["w"]))))
 
 
 @dataclasses.dataclass(frozen=True)
