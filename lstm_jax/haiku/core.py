@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 from lstm_jax.haiku.params import module_params, step_key
-from lstm_jax.layers import advance_layer, cell_for
+from lstm_jax.layers import advance_layer, cell_for, with_checked_names
 from lstm_jax.transforms.sizes import param_shapes
 from lstm_jax.transforms.transform import AnyCell, initial_state
 from lstm_jax.types import PyTree
@@ -43,11 +43,17 @@ class RNNCore(hk.RNNCore):
     ['rnn_core', 'rnn_core_1']
     """
 
+    # Haiku's own repr refuses an unknown argument before the nearest one can be named.
+    AUTO_REPR = False
+
     def __init__(self, cell: AnyCell, deterministic: bool = False, name: str | None = None) -> None:
         super().__init__(name=name)
         # Haiku asks for the initial state before the first input, so the sizes must be known.
         self.cell = cell_for(type(self).__name__, cell, None)
         self.deterministic = deterministic
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.cell!r})"
 
     def __call__(self, inputs: PyTree, prev_state: PyTree) -> tuple[Float[Array, "... H"], PyTree]:
         """One step.
@@ -80,6 +86,9 @@ class RNNCore(hk.RNNCore):
         learned = _reads_params(lambda params: initial_state(cell, params, rows), cell)
         params = module_params(cell, type(self).__name__) if learned else None
         return initial_state(cell, params, rows)
+
+
+with_checked_names(RNNCore)
 
 
 def _reads_params(function: Callable[[PyTree], PyTree], cell: AnyCell) -> bool:

@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.haiku.params import module_params, step_key
-from lstm_jax.layers import CellOrMaker, cell_for, unroll_layer
+from lstm_jax.layers import CellOrMaker, cell_for, unroll_layer, with_checked_names
 from lstm_jax.options import OptionArgs, Options, takes_keywords_of
 from lstm_jax.types import PyTree
 
@@ -44,7 +44,7 @@ class Recurrent(hk.Module):
     ((7, 2, 5), True)
     """
 
-    # Haiku's own repr refuses an unknown option before `Options` can name the nearest one.
+    # Haiku's own repr refuses an unknown argument before the nearest one can be named.
     AUTO_REPR = False
 
     @takes_keywords_of(Options)
@@ -114,3 +114,6 @@ class Recurrent(hk.Module):
             options=self.options,
         )
         return outputs, state
+
+
+with_checked_names(Recurrent)

@@ -193,6 +193,13 @@ def test_a_core_needs_a_cell():
         unrolled(lambda: RNNCore(functools.partial(lj.LSTM, hidden_size=5))).init(KEY, XS)
 
 
+def test_an_unknown_argument_is_named_with_the_nearest():
+    with pytest.raises(TypeError, match=r"^RNNCore: there is no argument nome; did you mean name"):
+        unrolled(lambda: RNNCore(lj.LSTM(3, 5), nome="a")).init(KEY, XS)
+    shown = hk.transform(lambda: repr(RNNCore(lj.LSTM(3, 5)))).apply({}, None)
+    assert shown == "RNNCore(LSTM(input_size=3, hidden_size=5))"
+
+
 def test_wrong_parameters_are_refused():
     cell = lj.LSTM(3, 5)
     params = haiku_params(cell.init(KEY), "rnn_core")

@@ -93,10 +93,10 @@ def test_dones_as_floats_reset():
 
 def test_options_are_checked_and_listed():
     assert {*lj.Options.__dataclass_fields__} <= {*inspect.signature(Recurrent).parameters}
-    with pytest.raises(
-        TypeError, match=r"Recurrent: there is no argument remaat; did you mean remat\?"
-    ):
-        recurrent(remaat=2).init(KEY, XS)
+    for wrong, meant in {"remaat": "remat", "time_mayor": "time_major"}.items():
+        message = f"^Recurrent: there is no argument {wrong}; did you mean {meant}"
+        with pytest.raises(TypeError, match=message):
+            recurrent(**{wrong: 2}).init(KEY, XS)
     with pytest.raises(ValueError, match="Recurrent: padding must be one of"):
         recurrent(padding="none").init(KEY, XS)
     with pytest.raises(ValueError, match="Recurrent: inputs must have axes"):
