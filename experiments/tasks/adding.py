@@ -58,7 +58,7 @@ class Adding:
         first = jax.random.randint(k_first, (batch_size,), 0, half)
         second = jax.random.randint(k_second, (batch_size,), half, self.length)
         t = jnp.arange(self.length)[:, None]
-        markers = ((t == first) | (t == second)).astype(values.dtype)
+        markers = ((t == first[None]) | (t == second[None])).astype(values.dtype)
         return Batch(
             inputs=jnp.stack([values, markers], axis=-1),
             targets=jnp.sum(values * markers, axis=0, keepdims=True),

@@ -197,4 +197,4 @@ class Chars:
 
 def _windows(text: Array, starts: Int[Array, " B"], length: int) -> Array:
     """Slices of a text ``[N]`` as columns, ``[length, B]``."""
-    return text[jnp.arange(length)[:, None] + starts]
+    return text[jnp.arange(length)[:, None] + starts[None]]
