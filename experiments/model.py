@@ -68,7 +68,8 @@ class Model:
 
     def readout(self, params: ModelParams, h: Float[Array, "... H"]) -> Float[Array, "... O"]:
         """The linear readout of hidden states ``h``."""
-        return h @ params.readout.kernel + params.readout.bias
+        y = h @ params.readout.kernel
+        return y + jax.lax.broadcast_to_rank(params.readout.bias, y.ndim)
 
 
 def make_model(config: ModelConfig, task: Task) -> Model:
