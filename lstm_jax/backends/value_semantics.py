@@ -22,7 +22,7 @@ def has_value_semantics(cell: Any) -> bool:
     params = vars(type(cell)).get("__dataclass_params__")
     if isinstance(cell, StepFunction) or not getattr(params, "frozen", False):
         return False
-    if not _is_of_module(type(cell)):
+    if "<" in type(cell).__qualname__:  # as in f.<locals>.Cell
         return False
     values: list[Any] = []
     for field in dataclasses.fields(cell):
@@ -37,7 +37,7 @@ def has_value_semantics(cell: Any) -> bool:
             if not has_value_semantics(value):
                 return False
         elif callable(value) and hasattr(value, "__qualname__"):
-            if not _is_of_module(value):
+            if "<" in value.__qualname__:  # as in <lambda>
                 return False
         elif value is not None and type(value).__hash__ is object.__hash__:
             return False
@@ -48,13 +48,3 @@ def has_value_semantics(cell: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _is_of_module(definition: Any) -> bool:
-    """Whether a function or class is one of a module: there is no other one of its kind.
-
-    >>> import jax.numpy as jnp
-    >>> _is_of_module(jnp.tanh), _is_of_module(lambda x: x)
-    (True, False)
-    """
-    return "<" not in definition.__qualname__
