@@ -47,7 +47,7 @@ def test_the_metadata_names_licence_python_and_extras(wheel):
     assert "License-Expression: Apache-2.0" in metadata
     assert "Requires-Python: >=3.11" in metadata
     extras = set(re.findall(r"Provides-Extra: (\S+)", metadata))
-    using = {"convert", "examples", "experiments", "export", "notebooks"}
+    using = {"convert", "examples", "experiments", "export", "haiku", "notebooks", "onnx"}
     assert extras == {*using, "dev", "cuda12", "cuda13"}
     for cuda in ("cuda12", "cuda13"):
         assert re.search(rf"Requires-Dist: jax\[{cuda}\]; extra == '{cuda}'", metadata)

@@ -3,7 +3,7 @@
 Their names and attributes are read, so that Keras need not be installed. What is the same in
 inference is not read: dropout, regularizers, constraints, `stateful`, `unroll`, `implementation`.
 `return_sequences` and `return_state` decide what is returned, and `zero_output_for_mask` what
-masked steps show, which is `padding` of `lstm_jax.unroll`.
+masked steps show, which is `padding` of `lstm_jax.unroll`; a `Bidirectional` shows zeros there.
 """
 
 from collections.abc import Mapping, Sequence

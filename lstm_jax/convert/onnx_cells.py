@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_jax.cells import PeepholeLSTM, PeepholeLSTMParams
-from lstm_jax.cells.cell import Activation
+from lstm_jax.cells.cell import Activation, over_rows
 from lstm_jax.cells.lstm import LSTMGates
 from lstm_jax.cells.peephole import PEEPHOLES
 from lstm_jax.transforms import SequenceCall, Transform, child_key
@@ -54,7 +54,7 @@ class OnnxLSTM(PeepholeLSTM):
     ) -> tuple[LSTMState, LSTMGates]:
         """The equations at the top of this file."""
         z_i, z_f, z_g, z_o = jnp.split(z, self.gate_blocks, axis=-1)
-        p_i, p_f, p_o = jnp.split(params.peephole.astype(z.dtype), PEEPHOLES)
+        p_i, p_f, p_o = jnp.split(over_rows(params.peephole, z), PEEPHOLES, axis=-1)
         i = self.gate_activation(z_i + p_i * c_tm1)
         f = 1.0 - i if self.coupled else self.gate_activation(z_f + p_f * c_tm1)
         g = self.activation(z_g)

@@ -159,17 +159,21 @@ def _weights(
 def _initial_states(
     graph: Graph, where: str, kind: str, directions: int, inputs: dict[str, str], batch_first: bool
 ) -> list[Any] | None:
-    """The initial states ``[D, H]`` where they are constants other than zero; else None."""
+    """The initial states ``[D, H]`` where they are constants other than zero; else None.
+
+    None if they are inputs of the model: the caller passes the state to `unroll`.
+    """
     keys = ("initial_h", "initial_c") if kind == "LSTM" else ("initial_h",)
     H = graph.constant(inputs["R"]).shape[-1]  # pyright: ignore[reportOptionalMemberAccess]
-    states = []
+    states, of_caller = [], []
     for key in keys:
         if not (name := inputs.get(key, "")):
             states.append(np.zeros((directions, H), np.float32))
             continue
         state = graph.constant(name, of_shapes=True)
         if state is None:
-            return None  # of the caller, as the state is of `unroll`
+            of_caller.append(key)
+            continue
         rows = np.moveaxis(state, 0, 1) if batch_first else state
         if rows.shape[::2] != (directions, H):
             shape = "[B, D, H]" if batch_first else "[D, B, H]"
@@ -183,7 +187,14 @@ def _initial_states(
                 " input of the model, and pass it to unroll"
             )
         states.append(rows[:, 0])
-    return states if any(state.any() for state in states) else None
+    if not any(state.any() for state in states):
+        return None
+    if of_caller:
+        raise ValueError(
+            f"{where}: {of_caller[0]} is an input of the model, and the other initial state a"
+            " constant other than zero; make both inputs, or pass the value in inputs={...}"
+        )
+    return states
 
 
 def _sizes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -221,6 +221,21 @@ def test_an_initial_state_of_the_caller_is_not_part_of_the_parameters():
     assert to_cell(with_state(None, nodes=relu))[0] == lj.GRU(3, 4)
 
 
+def test_a_constant_beside_a_state_of_the_caller_is_not_dropped():
+    X, state = np.ones((5, 2, 3), np.float32), np.zeros((1, 2, 4), np.float32)
+    weights = weights_of("LSTM", 1, 3, 4)
+    arrays = {"X": X, "initial_h": state, "initial_c": state} | weights
+    node = make_node("LSTM", arrays, hidden_size=4)
+
+    def model(h):
+        inputs = {"X": X, "initial_c": state}
+        return make_model([node], inputs, [*node.output], weights | {"initial_h": h})
+
+    assert to_cell(model(state))[0] == lj.LSTM(3, 4)
+    with pytest.raises(ValueError, match=r"initial_c is an input of the model, and the other"):
+        to_cell(model(state + 1))
+
+
 def test_a_constant_initial_state_that_differs_between_rows_is_refused():
     state = np.arange(8, dtype=np.float32).reshape(1, 2, 4)
     with pytest.raises(ValueError, match=r"node rnn: initial_h is a constant that differs between"):

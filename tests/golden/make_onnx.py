@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 
 from tests.golden.libraries import INPUTS, H
 
@@ -30,6 +29,8 @@ def save(path):
 
 
 if __name__ == "__main__":
+    import torch  # not at the top: the tests import every module
+
     torch.manual_seed(0)
     lstm = torch.nn.LSTM(INPUTS, H, 2, bidirectional=True, batch_first=True)
     xs = torch.randn(2, 5, INPUTS)
