@@ -13,6 +13,7 @@ from lstm_jax.layers.carries import (
     CarryOrder,
     carry_like,
     check_carry_order,
+    check_no_pair,
     layer_carry,
     state_like,
     state_of,
@@ -32,7 +33,7 @@ def unroll_layer(
     inputs: PyTree,
     *,
     initial_carry: PyTree = None,
-    carry_order: CarryOrder = "hc",
+    carry_order: CarryOrder | None = "hc",
     seq_lengths: Int[ArrayLike, "..."] | None = None,
     time_major: bool = False,
     reverse: bool = False,
@@ -53,13 +54,13 @@ def unroll_layer(
         axes, or read a pytree.
       initial_carry: the state before the first step, with named fields, as a plain tuple, or an
         array for a state with one field; the cell's own when not given.
-      carry_order: the order of plain pairs.
+      carry_order: the order of plain pairs; None where they raise an error.
       seq_lengths: number of steps of every row ``[...]``.
       time_major: whether time is the first axis of inputs, outputs, masks and resets.
       reverse: unroll from the last step to the first.
       keep_order: whether outputs with `reverse` stay in the order of the inputs; otherwise the
         output of the last step comes first, with padding at the end.
-      mask: true at valid steps ``[..., T]``, in place of `seq_lengths`.
+      mask: true at valid steps ``[..., T]``, in place of `seq_lengths`; they may be anywhere.
       reset: true where a row is reset ``[..., T]``.
       key: typed random key, for cells that draw random numbers.
       start: index of the first step, on which random numbers depend.
@@ -78,10 +79,15 @@ def unroll_layer(
     >>> carry.h.shape, outputs.shape
     ((2, 5), (2, 7, 5))
     """
-    check_carry_order(function, carry_order)
+    if carry_order is not None:
+        check_carry_order(function, carry_order)
+    order = carry_order or "hc"
     state = initial_carry
     if state is not None:
-        state = state_of(state_like(cell), state, carry_order)
+        like = state_like(cell)
+        if carry_order is None:
+            check_no_pair(function, like, state)
+        state = state_of(like, state, order)
     inputs = checked_inputs(function, cell, inputs, name="inputs")
     inputs = jax.tree.map(lambda leaf: _as_floats(leaf, params), inputs)
     axis, T, rows = _time_and_rows(function, cell, inputs, time_major)
@@ -115,26 +121,36 @@ def unroll_layer(
     )  # fmt: skip
     final, outputs, _ = call.compute()
     if reverse and not keep_order:
-        outputs = jax.tree.map(lambda ys: reversed_outputs(ys, seq_lengths), outputs)
-    carry = layer_carry(final, initial_carry, carry_order)
+        outputs = jax.tree.map(lambda ys: reversed_outputs(ys, seq_lengths, mask), outputs)
+    carry = layer_carry(final, initial_carry, order)
     return carry, jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, axis), outputs)
 
 
 def reversed_outputs(
-    outputs: Float[Array, "T ... H"], lengths: Int[ArrayLike, "..."] | None
+    outputs: Float[Array, "T ... H"],
+    lengths: Int[ArrayLike, "..."] | None,
+    mask: Bool[Array, "T ..."] | None = None,
 ) -> Float[Array, "T ... H"]:
-    """Outputs from the last valid step to the first; padding stays at the end.
+    """Outputs from the last valid step to the first; padding comes at the end, in its own order.
 
     >>> ys = jnp.arange(4.0).reshape(4, 1, 1)
     >>> reversed_outputs(ys, jnp.array([3])).ravel().tolist()
     [2.0, 1.0, 0.0, 3.0]
+    >>> mask = jnp.array([True, False, True, False])
+    >>> reversed_outputs(ys, None, mask[:, None]).ravel().tolist()
+    [2.0, 0.0, 1.0, 3.0]
     """
-    if lengths is None:
-        return outputs[::-1]
     T = outputs.shape[0]
-    lengths = jnp.minimum(in_int32(lengths), T)[None]
-    t = jnp.arange(T, dtype=jnp.int32).reshape(T, *[1] * (lengths.ndim - 1))
-    order = jnp.where(t < lengths, lengths - 1 - t, t)
+    t = jnp.arange(T, dtype=jnp.int32)
+    if lengths is not None:
+        lengths = jnp.minimum(in_int32(lengths), T)[None]
+        t = t.reshape(T, *[1] * (lengths.ndim - 1))
+        order = jnp.where(t < lengths, lengths - 1 - t, t)
+    elif mask is not None:
+        t = t.reshape(T, *[1] * (mask.ndim - 1))
+        order = jnp.argsort(jnp.where(mask, -1 - t, t), axis=0)
+    else:
+        return outputs[::-1]
     order = order.reshape(order.shape + (1,) * (outputs.ndim - order.ndim))
     return jnp.take_along_axis(outputs, order, axis=0)
 
