@@ -68,6 +68,24 @@ def check_no_pair(function: str, like: PyTree, carry: PyTree) -> None:
     _map_states(check, like, carry)
 
 
+def check_parts(function: str, like: PyTree, carry: PyTree, name: str = "initial_carry") -> None:
+    """Raise where a carry has not as many arrays as the state of a cell.
+
+    >>> check_parts("LSTM", LSTMState(h=1, c=2), (1,))
+    Traceback (most recent call last):
+    TypeError: LSTM: initial_carry must be LSTMState(h, c); got 1 array in a tuple
+    """
+    arrays, given = len(jax.tree.leaves(like)), len(jax.tree.leaves(carry))
+    if arrays != given:
+        fields, kind = ", ".join(_names(like)), type(like).__name__
+        wanted = (
+            f"{kind}({fields})" if fields and _is_single(like) else f"a state of {arrays} arrays"
+        )
+        got = f"{given} array{'s' * (given != 1)} in a {type(carry).__name__}"
+        got = "an array" if jax.tree_util.all_leaves([carry]) else got
+        raise TypeError(f"{function}: {name} must be {wanted}; got {got}")
+
+
 def state_like(cell: AnyCell) -> PyTree:
     """The shapes of a cell's state, without batch axes.
 

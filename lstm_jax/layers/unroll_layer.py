@@ -14,6 +14,7 @@ from lstm_jax.layers.carries import (
     carry_like,
     check_carry_order,
     check_no_pair,
+    check_parts,
     layer_carry,
     state_like,
     state_of,
@@ -34,6 +35,7 @@ def unroll_layer(
     *,
     initial_carry: PyTree = None,
     carry_order: CarryOrder | None = "hc",
+    carry_name: str = "initial_carry",
     seq_lengths: Int[ArrayLike, "..."] | None = None,
     time_major: bool = False,
     reverse: bool = False,
@@ -55,6 +57,7 @@ def unroll_layer(
       initial_carry: the state before the first step, with named fields, as a plain tuple, or an
         array for a state with one field; the cell's own when not given.
       carry_order: the order of plain pairs; None where they raise an error.
+      carry_name: what the caller's argument for the initial carry is called, for errors.
       seq_lengths: number of steps of every row ``[...]``.
       time_major: whether time is the first axis of inputs, outputs, masks and resets.
       reverse: unroll from the last step to the first.
@@ -88,6 +91,7 @@ def unroll_layer(
         if carry_order is None:
             check_no_pair(function, like, state)
         state = state_of(like, state, order)
+        check_parts(function, like, state, carry_name)
     inputs = checked_inputs(function, cell, inputs, name="inputs")
     inputs = jax.tree.map(lambda leaf: _as_floats(leaf, params), inputs)
     axis, T, rows = _time_and_rows(function, cell, inputs, time_major)
@@ -162,6 +166,8 @@ def advance_layer(
     x: PyTree,
     key: PRNGKey | None,
     carry_order: CarryOrder = "hc",
+    *,
+    broadcast: bool = False,
 ) -> tuple[PyTree, Float[Array, "... H"]]:
     """`lstm_jax.advance`, with the new carry in the structure of the old one, as Flax's loops need.
 
@@ -172,6 +178,8 @@ def advance_layer(
       x: input ``x_t`` ``[..., I]``.
       key: typed random key, for cells that draw random numbers.
       carry_order: the order of plain pairs.
+      broadcast: whether the batch axes of the carry are broadcast to those of the input, as in
+        Flax's cells.
 
     Returns:
       ``(carry, y_t)``.
@@ -186,9 +194,56 @@ def advance_layer(
     <class 'tuple'>
     """
     x = jax.tree.map(lambda leaf: _as_floats(leaf, params), x)
-    state = None if carry is None else state_of(state_like(cell), carry, carry_order)
+    like = state_like(cell)
+    state = None if carry is None else state_of(like, carry, carry_order)
+    if broadcast and jax.tree.structure(state) == jax.tree.structure(like):
+        rows = batch_shape(cell, x)
+        state = jax.tree.map(lambda own, given: _with_rows(given, rows, own.ndim), like, state)
     new, y = advance(cell, params, state, x, key=key)
     return (new if carry is None else carry_like(new, carry, carry_order)), y
+
+
+def unroll_cell(
+    cell: AnyCell,
+    params: PyTree,
+    inputs: PyTree,
+    carry: PyTree,
+    carry_order: CarryOrder,
+    **call: Any,
+) -> tuple[PyTree, Float[Array, "... T H"]]:
+    """All steps of `advance_layer`, for the layers `RNN`, by `unroll_layer`.
+
+    Args:
+      cell: any cell.
+      params: its parameters.
+      inputs: ``[..., T, I]``, or ``[T, ..., I]`` with ``time_major=True``.
+      carry: the carry before the first step, in any form of `state_of`.
+      carry_order: the order of plain pairs.
+      **call: arguments of `unroll_layer`.
+
+    Returns:
+      ``(carry, outputs)``, the new carry in the structure of the old one.
+
+    >>> import lstm_jax as lj
+    >>> cell, zeros = lj.LSTM(3, 5), jnp.zeros((2, 5))
+    >>> params, inputs = cell.init(jax.random.key(0)), jnp.ones((2, 7, 3))
+    >>> type(unroll_cell(cell, params, inputs, [zeros, zeros], "ch")[0])
+    <class 'list'>
+    """
+    state = state_of(state_like(cell), carry, carry_order)
+    final, outputs = unroll_layer("RNN", cell, params, inputs, initial_carry=state, **call)
+    return carry_like(final, carry, carry_order), outputs
+
+
+def step_shape(inputs: Any, feature_axes: int, time_major: bool) -> tuple[int, ...]:
+    """The shape of one step of the inputs of an `RNN`.
+
+    >>> step_shape(jnp.ones((2, 7, 3)), 1, time_major=False)
+    (2, 3)
+    """
+    shape = jnp.shape(inputs)
+    axis = 0 if time_major else max(len(shape) - feature_axes - 1, 0)
+    return shape[:axis] + shape[axis + 1 :]
 
 
 def resolve_flags(layer: Any, **arguments: bool | None) -> dict[str, bool]:
@@ -244,6 +299,16 @@ def _time_and_rows(
         return 0, leaves[0].shape[0], rows
     axis = len(rows)  # the number of batch axes does not depend on which of them is time
     return axis, leaves[0].shape[axis], rows_without(axis)
+
+
+def _with_rows(array: Any, rows: tuple[int, ...], features: int) -> Any:
+    """An array with these batch axes, if it can be broadcast to them; or as it is."""
+    shape = jnp.shape(array)
+    wanted = rows + shape[max(len(shape) - features, 0) :]
+    try:
+        return array if shape == wanted else jnp.broadcast_to(array, wanted)
+    except ValueError:
+        return array
 
 
 def _as_floats(leaf: Any, params: PyTree) -> jax.Array:

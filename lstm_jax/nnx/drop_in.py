@@ -46,6 +46,7 @@ class DropInCell(RNNCell):
 
     kind: ClassVar[Kind]
     gate_by_gate: ClassVar[bool] = False
+    broadcasts_carry = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -257,3 +257,15 @@ def test_a_plain_pair_needs_its_order_in_a_layer(layer, inputs):
     other = lj.SLSTM(3, 5)
     LAYERS[layer](other)(inputs, initial_carry=tuple(numbered(other)))
     unroll(inputs, initial_carry=dict(state._asdict()))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_carry_with_other_parts_is_named(layer, inputs):
+    unroll, zeros = LAYERS[layer](lj.LSTM(3, 5)), jnp.zeros((2, 5))
+    for wrong, got in [((zeros,), "1 array in a tuple"), (zeros, "an array")]:
+        message = f"Recurrent: initial_carry must be LSTMState\\(h, c\\); got {got}"
+        with pytest.raises(TypeError, match=message):
+            unroll(inputs, initial_carry=wrong)
+    message = "Recurrent: initial_carry must be a state of 5 arrays; got 2 arrays in a LSTMState"
+    with pytest.raises(TypeError, match=message):
+        LAYERS[layer](CELLS["stack"])(inputs, initial_carry=lj.LSTMState(zeros, zeros))
