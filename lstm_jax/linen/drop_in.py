@@ -39,7 +39,7 @@ class DropInCell(nn.RNNCellBase):
 
     if TYPE_CHECKING:  # fields of every subclass
         features: int
-        carry_init: Initializer
+        carry_init: Callable[..., Any]
 
     def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(kw_only=kw_only, **kwargs)

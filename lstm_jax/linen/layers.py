@@ -119,7 +119,6 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
             keep_order=keep_order,
             return_carry=return_carry,
         )
-        return_carry = flags.pop("return_carry")
         cell, boxes = self.make_cell(inputs)
         carry, outputs = unroll_layer(
             name,
@@ -128,7 +127,9 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
-            **flags,
+            time_major=flags["time_major"],
+            reverse=flags["reverse"],
+            keep_order=flags["keep_order"],
             carry_order=self.carry_order if carry_order is None else carry_order,
             mask=mask,
             reset=reset,
@@ -137,7 +138,7 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
             options=Options.of(self),
         )
         outputs = self.merged_outputs(outputs)
-        return (carry, outputs) if return_carry else outputs
+        return (carry, outputs) if flags["return_carry"] else outputs
 
     def merged_outputs(self, outputs: PyTree) -> PyTree:
         """The outputs of the layer, from those of its cell."""

@@ -133,7 +133,6 @@ class SequenceLayer(CellModule):
             keep_order=keep_order,
             return_carry=return_carry,
         )
-        return_carry = flags.pop("return_carry")
         carry, outputs = unroll_layer(
             type(self).__name__,
             self.cell,
@@ -141,7 +140,9 @@ class SequenceLayer(CellModule):
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
-            **flags,
+            time_major=flags["time_major"],
+            reverse=flags["reverse"],
+            keep_order=flags["keep_order"],
             carry_order=self.carry_order if carry_order is None else carry_order,
             mask=mask,
             reset=reset,
@@ -150,7 +151,7 @@ class SequenceLayer(CellModule):
             options=Options.of(self),
         )
         outputs = self._merged_outputs(outputs)
-        return (carry, outputs) if return_carry else outputs
+        return (carry, outputs) if flags["return_carry"] else outputs
 
     def _merged_outputs(self, outputs: PyTree) -> PyTree:
         """The outputs of the layer, from those of its cell."""
