@@ -110,22 +110,22 @@ def unroll_layer(
             )
         return time_first(array)
 
-    mask = steps("mask", mask)
+    valid = steps("mask", mask)
     if seq_lengths is not None:
-        if mask is not None:
+        if valid is not None:
             raise ValueError(f"{function}: seq_lengths or mask can be given, not both")
         names = {"name": "seq_lengths", "inputs": "inputs"}
         seq_lengths = check_lengths(function, seq_lengths, T, rows, **names)
-        mask = mask_of_lengths(seq_lengths, T)
+        valid = mask_of_lengths(seq_lengths, T)
     xs = jax.tree.map(time_first, inputs)
     call = prepare(
         function, cell, params, xs, state,
-        mask=mask, reset=steps("reset", reset), reverse=reverse, options=options, key=key,
+        mask=valid, reset=steps("reset", reset), reverse=reverse, options=options, key=key,
         start=start,
     )  # fmt: skip
     final, outputs, _ = call.compute()
     if reverse and not keep_order:
-        outputs = jax.tree.map(lambda ys: reversed_outputs(ys, seq_lengths, mask), outputs)
+        outputs = jax.tree.map(lambda ys: reversed_outputs(ys, seq_lengths, valid), outputs)
     carry = layer_carry(final, initial_carry, order)
     return carry, jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, axis), outputs)
 
