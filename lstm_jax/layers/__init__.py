@@ -5,11 +5,12 @@ the outputs of a reversed layer in reversed order.
 """
 
 from lstm_jax.layers.argument_names import check_names, with_checked_names
-from lstm_jax.layers.carries import CarryOrder, check_carry_order, plain_carry
+from lstm_jax.layers.carries import CarryOrder, carry_like, check_carry_order, plain_carry
 from lstm_jax.layers.cells import (
     CellOrMaker,
     bidirectional_cell,
     cell_for,
+    check_is_step,
     check_no_module,
     feature_axes,
     gate_blocks,
@@ -27,7 +28,14 @@ from lstm_jax.layers.fields import (
     documents,
 )
 from lstm_jax.layers.metadata_init import MetadataInit
-from lstm_jax.layers.unroll_layer import advance_layer, as_key, resolve_flags, unroll_layer
+from lstm_jax.layers.unroll_layer import (
+    advance_layer,
+    as_key,
+    resolve_flags,
+    step_shape,
+    unroll_cell,
+    unroll_layer,
+)
 
 __all__ = [
     "CarryOrder",
@@ -43,8 +51,10 @@ __all__ = [
     "advance_layer",
     "as_key",
     "bidirectional_cell",
+    "carry_like",
     "cell_for",
     "check_carry_order",
+    "check_is_step",
     "check_names",
     "check_no_module",
     "documents",
@@ -54,6 +64,8 @@ __all__ = [
     "layer_cell",
     "plain_carry",
     "resolve_flags",
+    "step_shape",
+    "unroll_cell",
     "unroll_layer",
     "with_checked_names",
 ]

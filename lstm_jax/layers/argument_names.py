@@ -38,7 +38,7 @@ def check_names(function: str, given: Iterable[str], valid: Iterable[str]) -> No
 
 
 def with_checked_names(cls: type[Any]) -> None:
-    """Let the constructor of a class report unknown and too many arguments, as `check_names`.
+    """Let the constructor of a class report unknown, too many and missing arguments.
 
     >>> class Layer:
     ...     def __init__(self, features): ...
@@ -46,6 +46,9 @@ def with_checked_names(cls: type[Any]) -> None:
     >>> Layer(units=5)
     Traceback (most recent call last):
     TypeError: Layer: there is no argument units; did you mean features?
+    >>> Layer()
+    Traceback (most recent call last):
+    TypeError: Layer: the argument features is missing
     """
     init = vars(cls).get("__init__")
     if init is None:
@@ -54,6 +57,7 @@ def with_checked_names(cls: type[Any]) -> None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return  # it passes them on
     names = [p.name for p in parameters]
+    required = [p.name for p in parameters if p.default is p.empty]
     # `parent` and `name` of a linen module come last, and only by name.
     by_place = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     by_place = [name for name in by_place if name not in ("parent", "name")]
@@ -67,6 +71,10 @@ def with_checked_names(cls: type[Any]) -> None:
                 f"{function}: only {', '.join(by_place) or 'no argument'} may be given by position;"
                 f" got {args}"
             )
+        missing = [name for name in required if name not in {*by_place[: len(args)], *kwargs}]
+        if missing:
+            each = f"argument {missing[0]} is" if len(missing) == 1 else "arguments {} are"
+            raise TypeError(f"{function}: the {each.format(', '.join(missing))} missing")
         init(self, *args, **kwargs)
 
     cls.__init__ = checked

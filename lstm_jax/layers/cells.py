@@ -91,6 +91,27 @@ def check_no_module(function: str, cell: Any) -> None:
         )
 
 
+def check_is_step(function: str, cell: Any) -> None:
+    """Raise unless it is a module of one step, for Flax's loops.
+
+    >>> import lstm_jax as lj
+    >>> check_is_step("RNN", lj.LSTM(3, 5))
+    Traceback (most recent call last):
+    TypeError: RNN: cell must be a module of one step such as LSTMCell; got LSTM(input_size=3,\
+ hidden_size=5): give RNNCell(cell), or use Recurrent(cell) in place of the RNN
+    """
+    if hasattr(cell, "initialize_carry"):
+        return
+    got = f"{function}: cell must be a module of one step such as LSTMCell; got"
+    if isinstance(cell, Cell):
+        raise TypeError(
+            f"{got} {cell}: give RNNCell(cell), or use Recurrent(cell) in place of the {function}"
+        )
+    name = type(cell).__name__
+    is_layer = hasattr(cell, "return_carry")
+    raise TypeError(f"{got} {name}" + (", which is a layer already" if is_layer else ""))
+
+
 def bidirectional_cell(
     function: str,
     forward: CellOrMaker,

@@ -13,6 +13,8 @@ from lstm_jax.layers.carries import (
     CarryOrder,
     carry_like,
     check_carry_order,
+    check_no_pair,
+    check_parts,
     layer_carry,
     state_like,
     state_of,
@@ -32,7 +34,8 @@ def unroll_layer(
     inputs: PyTree,
     *,
     initial_carry: PyTree = None,
-    carry_order: CarryOrder = "hc",
+    carry_order: CarryOrder | None = "hc",
+    carry_name: str = "initial_carry",
     seq_lengths: Int[ArrayLike, "..."] | None = None,
     time_major: bool = False,
     reverse: bool = False,
@@ -53,13 +56,14 @@ def unroll_layer(
         axes, or read a pytree.
       initial_carry: the state before the first step, with named fields, as a plain tuple, or an
         array for a state with one field; the cell's own when not given.
-      carry_order: the order of plain pairs.
+      carry_order: the order of plain pairs; None where they raise an error.
+      carry_name: what the caller's argument for the initial carry is called, for errors.
       seq_lengths: number of steps of every row ``[...]``.
       time_major: whether time is the first axis of inputs, outputs, masks and resets.
       reverse: unroll from the last step to the first.
       keep_order: whether outputs with `reverse` stay in the order of the inputs; otherwise the
         output of the last step comes first, with padding at the end.
-      mask: true at valid steps ``[..., T]``, in place of `seq_lengths`.
+      mask: true at valid steps ``[..., T]``, in place of `seq_lengths`; they may be anywhere.
       reset: true where a row is reset ``[..., T]``.
       key: typed random key, for cells that draw random numbers.
       start: index of the first step, on which random numbers depend.
@@ -78,10 +82,16 @@ def unroll_layer(
     >>> carry.h.shape, outputs.shape
     ((2, 5), (2, 7, 5))
     """
-    check_carry_order(function, carry_order)
+    if carry_order is not None:
+        check_carry_order(function, carry_order)
+    order = carry_order or "hc"
     state = initial_carry
     if state is not None:
-        state = state_of(state_like(cell), state, carry_order)
+        like = state_like(cell)
+        if carry_order is None:
+            check_no_pair(function, like, state)
+        state = state_of(like, state, order)
+        check_parts(function, like, state, carry_name)
     inputs = checked_inputs(function, cell, inputs, name="inputs")
     inputs = jax.tree.map(lambda leaf: _as_floats(leaf, params), inputs)
     axis, T, rows = _time_and_rows(function, cell, inputs, time_major)
@@ -100,41 +110,51 @@ def unroll_layer(
             )
         return time_first(array)
 
-    mask = steps("mask", mask)
+    valid = steps("mask", mask)
     if seq_lengths is not None:
-        if mask is not None:
+        if valid is not None:
             raise ValueError(f"{function}: seq_lengths or mask can be given, not both")
         names = {"name": "seq_lengths", "inputs": "inputs"}
         seq_lengths = check_lengths(function, seq_lengths, T, rows, **names)
-        mask = mask_of_lengths(seq_lengths, T)
+        valid = mask_of_lengths(seq_lengths, T)
     xs = jax.tree.map(time_first, inputs)
     call = prepare(
         function, cell, params, xs, state,
-        mask=mask, reset=steps("reset", reset), reverse=reverse, options=options, key=key,
+        mask=valid, reset=steps("reset", reset), reverse=reverse, options=options, key=key,
         start=start,
     )  # fmt: skip
     final, outputs, _ = call.compute()
     if reverse and not keep_order:
-        outputs = jax.tree.map(lambda ys: reversed_outputs(ys, seq_lengths), outputs)
-    carry = layer_carry(final, initial_carry, carry_order)
+        outputs = jax.tree.map(lambda ys: reversed_outputs(ys, seq_lengths, valid), outputs)
+    carry = layer_carry(final, initial_carry, order)
     return carry, jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, axis), outputs)
 
 
 def reversed_outputs(
-    outputs: Float[Array, "T ... H"], lengths: Int[ArrayLike, "..."] | None
+    outputs: Float[Array, "T ... H"],
+    lengths: Int[ArrayLike, "..."] | None,
+    mask: Bool[Array, "T ..."] | None = None,
 ) -> Float[Array, "T ... H"]:
-    """Outputs from the last valid step to the first; padding stays at the end.
+    """Outputs from the last valid step to the first; padding comes at the end, in its own order.
 
     >>> ys = jnp.arange(4.0).reshape(4, 1, 1)
     >>> reversed_outputs(ys, jnp.array([3])).ravel().tolist()
     [2.0, 1.0, 0.0, 3.0]
+    >>> mask = jnp.array([True, False, True, False])
+    >>> reversed_outputs(ys, None, mask[:, None]).ravel().tolist()
+    [2.0, 0.0, 1.0, 3.0]
     """
-    if lengths is None:
-        return outputs[::-1]
     T = outputs.shape[0]
-    lengths = jnp.minimum(in_int32(lengths), T)[None]
-    t = jnp.arange(T, dtype=jnp.int32).reshape(T, *[1] * (lengths.ndim - 1))
-    order = jnp.where(t < lengths, lengths - 1 - t, t)
+    t = jnp.arange(T, dtype=jnp.int32)
+    if lengths is not None:
+        lengths = jnp.minimum(in_int32(lengths), T)[None]
+        t = t.reshape(T, *[1] * (lengths.ndim - 1))
+        order = jnp.where(t < lengths, lengths - 1 - t, t)
+    elif mask is not None:
+        t = t.reshape(T, *[1] * (mask.ndim - 1))
+        order = jnp.argsort(jnp.where(mask, -1 - t, t), axis=0)
+    else:
+        return outputs[::-1]
     order = order.reshape(order.shape + (1,) * (outputs.ndim - order.ndim))
     return jnp.take_along_axis(outputs, order, axis=0)
 
@@ -146,6 +166,8 @@ def advance_layer(
     x: PyTree,
     key: PRNGKey | None,
     carry_order: CarryOrder = "hc",
+    *,
+    broadcast: bool = False,
 ) -> tuple[PyTree, Float[Array, "... H"]]:
     """`lstm_jax.advance`, with the new carry in the structure of the old one, as Flax's loops need.
 
@@ -156,6 +178,8 @@ def advance_layer(
       x: input ``x_t`` ``[..., I]``.
       key: typed random key, for cells that draw random numbers.
       carry_order: the order of plain pairs.
+      broadcast: whether the batch axes of the carry are broadcast to those of the input, as in
+        Flax's cells.
 
     Returns:
       ``(carry, y_t)``.
@@ -170,9 +194,56 @@ def advance_layer(
     <class 'tuple'>
     """
     x = jax.tree.map(lambda leaf: _as_floats(leaf, params), x)
-    state = None if carry is None else state_of(state_like(cell), carry, carry_order)
+    like = state_like(cell)
+    state = None if carry is None else state_of(like, carry, carry_order)
+    if broadcast and jax.tree.structure(state) == jax.tree.structure(like):
+        rows = batch_shape(cell, x)
+        state = jax.tree.map(lambda own, given: _with_rows(given, rows, own.ndim), like, state)
     new, y = advance(cell, params, state, x, key=key)
     return (new if carry is None else carry_like(new, carry, carry_order)), y
+
+
+def unroll_cell(
+    cell: AnyCell,
+    params: PyTree,
+    inputs: PyTree,
+    carry: PyTree,
+    carry_order: CarryOrder,
+    **call: Any,
+) -> tuple[PyTree, Float[Array, "... T H"]]:
+    """All steps of `advance_layer`, for the layers `RNN`, by `unroll_layer`.
+
+    Args:
+      cell: any cell.
+      params: its parameters.
+      inputs: ``[..., T, I]``, or ``[T, ..., I]`` with ``time_major=True``.
+      carry: the carry before the first step, in any form of `state_of`.
+      carry_order: the order of plain pairs.
+      **call: arguments of `unroll_layer`.
+
+    Returns:
+      ``(carry, outputs)``, the new carry in the structure of the old one.
+
+    >>> import lstm_jax as lj
+    >>> cell, zeros = lj.LSTM(3, 5), jnp.zeros((2, 5))
+    >>> params, inputs = cell.init(jax.random.key(0)), jnp.ones((2, 7, 3))
+    >>> type(unroll_cell(cell, params, inputs, [zeros, zeros], "ch")[0])
+    <class 'list'>
+    """
+    state = state_of(state_like(cell), carry, carry_order)
+    final, outputs = unroll_layer("RNN", cell, params, inputs, initial_carry=state, **call)
+    return carry_like(final, carry, carry_order), outputs
+
+
+def step_shape(inputs: Any, feature_axes: int, time_major: bool) -> tuple[int, ...]:
+    """The shape of one step of the inputs of an `RNN`.
+
+    >>> step_shape(jnp.ones((2, 7, 3)), 1, time_major=False)
+    (2, 3)
+    """
+    shape = jnp.shape(inputs)
+    axis = 0 if time_major else max(len(shape) - feature_axes - 1, 0)
+    return shape[:axis] + shape[axis + 1 :]
 
 
 def resolve_flags(layer: Any, **arguments: bool | None) -> dict[str, bool]:
@@ -228,6 +299,16 @@ def _time_and_rows(
         return 0, leaves[0].shape[0], rows
     axis = len(rows)  # the number of batch axes does not depend on which of them is time
     return axis, leaves[0].shape[axis], rows_without(axis)
+
+
+def _with_rows(array: Any, rows: tuple[int, ...], features: int) -> Any:
+    """An array with these batch axes, if it can be broadcast to them; or as it is."""
+    shape = jnp.shape(array)
+    wanted = rows + shape[max(len(shape) - features, 0) :]
+    try:
+        return array if shape == wanted else jnp.broadcast_to(array, wanted)
+    except ValueError:
+        return array
 
 
 def _as_floats(leaf: Any, params: PyTree) -> jax.Array:

@@ -1,8 +1,11 @@
 """A step as a linen module, for Flax's own loops."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax.layers import (
@@ -14,15 +17,18 @@ from lstm_jax.layers import (
     feature_axes,
     initial_carry,
     plain_carry,
+    unroll_cell,
 )
 from lstm_jax.linen.params import dropout_key, module_params, partition_boxes
+from lstm_jax.transforms.transform import AnyCell, draws
 from lstm_jax.types import PRNGKey, PyTree
 
 
 class RNNCell(nn.RNNCellBase):
     """One step of any cell that has single steps, for Flax's own `RNN`, `Bidirectional` and `scan`.
 
-    Flax's loop calls the step; the backends of `lstm_jax.unroll` are used by `Recurrent` alone.
+    Flax's loops call the step. `Recurrent`, and `lstm_jax.linen.RNN` where the cell draws no random
+    numbers, use the backends of `lstm_jax.unroll`.
 
     Random numbers are drawn from the key that Flax passes to a step. With
     ``split_rngs={"params": False, "dropout": True}`` each step has its own key, and even a mask
@@ -74,6 +80,35 @@ class RNNCell(nn.RNNCellBase):
         params = module_params(self, cell, partition_boxes(self.partitioning))
         key = dropout_key(self, cell, deterministic)
         return advance_layer(cell, params, carry, inputs, key, self.carry_order)
+
+    @nn.compact
+    def unroll(
+        self, inputs: Array, carry: PyTree, step_shape: tuple[int, ...], **call: Any
+    ) -> tuple[PyTree, Array]:
+        """All steps at once, by `lstm_jax.unroll`; `RNN` calls this.
+
+        Args:
+          inputs: ``[..., T, I]``, or ``[T, ..., I]`` with ``time_major=True``.
+          carry: the carry before the first step.
+          step_shape: the shape of one step's input.
+          **call: arguments of `unroll_layer`.
+
+        Returns:
+          ``(carry, outputs)``.
+        """
+        cell = self._cell_for(step_shape)
+        params = module_params(self, cell, partition_boxes(self.partitioning))
+        return unroll_cell(cell, params, inputs, carry, self.carry_order, **call)
+
+    @nn.nowrap
+    def draws(self, step_shape: tuple[int, ...]) -> bool:
+        """Whether the cell for inputs of this shape draws random numbers."""
+        return draws(self._cell_for(step_shape))
+
+    @nn.nowrap
+    def _cell_for(self, step_shape: tuple[int, ...]) -> AnyCell:
+        x = jax.ShapeDtypeStruct(step_shape, jnp.float32)
+        return cell_for("RNNCell", self.cell, x, self.feature_axes)
 
     @nn.nowrap
     def initialize_carry(self, rng: PRNGKey | None, input_shape: tuple[int, ...]) -> PyTree:

@@ -7,7 +7,7 @@ parameters are ours: ``kernel``, ``recurrent_kernel``, ``bias``, with all gates 
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -15,13 +15,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax.initializers import lecun_normal, orthogonal_per_gate
-from lstm_jax.layers import advance_layer, plain_carry, unroll_layer, with_checked_names
+from lstm_jax.layers import advance_layer, carry_like, plain_carry, unroll_cell, with_checked_names
 from lstm_jax.layers.drop_in import Kind, drop_in_cell, drop_in_conv_lstm, drop_in_state
 from lstm_jax.linen.params import Boxes, module_params, plain_inits
 from lstm_jax.transforms.transform import AnyCell, initial_state
 from lstm_jax.types import DType, Initializer, PyTree
 
 ZEROS = nn.initializers.zeros_init()
+_INITS = ("kernel", "recurrent_kernel", "bias")
 
 
 class DropInCell(nn.RNNCellBase):
@@ -35,6 +36,10 @@ class DropInCell(nn.RNNCellBase):
     """
 
     kind: ClassVar[Kind]
+
+    if TYPE_CHECKING:  # fields of every subclass
+        features: int
+        carry_init: Callable[..., Any]
 
     def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(kw_only=kw_only, **kwargs)
@@ -75,7 +80,8 @@ class DropInCell(nn.RNNCellBase):
         state = drop_in_state(type(self).__name__, self.kind, carry)
         cell, boxes = self.make_cell(jnp.shape(inputs), jnp.shape(state[0]))
         params = module_params(self, cell, boxes, self.constants(cell))
-        return advance_layer(cell, params, carry, inputs, None, "ch")
+        new, y = advance_layer(cell, params, state, inputs, None, broadcast=True)
+        return carry_like(new, carry, "ch"), y
 
     @nn.compact
     def unroll(
@@ -95,9 +101,7 @@ class DropInCell(nn.RNNCellBase):
         state = drop_in_state(type(self).__name__, self.kind, carry)
         cell, boxes = self.make_cell(step_shape, jnp.shape(state[0]))
         params = module_params(self, cell, boxes, self.constants(cell))
-        return unroll_layer(
-            "RNN", cell, params, inputs, initial_carry=carry, carry_order="ch", **call
-        )
+        return unroll_cell(cell, params, inputs, carry, "ch", **call)
 
     @nn.nowrap
     def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> PyTree:
@@ -110,8 +114,7 @@ class DropInCell(nn.RNNCellBase):
         Returns:
           ``(c, h)`` for an LSTM, ``h`` for the others.
         """
-        features: Any = self
-        cell, _ = self.make_cell(tuple(input_shape), (features.features,))
+        cell, _ = self.make_cell(tuple(input_shape), (self.features,))
         rows = tuple(input_shape[: len(input_shape) - self.num_feature_axes])
         carry = plain_carry(jax.eval_shape(lambda: initial_state(cell, None, rows)), "ch")
         leaves, structure = jax.tree.flatten(carry)
@@ -120,7 +123,7 @@ class DropInCell(nn.RNNCellBase):
         else:
             keys = list(jax.random.split(rng, len(leaves)))
         return structure.unflatten(
-            features.carry_init(key, leaf.shape, leaf.dtype)
+            self.carry_init(key, leaf.shape, leaf.dtype)
             for key, leaf in zip(keys, leaves, strict=True)
         )
 
@@ -128,9 +131,6 @@ class DropInCell(nn.RNNCellBase):
     def num_feature_axes(self) -> int:
         """Number of feature axes of an input."""
         return 1
-
-
-_INITS = ("kernel", "recurrent_kernel", "bias")
 
 
 class GatedCell(DropInCell):

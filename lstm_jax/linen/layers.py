@@ -38,9 +38,10 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
         in the call; if it is false, Flax's rng ``"dropout"`` as well.
       partitioning: names of axes for parameters by their name, such as
         ``{"kernel": (None, "model")}``; such a parameter is a `flax.linen.Partitioned`.
-      carry_order: the order of a plain pair that is given as `initial_carry`: ``"hc"``, or ``"ch"``
-        as in Flax. With ``"ch"`` the layer returns plain pairs ``(c, h)`` as well, also inside of
-        the carries of several layers and directions.
+      carry_order: the order of a plain pair that is given as `initial_carry`: ``"hc"`` for
+        ``(h, c)``, or ``"ch"`` for ``(c, h)`` as in Flax. Without it a plain pair is an error. With
+        ``"ch"`` the layer returns plain pairs ``(c, h)`` as well, also inside of the carries of
+        several layers and directions.
     """
 
     time_major: bool = False
@@ -49,7 +50,7 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
     keep_order: bool = False
     deterministic: bool | None = None
     partitioning: Mapping[str, tuple[str | None, ...]] | None = None
-    carry_order: CarryOrder = "hc"
+    carry_order: CarryOrder | None = None
 
     def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(kw_only=kw_only, **kwargs)
@@ -85,8 +86,9 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
 
         Args:
           inputs: ``[..., T, I]``, or ``[T, ..., I]`` with `time_major`.
-          initial_carry: the state before the first step; for an LSTM ``(h, c)`` or an `LSTMState`,
-            whose fields are read by name. An array works where a state has one field.
+          initial_carry: the state before the first step; for an LSTM an `LSTMState`, whose fields
+            are read by name, or a plain pair in the order `carry_order`. An array works where a
+            state has one field.
           init_key: not used, as initial states are not random; Flax has this argument.
           seq_lengths: number of steps of every row ``[...]``.
           return_carry: overrides the field.
@@ -103,7 +105,7 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
         Returns:
           The outputs ``[..., T, H]``; with `return_carry`, ``(carry, outputs)``, the carry of an
           LSTM being ``LSTMState(h, c)``, or a plain ``(c, h)`` with ``carry_order="ch"``. Where an
-          array was given as the carry, it is an array.
+          array or a NamedTuple was given as the carry, it is one as well.
 
         Raises:
           TypeError, ValueError: as `lstm_jax.unroll`.
@@ -117,7 +119,6 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
             keep_order=keep_order,
             return_carry=return_carry,
         )
-        return_carry = flags.pop("return_carry")
         cell, boxes = self.make_cell(inputs)
         carry, outputs = unroll_layer(
             name,
@@ -126,7 +127,9 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
-            **flags,
+            time_major=flags["time_major"],
+            reverse=flags["reverse"],
+            keep_order=flags["keep_order"],
             carry_order=self.carry_order if carry_order is None else carry_order,
             mask=mask,
             reset=reset,
@@ -135,7 +138,7 @@ class SequenceLayer(nn.Module, OptionFields, kw_only=True):  # pyright: ignore[r
             options=Options.of(self),
         )
         outputs = self.merged_outputs(outputs)
-        return (carry, outputs) if return_carry else outputs
+        return (carry, outputs) if flags["return_carry"] else outputs
 
     def merged_outputs(self, outputs: PyTree) -> PyTree:
         """The outputs of the layer, from those of its cell."""

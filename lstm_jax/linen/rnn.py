@@ -4,10 +4,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Int
 
+from lstm_jax.layers import check_is_step, step_shape
+from lstm_jax.linen.cell import RNNCell
 from lstm_jax.linen.drop_in import DropInCell
 from lstm_jax.options import Options
 from lstm_jax.types import PyTree
@@ -16,13 +17,15 @@ from lstm_jax.types import PyTree
 class RNN(nn.RNN):
     """`flax.linen.RNN`, which unrolls the cells of this library by `lstm_jax.unroll`.
 
-    These are `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `SimpleCell`, `ConvLSTMCell`, and
-    subclasses that keep their ``__call__``. Other cells run in Flax's loop, as do all cells where
-    a field other than `split_rngs` changes what the loop does with variables. The fields, the
-    parameters (below ``cell``) and the carries, such as ``(c, h)``, are those of Flax. Outputs at
-    padding are zero, and a row of length 0 ends with its initial carry. It can be given to
+    These are `RNNCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `SimpleCell`, `ConvLSTMCell`,
+    and subclasses that keep their ``__call__``. Other cells run in Flax's loop, as do cells that
+    draw random numbers, and all cells where a field other than `split_rngs` changes what the loop
+    does with variables. The fields, the parameters (below ``cell``) and the carries, such as
+    ``(c, h)``, are those of Flax; the last carry has the structure of the first. Outputs at padding
+    are zero, and a row of length 0 ends with its initial carry. It can be given to
     `flax.linen.Bidirectional`.
 
+    >>> import jax.numpy as jnp
     >>> from lstm_jax.linen import LSTMCell
     >>> layer, inputs = RNN(LSTMCell(5), return_carry=True), jnp.ones((2, 7, 3))
     >>> ((c, h), outputs), variables = layer.init_with_output(jax.random.key(0), inputs)
@@ -61,24 +64,23 @@ class RNN(nn.RNN):
           TypeError, ValueError: as `lstm_jax.unroll`.
         """
         cell: Any = self.cell
-        if not self._is_unrolled(cell):
+        check_is_step("RNN", cell)
+        time_major = self.time_major if time_major is None else time_major
+        shape = step_shape(inputs, cell.num_feature_axes, time_major)
+        if not self._is_unrolled(cell, shape):
             return super().__call__(
                 inputs, initial_carry=initial_carry, init_key=init_key, seq_lengths=seq_lengths,  # pyright: ignore[reportArgumentType]
                 return_carry=return_carry, time_major=time_major, reverse=reverse,
                 keep_order=keep_order,
             )  # fmt: skip
         return_carry = self.return_carry if return_carry is None else return_carry
-        time_major = self.time_major if time_major is None else time_major
-        shape = jnp.shape(inputs)
-        axis = 0 if time_major else max(len(shape) - cell.num_feature_axes - 1, 0)
-        step_shape = shape[:axis] + shape[axis + 1 :]
         if initial_carry is None:
             key = jax.random.key(0) if init_key is None else init_key
-            initial_carry = cell.initialize_carry(key, step_shape)
+            initial_carry = cell.initialize_carry(key, shape)
         carry, outputs = cell.unroll(
             inputs,
             initial_carry,
-            step_shape,
+            shape,
             seq_lengths=seq_lengths,
             time_major=time_major,
             reverse=self.reverse if reverse is None else reverse,
@@ -87,9 +89,12 @@ class RNN(nn.RNN):
         )
         return (carry, outputs) if return_carry else outputs
 
-    def _is_unrolled(self, cell: Any) -> bool:
+    def _is_unrolled(self, cell: Any, shape: tuple[int, ...]) -> bool:
         """Whether `lstm_jax.unroll` computes what Flax's loop would."""
         plain = not self.variable_axes and not self.variable_carry
         plain = plain and self.variable_broadcast == "params"
-        ours = isinstance(cell, DropInCell) and type(cell).__call__ is DropInCell.__call__
+        if isinstance(cell, RNNCell):
+            ours = type(cell).__call__ is RNNCell.__call__ and not cell.draws(shape)
+        else:
+            ours = isinstance(cell, DropInCell) and type(cell).__call__ is DropInCell.__call__
         return plain and ours

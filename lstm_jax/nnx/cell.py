@@ -1,6 +1,6 @@
 """A step as an NNX module, for Flax's own loops."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 from flax import nnx
@@ -13,6 +13,7 @@ from lstm_jax.layers import (
     feature_axes,
     initial_carry,
     plain_carry,
+    with_checked_names,
 )
 from lstm_jax.nnx.params import CellModule, Metadata, Randomness, dropout_key
 from lstm_jax.transforms.transform import AnyCell
@@ -22,7 +23,8 @@ from lstm_jax.types import PyTree
 class RNNCell(CellModule, nnx.RNNCellBase):
     """One step of any cell that has single steps, for Flax's own `RNN`, `Bidirectional` and `scan`.
 
-    Flax's loop calls the step; the backends of `lstm_jax.unroll` are used by `Recurrent` alone.
+    Flax's loops call the step. `Recurrent`, and `lstm_jax.nnx.RNN` where the cell draws no random
+    numbers, use the backends of `lstm_jax.unroll`.
 
     In `flax.nnx.RNN` each step draws a new key from the module's stream, and even a mask that
     belongs to a whole sequence, as in `lstm_jax.recurrent_dropout`, is drawn at every step. With
@@ -44,6 +46,9 @@ class RNNCell(CellModule, nnx.RNNCellBase):
     >>> layer(jnp.ones((2, 7, 3))).shape
     (2, 7, 5)
     """
+
+    broadcasts_carry: ClassVar[bool] = False
+    """Whether the batch axes of a carry are broadcast to those of an input."""
 
     def __init__(
         self,
@@ -82,7 +87,15 @@ class RNNCell(CellModule, nnx.RNNCellBase):
           TypeError, ValueError: as `lstm_jax.advance`.
         """
         key = dropout_key(self, deterministic, rngs)
-        return advance_layer(self.cell, self.params, carry, inputs, key, self.carry_order)
+        return advance_layer(
+            self.cell,
+            self.params,
+            carry,
+            inputs,
+            key,
+            self.carry_order,
+            broadcast=self.broadcasts_carry,
+        )
 
     def initialize_carry(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
@@ -114,3 +127,6 @@ class RNNCell(CellModule, nnx.RNNCellBase):
     def num_feature_axes(self) -> int:
         """Number of feature axes of an input."""
         return feature_axes(self.cell)
+
+
+with_checked_names(RNNCell)

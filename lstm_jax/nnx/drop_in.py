@@ -22,6 +22,8 @@ from lstm_jax.types import DType, Initializer, PyTree
 Extra = Mapping[str, Any] | None
 """Keyword arguments of `flax.nnx.Param`."""
 
+_NAMES = ("kernel", "recurrent_kernel", "bias")
+
 
 class DropInCell(RNNCell):
     """Base of the cells with Flax's names.
@@ -37,7 +39,7 @@ class DropInCell(RNNCell):
       promote_dtype: only Flax's own, as dtypes follow `dtype` and `param_dtype`.
       keep_rngs: whether to keep a fork of the stream ``carry`` for `initialize_carry`.
       rngs: the parameters are drawn from its stream ``params``.
-      metadata: keyword arguments of `flax.nnx.Param` for parameters by their name.
+      metadata: keyword arguments of `flax.nnx.Param` for kernel, recurrent kernel and bias.
 
     Attributes:
       kind: the name of the cell in `lstm_jax`.
@@ -46,6 +48,7 @@ class DropInCell(RNNCell):
 
     kind: ClassVar[Kind]
     gate_by_gate: ClassVar[bool] = False
+    broadcasts_carry = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -61,7 +64,7 @@ class DropInCell(RNNCell):
         promote_dtype: Any,
         keep_rngs: bool,
         rngs: nnx.Rngs,
-        metadata: Mapping[str, Extra],
+        metadata: tuple[Extra, Extra, Extra],
     ) -> None:
         if promote_dtype is not promote:
             raise ValueError(
@@ -73,14 +76,12 @@ class DropInCell(RNNCell):
             if name in arguments:
                 setattr(self, name, arguments[name])
         self.carry_init = carry_init
-        inits = plain_inits(
-            {n: arguments[f"{n}_init"] for n in ("kernel", "recurrent_kernel", "bias")}
-        )
+        inits = plain_inits({name: arguments[f"{name}_init"] for name in _NAMES})
         arguments = arguments | {f"{name}_init": init for name, init in inits.items()}
         cell = drop_in_cell(
             self.kind, in_features, hidden_features, arguments, gate_by_gate=self.gate_by_gate
         )
-        extra = joined_metadata(cell, inits, metadata)
+        extra = joined_metadata(cell, inits, dict(zip(_NAMES, metadata, strict=True)))
         super().__init__(cell, rngs=rngs, metadata=extra, carry_order="ch")
         if keep_rngs:
             self.rngs = rngs.carry.fork()
@@ -157,11 +158,7 @@ class GatedCell(DropInCell):
             "dtype": dtype,
             "param_dtype": param_dtype,
         }
-        metadata = {
-            "kernel": kernel_metadata,
-            "recurrent_kernel": recurrent_kernel_metadata,
-            "bias": bias_metadata,
-        }
+        metadata = kernel_metadata, recurrent_kernel_metadata, bias_metadata
         super().__init__(
             in_features, hidden_features, arguments, carry_init=carry_init,
             promote_dtype=promote_dtype, keep_rngs=keep_rngs, rngs=rngs, metadata=metadata,
@@ -276,11 +273,7 @@ class SimpleCell(DropInCell):
             "dtype": dtype,
             "param_dtype": param_dtype,
         }
-        metadata = {
-            "kernel": kernel_metadata,
-            "recurrent_kernel": recurrent_kernel_metadata,
-            "bias": bias_metadata,
-        }
+        metadata = kernel_metadata, recurrent_kernel_metadata, bias_metadata
         super().__init__(
             in_features, hidden_features, arguments, carry_init=carry_init,
             promote_dtype=promote_dtype, keep_rngs=keep_rngs, rngs=rngs, metadata=metadata,

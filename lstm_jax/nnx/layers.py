@@ -41,9 +41,10 @@ class SequenceLayer(CellModule):
         ``flax.nnx.view(model, deterministic=True)`` set it.
       metadata: keyword arguments of `flax.nnx.Param` for parameters by their name, such as
         ``{"kernel": {"out_sharding": (None, "model")}}``.
-      carry_order: the order of a plain pair that is given as `initial_carry`: ``"hc"``, or ``"ch"``
-        as in Flax. With ``"ch"`` the layer returns plain pairs ``(c, h)`` as well, also inside of
-        the carries of several layers and directions.
+      carry_order: the order of a plain pair that is given as `initial_carry`: ``"hc"`` for
+        ``(h, c)``, or ``"ch"`` for ``(c, h)`` as in Flax. Without it a plain pair is an error. With
+        ``"ch"`` the layer returns plain pairs ``(c, h)`` as well, also inside of the carries of
+        several layers and directions.
       **options: the fields of `lstm_jax.Options`.
     """
 
@@ -63,7 +64,7 @@ class SequenceLayer(CellModule):
         keep_order: bool = False,
         deterministic: bool = False,
         metadata: Metadata | None = None,
-        carry_order: CarryOrder = "hc",
+        carry_order: CarryOrder | None = None,
         **options: Unpack[OptionArgs],
     ) -> None:
         self.time_major = time_major
@@ -71,8 +72,9 @@ class SequenceLayer(CellModule):
         self.reverse = reverse
         self.keep_order = keep_order
         name = type(self).__name__
-        check_carry_order(name, carry_order)
-        self.carry_order: CarryOrder = carry_order
+        if carry_order is not None:
+            check_carry_order(name, carry_order)
+        self.carry_order: CarryOrder | None = carry_order
         chosen = Options.from_args(name, options).checked(name)
         for field in dataclasses.fields(chosen):
             setattr(self, field.name, getattr(chosen, field.name))
@@ -99,8 +101,9 @@ class SequenceLayer(CellModule):
 
         Args:
           inputs: ``[..., T, I]``, or ``[T, ..., I]`` with `time_major`.
-          initial_carry: the state before the first step; for an LSTM ``(h, c)`` or an `LSTMState`,
-            whose fields are read by name. An array works where a state has one field.
+          initial_carry: the state before the first step; for an LSTM an `LSTMState`, whose fields
+            are read by name, or a plain pair in the order `carry_order`. An array works where a
+            state has one field.
           seq_lengths: number of steps of every row ``[...]``.
           return_carry: overrides the attribute.
           time_major: overrides the attribute; masks and resets have the same axes.
@@ -118,7 +121,7 @@ class SequenceLayer(CellModule):
         Returns:
           The outputs ``[..., T, H]``; with `return_carry`, ``(carry, outputs)``, the carry of an
           LSTM being ``LSTMState(h, c)``, or a plain ``(c, h)`` with ``carry_order="ch"``. Where an
-          array was given as the carry, it is an array.
+          array or a NamedTuple was given as the carry, it is one as well.
 
         Raises:
           TypeError, ValueError: as `lstm_jax.unroll`.
@@ -130,7 +133,6 @@ class SequenceLayer(CellModule):
             keep_order=keep_order,
             return_carry=return_carry,
         )
-        return_carry = flags.pop("return_carry")
         carry, outputs = unroll_layer(
             type(self).__name__,
             self.cell,
@@ -138,7 +140,9 @@ class SequenceLayer(CellModule):
             inputs,
             initial_carry=initial_carry,
             seq_lengths=seq_lengths,
-            **flags,
+            time_major=flags["time_major"],
+            reverse=flags["reverse"],
+            keep_order=flags["keep_order"],
             carry_order=self.carry_order if carry_order is None else carry_order,
             mask=mask,
             reset=reset,
@@ -147,7 +151,7 @@ class SequenceLayer(CellModule):
             options=Options.of(self),
         )
         outputs = self._merged_outputs(outputs)
-        return (carry, outputs) if return_carry else outputs
+        return (carry, outputs) if flags["return_carry"] else outputs
 
     def _merged_outputs(self, outputs: PyTree) -> PyTree:
         """The outputs of the layer, from those of its cell."""

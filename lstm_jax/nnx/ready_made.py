@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Unpack
 from flax import nnx
 
 from lstm_jax.layers import (
+    CarryOrder,
     GRUArgs,
     GRUFields,
     LayerArgs,
@@ -31,7 +32,7 @@ class SequenceArgs(OptionArgs, total=False):
     keep_order: bool
     deterministic: bool
     metadata: Mapping[str, Mapping[str, Any]] | None
-    carry_order: Any
+    carry_order: CarryOrder | None
     kernel_metadata: Mapping[str, Any] | None
     recurrent_kernel_metadata: Mapping[str, Any] | None
     bias_metadata: Mapping[str, Any] | None

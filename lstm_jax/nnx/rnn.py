@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Int
 
-from lstm_jax.layers import resolve_flags, unroll_layer
+from lstm_jax.layers import check_is_step, resolve_flags, step_shape, unroll_cell
 from lstm_jax.nnx.cell import RNNCell
 from lstm_jax.options import Options
 from lstm_jax.transforms.transform import draws
@@ -20,13 +19,15 @@ class RNN(nnx.RNN):
     These are `RNNCell`, `LSTMCell`, `OptimizedLSTMCell`, `GRUCell`, `SimpleCell`, and subclasses
     that keep their ``__call__``. Other cells run in Flax's loop, as do cells that draw random
     numbers, and all cells where `state_axes` is given. The arguments, and the carries, such as
-    ``(c, h)``, are those of Flax. Outputs at padding are zero, and a row of length 0 ends with its
-    initial carry. It can be given to `flax.nnx.Bidirectional`.
+    ``(c, h)``, are those of Flax; the last carry has the structure of the first. Outputs at padding
+    are zero, and a row of length 0 ends with its initial carry. It can be given to
+    `flax.nnx.Bidirectional`.
 
     Args:
       cell: a cell.
       **arguments: those of `flax.nnx.RNN`.
 
+    >>> import jax.numpy as jnp
     >>> from lstm_jax.nnx import LSTMCell
     >>> layer = RNN(LSTMCell(3, 5, rngs=nnx.Rngs(0)), return_carry=True)
     >>> (c, h), outputs = layer(jnp.ones((2, 7, 3)))
@@ -35,6 +36,7 @@ class RNN(nnx.RNN):
     """
 
     def __init__(self, cell: Any, **arguments: Any) -> None:
+        check_is_step("RNN", cell)
         super().__init__(cell, **arguments)
         self.flax_loop = arguments.get("state_axes") is not None
 
@@ -84,17 +86,14 @@ class RNN(nnx.RNN):
         )
         return_carry, time_major = flags["return_carry"], flags["time_major"]
         if initial_carry is None:
-            shape = jnp.shape(inputs)
-            axis = 0 if time_major else max(len(shape) - cell.num_feature_axes - 1, 0)
-            step_shape = shape[:axis] + shape[axis + 1 :]
-            initial_carry = cell.initialize_carry(step_shape, self.rngs if rngs is None else rngs)
-        carry, outputs = unroll_layer(
-            "RNN",
+            shape = step_shape(inputs, cell.num_feature_axes, time_major)
+            initial_carry = cell.initialize_carry(shape, self.rngs if rngs is None else rngs)
+        carry, outputs = unroll_cell(
             cell.cell,
             cell.params,
             inputs,
-            initial_carry=initial_carry,
-            carry_order=cell.carry_order,
+            initial_carry,
+            cell.carry_order,
             seq_lengths=seq_lengths,
             time_major=time_major,
             reverse=flags["reverse"],

@@ -1,5 +1,6 @@
 """Carries in every form, through cells and layers of linen and NNX."""
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -67,7 +68,7 @@ def test_a_layer_reads_and_returns_the_order_that_is_asked_for(layer, name, inpu
     ours, flax_like = LAYERS[layer](cell), LAYERS[layer](cell, carry_order="ch")
     wanted, outputs = ours(inputs, initial_carry=state)
     chex.assert_trees_all_equal_structs(wanted, state)
-    in_hc, ys = ours(inputs, initial_carry=plain)
+    in_hc, ys = ours(inputs, initial_carry=plain, carry_order="hc")
     close(ys, outputs)
     close(in_hc, wanted)
     in_ch, ys = flax_like(inputs, initial_carry=swapped(plain))
@@ -180,3 +181,91 @@ def test_mappings_and_other_types_by_their_names():
     state = lj.LSTMState(h=1, c=2)
     assert carry_like(state, [0, 0], "ch") == [2, 1]
     assert layer_carry((state, lj.GRUState(3)), ((0, 0), (0,)), "ch") == ((2, 1), lj.GRUState(3))
+
+
+class Carry(NamedTuple):
+    """A user's own pair in Flax's order."""
+
+    cell: jax.Array
+    hidden: jax.Array
+
+
+@pytest.mark.parametrize("drop_in", ["linen", "nnx"])
+def test_a_named_tuple_with_other_names_is_read_by_position(drop_in):
+    x, (c, h) = jnp.ones((2, 3)), jax.random.normal(KEY, (2, 2, 5))
+    if drop_in == "linen":
+        cell = in_linen.LSTMCell(5)
+        step = functools.partial(cell.apply, cell.init(KEY, (c, h), x))
+    else:
+        step = in_nnx.LSTMCell(3, 5, rngs=nnx.Rngs(0))
+    wanted, y = step((c, h), x)
+    new, ys = step(Carry(c, h), x)
+    assert type(new) is Carry
+    close((tuple(new), ys), (wanted, y))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_reads_a_named_tuple_with_other_names_by_position(layer, inputs):
+    unroll, state = LAYERS[layer](lj.LSTM(3, 5)), numbered(lj.LSTM(3, 5))
+    wanted, _ = unroll(inputs, initial_carry=state)
+    new, _ = unroll(inputs, initial_carry=Carry(state.c, state.h), carry_order="ch")
+    assert type(new) is Carry
+    close(tuple(new), (wanted.c, wanted.h))
+    with pytest.raises(TypeError, match="Recurrent: initial_carry is a Carry; give LSTMState"):
+        unroll(inputs, initial_carry=Carry(state.c, state.h))
+
+
+@pytest.mark.parametrize("keys", [["0", "1"], ["layers_0", "layers_1"]])
+def test_pairs_inside_of_mappings_are_in_the_order_that_is_asked_for(keys, inputs):
+    layer = in_nnx.LSTM(3, 5, num_layers=2, return_carry=True, rngs=nnx.Rngs(0))
+    states = numbered(layer.cell)
+    pairs = {key: (each.c, each.h) for key, each in zip(keys, states, strict=True)}
+    wanted, outputs = layer(inputs, initial_carry=states)
+    carry, ys = layer(inputs, initial_carry=pairs, carry_order="ch")
+    close(ys, outputs)
+    close(carry, tuple((each.c, each.h) for each in wanted))
+
+
+@pytest.mark.parametrize("order", ["hc", "ch"])
+def test_a_mapping_is_a_carry_of_the_loops_of_jax(order):
+    step = in_nnx.RNNCell(lj.LSTM(3, 5), carry_order=order, rngs=nnx.Rngs(0))
+    state, xs = numbered(step.cell), jnp.ones((4, 2, 3))
+    wanted, outputs = jax.lax.scan(step, state, xs)
+    carry, ys = jax.lax.scan(step, dict(state._asdict()), xs)
+    assert type(carry) is dict
+    close((lj.LSTMState(**carry), ys), (wanted, outputs))
+    deep = lj.stack(step.cell, lj.GRU(5, 5))
+    given = {"layers_1": numbered(deep)[1].h, "layers_0": numbered(deep)[0]._asdict()}
+    many = in_nnx.RNNCell(deep, carry_order=order, rngs=nnx.Rngs(0))
+    chex.assert_trees_all_equal_structs(jax.lax.scan(many, given, xs)[0], given)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_plain_pair_needs_its_order_in_a_layer(layer, inputs):
+    state = numbered(lj.LSTM(3, 5))
+    unroll = LAYERS[layer](lj.LSTM(3, 5))
+    message = "Recurrent: initial_carry is a plain pair; give LSTMState.*'ch' for Flax's \\(c, h\\)"
+    for kind in (tuple, list):
+        with pytest.raises(TypeError, match=message):
+            unroll(inputs, initial_carry=kind(state))
+    deep = LAYERS[layer](CELLS["stack"])
+    states = numbered(CELLS["stack"])
+    with pytest.raises(TypeError, match="Recurrent: initial_carry has a plain pair"):
+        deep(inputs, initial_carry=(states[0], states[1], tuple(states[2])))
+    deep(inputs, initial_carry=states)
+    # States of other kinds have one order alone.
+    other = lj.SLSTM(3, 5)
+    LAYERS[layer](other)(inputs, initial_carry=tuple(numbered(other)))
+    unroll(inputs, initial_carry=dict(state._asdict()))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_carry_with_other_parts_is_named(layer, inputs):
+    unroll, zeros = LAYERS[layer](lj.LSTM(3, 5)), jnp.zeros((2, 5))
+    for wrong, got in [((zeros,), "1 array in a tuple"), (zeros, "an array")]:
+        message = f"Recurrent: initial_carry must be LSTMState\\(h, c\\); got {got}"
+        with pytest.raises(TypeError, match=message):
+            unroll(inputs, initial_carry=wrong)
+    message = "Recurrent: initial_carry must be a state of 5 arrays; got 2 arrays in a LSTMState"
+    with pytest.raises(TypeError, match=message):
+        LAYERS[layer](CELLS["stack"])(inputs, initial_carry=lj.LSTMState(zeros, zeros))

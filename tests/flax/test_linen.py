@@ -101,7 +101,7 @@ def test_outputs_carry_and_gradients_are_those_of_flax(inputs, call):
 
     def ours(params, start):
         carry, outputs = LSTM(5, implementation="scan").apply(
-            variables(params), inputs, return_carry=True, initial_carry=start, **call
+            variables(params), inputs, return_carry=True, initial_carry=lj.LSTMState(*start), **call
         )
         return tuple(carry), outputs
 

@@ -81,7 +81,7 @@ def test_outputs_carry_and_gradients_are_those_of_flax(inputs, call):
     valid = lj.mask_of_lengths(call.get("seq_lengths", jnp.full(3, 7)), 7).T[..., None]
 
     def ours(layer):
-        carry, outputs = layer(inputs, return_carry=True, initial_carry=(h, c), **call)
+        carry, outputs = layer(inputs, return_carry=True, initial_carry=lj.LSTMState(h, c), **call)
         return carry.h, carry.c, outputs
 
     def theirs(peer):

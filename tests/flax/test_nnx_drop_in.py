@@ -196,3 +196,14 @@ def test_settings_of_the_cells(inputs):
     assert cell.kernel.place == "input"
     assert cell.bias.note == 1
     assert cell.recurrent_kernel[...].dtype == jnp.bfloat16
+
+
+def test_a_missing_argument_is_named():
+    with pytest.raises(TypeError, match=r"^LSTMCell: the argument rngs is missing$"):
+        ours.LSTMCell(3, 5)
+    with pytest.raises(
+        TypeError, match=r"^GRUCell: the arguments hidden_features, rngs are missing$"
+    ):
+        ours.GRUCell(3)
+    with pytest.raises(TypeError, match=r"^RNNCell: the argument rngs is missing$"):
+        ours.RNNCell(lj.LSTM(3, 5))

@@ -1,5 +1,7 @@
 """`RNN` of linen and NNX with Flax's constructor, against Flax's own over Flax's cells."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -120,3 +122,56 @@ def test_nnx_works_under_plain_jax_and_falls_back(inputs, monkeypatch):
     for layer in (in_nnx.RNN(drop), in_nnx.RNN(cell, state_axes=every), in_nnx.RNN(cell)):
         layer(inputs)
     assert len(called) == 2
+
+
+@pytest.mark.parametrize("order", ["hc", "ch"])
+def test_linen_unrolls_any_cell_with_the_carries_of_the_loop_of_flax(order, inputs, monkeypatch):
+    step = in_linen.RNNCell(functools.partial(lj.LSTM, hidden_size=5), carry_order=order)
+    theirs, mine = nn.RNN(step, return_carry=True), in_linen.RNN(step, return_carry=True)
+    variables = theirs.init(KEY, inputs)
+    start = tuple(jax.random.normal(KEY, (2, 2, 5)))
+    carries = [None, start, list(start), dict(zip("hc", start, strict=True))]
+    wanted = [theirs.apply(variables, inputs, initial_carry=carry) for carry in carries]
+
+    def no_scan(*args, **kwargs):
+        raise RuntimeError("scanned by Flax")
+
+    monkeypatch.setattr(nn.transforms, "scan", no_scan)
+    got = [mine.apply(variables, inputs, initial_carry=carry) for carry in carries]
+    close(got, wanted)
+    chex.assert_trees_all_equal_structs(got, wanted)
+    chex.assert_trees_all_equal_structs(mine.init(KEY, inputs), variables)
+    random = in_linen.RNN(in_linen.RNNCell(lj.dropout(lj.GRU(3, 5), 0.5), deterministic=True))
+    with pytest.raises(RuntimeError, match="scanned by Flax"):
+        random.init(KEY, inputs)
+
+
+def test_what_is_no_step_is_named(inputs):
+    message = "RNN: cell must be a module of one step such as LSTMCell; got LSTM"
+    for layer in (lambda cell: in_linen.RNN(cell).init(KEY, inputs), in_nnx.RNN):
+        with pytest.raises(TypeError, match=message + r"\(.*use Recurrent\(cell\) in place of"):
+            layer(lj.LSTM(3, 5))
+    with pytest.raises(TypeError, match=message + ", which is a layer already"):
+        in_linen.RNN(in_linen.LSTM(5)).init(KEY, inputs)
+    with pytest.raises(TypeError, match=message + ", which is a layer already"):
+        in_nnx.RNN(in_nnx.LSTM(3, 5, rngs=nnx.Rngs(0)))
+
+
+@pytest.mark.parametrize("name", ["LSTMCell", "GRUCell", "SimpleCell"])
+def test_a_step_broadcasts_the_carry_as_in_flax(name):
+    x, rngs = jnp.ones((2, 3)), nnx.Rngs(0)
+    for rows in ((), (1,)):
+        carry = randomized(vars(nn)[name](5).initialize_carry(KEY, (*rows, 3)), 3)
+        wide = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (2, 5)), carry)
+        linen, theirs = vars(in_linen)[name](5), vars(nn)[name](5)
+        variables = linen.init(KEY, carry, x)
+        got = linen.apply(variables, carry, x)
+        with jax.numpy_rank_promotion("allow"):  # Flax's cells need it
+            wanted = theirs.init_with_output(KEY, carry, x)[0]
+        chex.assert_trees_all_equal_shapes(got, wanted)
+        close(got, linen.apply(variables, wide, x))
+        step = vars(in_nnx)[name](3, 5, rngs=rngs)
+        close(step(carry, x), step(wide, x))
+    wrong = jax.tree.map(lambda leaf: jnp.ones((3, 5)), carry)
+    with pytest.raises(ValueError, match="must have shape"):
+        linen.apply(variables, wrong, x)

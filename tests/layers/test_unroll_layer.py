@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_jax.layers.unroll_layer import reversed_outputs, unroll_layer
+from lstm_jax.options import Options
 from tests.helpers.toys import Sum, assert_close
 
 INPUTS = np.arange(2 * 300.0).reshape(2, 300, 1)
@@ -42,3 +43,18 @@ def test_masks_and_resets_that_are_numbers(time_major):
     assert_close(unroll_layer("LSTM", Sum(), (), inputs, **given, **options), wanted, 0)
     with pytest.raises(ValueError, match=r"^LSTM: mask must be booleans, or numbers .*; got 3$"):
         unroll_layer("LSTM", Sum(), (), inputs, mask=3 * flags.astype(int), **options)
+
+
+@pytest.mark.parametrize("padding", ["zero", "raw"])
+def test_valid_steps_come_first_in_reversed_order_also_with_a_mask(padding):
+    inputs, lengths = np.arange(1.0, 15).reshape(2, 7, 1), np.array([7, 4])
+    options = {"reverse": True, "options": Options(padding=padding)}
+    mask = np.arange(7) < lengths[:, None]
+    wanted = unroll_layer("LSTM", Sum(), (), inputs, seq_lengths=lengths, **options)
+    assert_close(unroll_layer("LSTM", Sum(), (), inputs, mask=mask, **options), wanted, 0)
+    # With padding anywhere, the steps are those of the sequence without it.
+    mask = np.array([[0, 1, 1, 0, 1, 0, 1], [1, 0, 0, 1, 1, 1, 0]], bool)
+    _, outputs = unroll_layer("LSTM", Sum(), (), inputs, mask=mask, **options)
+    steps = np.stack([inputs[0][mask[0]], inputs[1][mask[1]]])
+    _, wanted = unroll_layer("LSTM", Sum(), (), steps, **options)
+    assert_close(outputs[:, :4], wanted, 0)
