@@ -71,7 +71,7 @@ def settings_of(function: str, node: Any) -> ModuleSettings:
         raise ValueError(
             f"{function}: merge_fn must concatenate, or be jnp.add or jnp.multiply; got {merge_fn}"
         )
-    cells = []
+    cells: list[dict[str, Any]] = []
     for rnn in rnns or [node]:
         cell = getattr(rnn, "cell", rnn)
         given = {name: getattr(cell, name, default) for name, default in _DEFAULTS.items()}
