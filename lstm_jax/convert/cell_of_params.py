@@ -68,7 +68,8 @@ def layer_cell(layer: Layer, settings: Sequence[Mapping[str, Any]], merge: Merge
 
     Args:
       layer: parameters of its directions.
-      settings: activations of each direction; those of gates are for cells that have gates.
+      settings: fields of the cell of each direction; activations of gates are for cells that have
+        gates.
       merge: how two directions merge their outputs.
 
     Returns:

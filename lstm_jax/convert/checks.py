@@ -119,16 +119,13 @@ def check_mapping(function: str, name: str, value: Any) -> None:
         raise TypeError(f"{function}: {name} must be a mapping; got {type(value).__name__}")
 
 
-def check_names(
-    function: str, got: Iterable[str], expected: Iterable[str], *, gru: Iterable[str] = ()
-) -> None:
+def check_names(function: str, got: Iterable[str], expected: Iterable[str]) -> None:
     """Check that the names of the weights are the expected ones.
 
     Args:
       function: the public function to name in errors.
       got: the names of the weights.
       expected: the required names.
-      gru: names that only a GRU has.
 
     Raises:
       ValueError: when a name is missing or unexpected.
@@ -145,7 +142,6 @@ def check_names(
         return
     details = f"; missing {', '.join(missing)}" if missing else ""
     details += f"; unexpected {', '.join(unexpected)}" if unexpected else ""
-    details += ": these are names of a GRU" if set(gru) & set(unexpected) else ""
     raise ValueError(f"{function}: the names must be {', '.join(expected)}{details}")
 
 

@@ -58,8 +58,8 @@ def to_params(theirs: Any) -> PyTree:
     Raises:
       TypeError: when a value is not a floating-point array, or dtypes differ.
       ValueError: when the names or shapes are not those of a cell, the sizes of consecutive layers
-        do not match, or a module has other activations or another way to merge than `cell_of`
-        assumes; `to_cell` converts it.
+        do not match, or a module has other activations, a `residual` connection, or another way
+        to merge than `cell_of` assumes; `to_cell` converts it.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -86,8 +86,8 @@ def to_cell(theirs: Any) -> tuple[Any, PyTree]:
       theirs: as for `to_params`. Trees have no activations: theirs are sigmoid and tanh.
 
     Returns:
-      The cell, with the module's activations and its way to merge two directions; and its
-      parameters, as `to_params` returns them.
+      The cell, with the module's activations, its `residual` and its way to merge two directions;
+      and its parameters, as `to_params` returns them.
 
     Raises:
       TypeError, ValueError: as `to_params`; or ValueError when there is no such cell.

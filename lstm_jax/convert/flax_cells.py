@@ -78,13 +78,7 @@ class FlaxCell:
         return widths == {blocks * axis_size(arrays[hidden], -2)}
 
     def to_fields(
-        self,
-        function: str,
-        path: str,
-        arrays: Arrays,
-        *,
-        stacked: bool = False,
-        moments: bool = False,
+        self, function: str, path: str, arrays: Arrays, *, stacked: bool = False
     ) -> dict[str, Any]:
         """Convert the arrays of a cell to our parameters.
 
@@ -94,7 +88,6 @@ class FlaxCell:
           arrays: the arrays.
           stacked: whether all arrays may have the same additional axes in front, those of several
             models at once.
-          moments: whether they are what an optimizer keeps for each array; converted alike.
 
         Returns:
           Our parameters by name. Where an optimizer masks all arrays of a parameter, so is ours.
@@ -103,7 +96,6 @@ class FlaxCell:
           TypeError: when a value is not a floating-point array, or dtypes differ.
           ValueError: when a shape is not that of the cell.
         """
-        del moments
         given = {path + name: array for name, array in arrays.items() if not is_masked(array)}
         given = as_arrays(function, given)
         kernels = {

@@ -1,4 +1,4 @@
-"""What nnx modules have besides their parameters: activations, and how directions are merged."""
+"""What nnx modules have besides parameters: settings of cells, and how directions are merged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lstm_jax.convert.cell_of_params import layer_cell
 from lstm_jax.convert.flax_layer import RNNS
 from lstm_jax.convert.layer_params import Layer
 
-_DEFAULTS = {"gate_fn": jax.nn.sigmoid, "activation_fn": jnp.tanh}
+_DEFAULTS = {"gate_fn": jax.nn.sigmoid, "activation_fn": jnp.tanh, "residual": False}
 _OUR_NAMES = {"gate_fn": "gate_activation", "activation_fn": "activation"}
 _MERGES: dict[Any, Merge] = {jnp.add: "sum", jnp.multiply: "multiply"}
 _CONCATENATE = ("flax.nnx.nn.recurrent", "_concatenate")
@@ -23,21 +23,21 @@ class ModuleSettings:
     """Settings of a layer.
 
     Args:
-      activations: for each direction the activations that are not the default.
+      cells: for each direction the fields of our cell that are not the default.
       merge: how two directions are merged.
       changed: descriptions of the settings that are not the default.
     """
 
-    activations: tuple[dict[str, Any], ...] = ({}, {})
+    cells: tuple[dict[str, Any], ...] = ({}, {})
     merge: Merge = "concat"
     changed: tuple[str, ...] = ()
 
     def cell(self, layer: Layer) -> Any:
         """Return the cell of a layer with these settings."""
         if len(layer) == 2 and layer[0] is layer[1]:
-            one = layer_cell(layer[:1], self.activations[:1], self.merge)
+            one = layer_cell(layer[:1], self.cells[:1], self.merge)
             return bidirectional(one, tied=True, merge=self.merge)
-        return layer_cell(layer, self.activations[: len(layer)], self.merge)
+        return layer_cell(layer, self.cells[: len(layer)], self.merge)
 
 
 def settings_of(function: str, node: Any) -> ModuleSettings:
@@ -71,16 +71,12 @@ def settings_of(function: str, node: Any) -> ModuleSettings:
         raise ValueError(
             f"{function}: merge_fn must concatenate, or be jnp.add or jnp.multiply; got {merge_fn}"
         )
-    activations = []
+    cells: list[dict[str, Any]] = []
     for rnn in rnns or [node]:
         cell = getattr(rnn, "cell", rnn)
-        if getattr(cell, "residual", False):
-            raise ValueError(f"{function}: lstm_jax has no cell for residual=True")
         given = {name: getattr(cell, name, default) for name, default in _DEFAULTS.items()}
-        activations.append(
-            {name: value for name, value in given.items() if value is not _DEFAULTS[name]}
-        )
-    changed = [name for each in activations for name in each]
+        cells.append({name: value for name, value in given.items() if value is not _DEFAULTS[name]})
+    changed = [name for each in cells for name in each]
     changed += ["merge_fn"] * (merge != "concat")
-    ours = ({_OUR_NAMES[name]: value for name, value in each.items()} for each in activations)
+    ours = ({_OUR_NAMES.get(name, name): value for name, value in each.items()} for each in cells)
     return ModuleSettings(tuple(ours), merge, tuple(dict.fromkeys(changed)))

@@ -9,12 +9,15 @@ with the end of a module's path; the second replaces what it matches.
 
 Wildcards of the new path stand for what those of the first one match, in their order. The rest of
 the path, in front of what is matched, is renamed by the other rules. If several rules match, the
-one with the most levels decides; of those with equally many, the first one.
+one with the most levels besides ``**`` decides; of those with equally many, the first one.
+
+A rule that begins with ``**`` matches the whole path, from the root of the parameters, and the
+other rules rename what that ``**`` stands for. So ``"**": "new/**"`` adds a level around a model.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from lstm_jax.did_you_mean import did_you_mean
 
@@ -23,6 +26,35 @@ Path = tuple[str, ...]
 
 _MOST = 10  # names in a message
 _WILDCARD = re.compile(r"\*\*?")
+_ANY = "**"
+
+
+class _Rule(NamedTuple):
+    """A rule by its levels.
+
+    Args:
+      key: the path as it was given.
+      levels: its levels.
+      replacement: the levels of the new path.
+    """
+
+    key: str
+    levels: Path
+    replacement: Path
+
+    @property
+    def size(self) -> int:
+        """How many levels decide between rules that match."""
+        return sum(level != _ANY for level in self.levels)
+
+    @property
+    def anchored(self) -> bool:
+        """Whether it matches whole paths alone."""
+        return self.levels[0] == _ANY
+
+    def starts(self, path: Path) -> Iterable[int]:
+        """Where in a path it may begin, the nearest to the end first."""
+        return (0,) if self.anchored else reversed(range(len(path)))
 
 
 class PathRules:
@@ -53,33 +85,44 @@ class PathRules:
             )
         for key, new in rules.items():
             self._check(key, new)
-        longest_first = sorted(rules.items(), key=lambda rule: -len(rule[0].split("/")))
-        self._rules = [
-            (key, tuple(key.split("/")), tuple(new.split("/")) if new else ())
-            for key, new in longest_first
+        made = [
+            _Rule(key, tuple(key.split("/")), tuple(new.split("/")) if new else ())
+            for key, new in rules.items()
         ]
+        self._rules = sorted(made, key=lambda rule: -rule.size)
         self._unused = dict.fromkeys(rules)
 
     def new_path(self, path: Path) -> Path:
         """Return the new path of a module."""
-        found = self._matches(path)
+        return self._renamed(path, ())
+
+    def _renamed(self, path: Path, used: tuple[str, ...]) -> Path:
+        """Return the new path, without the rules for whole paths that were used already."""
+        found = [match for match in self._matches(path) if match[0].key not in used]
         if not found:
-            return (*self.new_path(path[:-1]), path[-1]) if path else ()
-        start, replacement, captured = found[0]
-        return (*self.new_path(path[:start]), *_fill(replacement, captured))
+            return (*self._renamed(path[:-1], used), path[-1]) if path else ()
+        rule, start, captured = found[0]
+        if not rule.anchored:
+            return (*self._renamed(path[:start], used), *_fill(rule.replacement, captured))
+        front = self._renamed(captured[0], (*used, rule.key))
+        return _fill(rule.replacement, [front, *captured[1:]])
 
     def matches(self, path: Path) -> bool:
         """Return whether a rule matches the end of a path."""
         return bool(self._matches(path))
 
-    def _matches(self, path: Path) -> list[tuple[int, Path, list[Path]]]:
-        """The rules that match: where, the new path, and what its wildcards stand for."""
+    def names(self, path: Path) -> bool:
+        """Return whether a rule that matches has the last name of a path, not a wildcard."""
+        return any(rule.levels[-1] == path[-1] for rule, *_ in self._matches(path))
+
+    def _matches(self, path: Path) -> list[tuple[_Rule, int, list[Path]]]:
+        """The rules that match: where, and what their wildcards stand for."""
         found = []
-        for key, levels, replacement in self._rules:
-            for start in reversed(range(len(path))):
-                if (captured := match(levels, path[start:])) is not None:
-                    self._unused.pop(key, None)
-                    found.append((start, replacement, captured))
+        for rule in self._rules:
+            for start in rule.starts(path):
+                if (captured := match(rule.levels, path[start:])) is not None:
+                    self._unused.pop(rule.key, None)
+                    found.append((rule, start, captured))
                     break
         return found
 
@@ -110,8 +153,10 @@ class PathRules:
                 raise ValueError(
                     f"{where}: a path must be names with single slashes between them; got {path!r}"
                 )
-            if any("**" in level and level != "**" for level in levels):
+            if any(_ANY in level and level != _ANY for level in levels):
                 raise ValueError(f"{where}: '**' must be a level of its own; got {path!r}")
+            if f"{_ANY}/{_ANY}" in path:
+                raise ValueError(f"{where}: '**' must not follow another; got {path!r}")
         wildcards = _WILDCARD.findall(new)
         if wildcards and wildcards != _WILDCARD.findall(key):
             raise ValueError(
@@ -138,7 +183,7 @@ def match(levels: Path, path: Path) -> list[Path] | None:
     if not levels:
         return None if path else []
     first, rest = levels[0], levels[1:]
-    if first == "**":
+    if first == _ANY:
         for size in range(len(path) + 1):
             if (captured := match(rest, path[size:])) is not None:
                 return [path[:size], *captured]
@@ -168,7 +213,7 @@ def _fill(levels: Path, captured: list[Path]) -> Path:
     """Return a new path with what the wildcards of the old one match."""
     values, new = iter(captured), []
     for level in levels:
-        if level == "**":
+        if level == _ANY:
             new += next(values)
         else:
             new.append(re.sub(r"\*", lambda _: next(values)[0], level))

@@ -1,5 +1,6 @@
 """A step as a Haiku module, for Haiku's own loops."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -73,22 +74,44 @@ class RNNCore(hk.RNNCore):
         state, y = advance_layer(self.cell, params, prev_state, inputs, key)
         return y, state
 
-    def initial_state(self, batch_size: int | None) -> Any:
+    def initial_state(self, batch_size: int | tuple[int, ...] | None) -> Any:
         """The state before the first step; a learned one reads the parameters, others read none.
 
         Args:
-          batch_size: number of rows; None for no batch axis.
+          batch_size: number of rows, or the sizes of several batch axes; None for none.
 
         Returns:
           The state, with leaves ``[batch_size, ...]``.
+
+        Raises:
+          TypeError, ValueError: when `batch_size` is something else, or negative.
         """
-        cell, rows = self.cell, () if batch_size is None else (batch_size,)
+        cell, rows = self.cell, _rows(type(self).__name__, batch_size)
         learned = _reads_params(lambda params: initial_state(cell, params, rows), cell)
         params = module_params(cell, type(self).__name__) if learned else None
         return initial_state(cell, params, rows)
 
 
 with_checked_names(RNNCore)
+
+
+def _rows(name: str, batch_size: Any) -> tuple[int, ...]:
+    """The sizes of the batch axes.
+
+    >>> _rows("RNNCore", None), _rows("RNNCore", 2), _rows("RNNCore", (2, 3))
+    ((), (2,), (2, 3))
+    """
+    sizes = () if batch_size is None else batch_size
+    try:
+        rows = tuple(map(operator.index, sizes if isinstance(sizes, tuple | list) else (sizes,)))
+    except TypeError:
+        raise TypeError(
+            f"{name}.initial_state: batch_size must be an integer, a tuple of integers or None;"
+            f" got {batch_size!r}"
+        ) from None
+    if any(size < 0 for size in rows):
+        raise ValueError(f"{name}.initial_state: batch_size must not be negative; got {batch_size}")
+    return rows
 
 
 def _reads_params(function: Callable[[PyTree], PyTree], cell: AnyCell) -> bool:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lstm_jax.haiku.params import module_params, step_key
 from lstm_jax.layers import CellOrMaker, cell_for, unroll_layer, with_checked_names
+from lstm_jax.layers.carries import carry_like
 from lstm_jax.options import OptionArgs, Options, takes_keywords_of
 from lstm_jax.types import PyTree
 
@@ -25,6 +26,8 @@ class Recurrent(hk.Module):
       reverse: unroll from the last step to the first.
       deterministic: whether no random numbers are drawn. Otherwise, a cell that draws them needs
         the ``rng`` of ``apply``.
+      feature_axes: for a function as `cell`, the number of feature axes of an input. With several,
+        it is called with their shape, such as ``(8, 8, 3)`` for `lstm_jax.ConvLSTM`.
       name: name of the module.
       **options: the fields of `lstm_jax.Options`.
 
@@ -54,6 +57,7 @@ class Recurrent(hk.Module):
         time_major: bool = True,
         reverse: bool = False,
         deterministic: bool = False,
+        feature_axes: int = 1,
         name: str | None = None,
         **options: Unpack[OptionArgs],
     ) -> None:
@@ -62,6 +66,7 @@ class Recurrent(hk.Module):
         self.time_major = time_major
         self.reverse = reverse
         self.deterministic = deterministic
+        self.feature_axes = feature_axes
         function = type(self).__name__
         self.options = Options.from_args(function, options).checked(function)
 
@@ -82,7 +87,8 @@ class Recurrent(hk.Module):
 
         Args:
           inputs: ``[T, ..., I]``; without `time_major` ``[..., T, I]``, and so masks and resets.
-          initial_state: the state before the first step; the cell's own when not given.
+          initial_state: the state before the first step, which may have another form, such as
+            `hk.LSTMState`; the cell's own when not given.
           seq_lengths: number of steps of every row ``[...]``.
           mask: true at valid steps ``[T, ...]``, in place of `seq_lengths`.
           reset: true where a row is reset ``[T, ...]``.
@@ -90,13 +96,13 @@ class Recurrent(hk.Module):
 
         Returns:
           ``(outputs, state)``: outputs ``[T, ..., H]`` and the state after the last step, in
-          Haiku's order.
+          Haiku's order. The state has the form of `initial_state`.
 
         Raises:
           TypeError, ValueError: as `lstm_jax.unroll`.
         """
         function = type(self).__name__
-        cell = cell_for(function, self.cell, inputs)
+        cell = cell_for(function, self.cell, inputs, self.feature_axes)
         state, outputs = unroll_layer(
             function,
             cell,
@@ -113,6 +119,8 @@ class Recurrent(hk.Module):
             start=start,
             options=self.options,
         )
+        if initial_state is not None:
+            state = carry_like(state, initial_state, "hc")
         return outputs, state
 
 

@@ -196,8 +196,18 @@ GRU = flax.from_params(random_params(lj.GRU(3, 4)))
             " b (bidirectional LSTM and GRU)",
         ),
         ({"a": CELL, "b": CELL}, {"a": "b"}, "two modules would get the name 'b': a and b"),
-        ({"a": CELL, "b": CELL}, {"a": "c/d", "b": "c"}, "two modules would get the name 'c'"),
-        ({"a": CELL, "b": CELL}, {"a": "b/forward"}, "two modules would get the name 'b'"),
+        ({"a": CELL, "b": CELL}, {"a": "c/d", "b": "c"}, "arrays of b would be in 'c', where a is"),
+        ({"a": CELL, "b": CELL}, {"a": "b/forward"}, "the arrays of b would be in 'b', where a"),
+        (
+            {"params": {"LSTMCell_0": CELL, "Dense_0": {"kernel": 1}}},
+            {"LSTMCell_0": ""},
+            "the arrays of LSTMCell_0 would be in 'params', where Dense_0/kernel is too",
+        ),
+        (
+            {"LSTMCell_0": CELL, "Dense_0": {"kernel": 1}},
+            {"LSTMCell_0": ""},
+            "the arrays of LSTMCell_0 would be in the top level, where Dense_0/kernel is too",
+        ),
         ({"a": CELL, "b": {"w": 1}, "c": {"w": 2}}, {"b": "c"}, "get the name 'c/w': b/w and c/w"),
         ({"a": CELL, "w": 1, "b": {"w": 2}}, {"b": ""}, "two modules would get the name 'w'"),
         (
@@ -251,6 +261,36 @@ def test_levels_are_dropped_added_and_kept():
     with pytest.raises(ValueError, match="keep: no module is called 'GRUCel_0'; did you mean"):
         flax.take_over(theirs, keep=["GRUCel_0"])
     assert flax.take_over(theirs, keep=["LSTMCell_0"])["Step_0"] == theirs["Step_0"]
+
+
+def names_of(tree):
+    return {jax.tree_util.keystr(path, simple=True, separator="/")
+            for path, _ in jax.tree.leaves_with_path(tree)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rename", "names"),
+    [
+        ({"**": "new/**"}, {"new/a/b/kernel", "new/LSTM/bias", "new/scale"}),
+        ({"**": "new/**", "LSTM": "x"}, {"new/a/b/kernel", "new/x/bias", "new/scale"}),
+        ({"a": "c", "**": "new/**"}, {"new/c/b/kernel", "new/LSTM/bias", "new/scale"}),
+        ({"*": "x_*"}, {"x_a/x_b/kernel", "x_LSTM/bias", "scale"}),
+        ({"**/b": "**/c"}, {"a/c/kernel", "LSTM/bias", "scale"}),
+    ],
+)
+def test_rules_are_about_modules_not_arrays(rename, names):
+    tree = {"a": {"b": {"kernel": 1}}, "LSTM": {"cell": CELL}, "scale": 2}
+    others = names - {name for name in names if name.endswith("bias")}
+    (layer,) = {name.removesuffix("/bias") for name in names - others}
+    expected = others | {f"{layer}/{name}" for name in lj.LSTMParams._fields}
+    assert names_of(flax.take_over(tree, rename)) == expected
+    given = {"params": tree, "opt_state": {"0": {"count": 0, "mu": tree}, "1": {}}, "step": 3}
+    ours = flax.take_over(given, rename)
+    assert names_of(ours["params"]) == expected
+    assert names_of(ours["opt_state"]["0"]["mu"]) == expected
+    assert (ours["opt_state"]["0"]["count"], ours["step"]) == (0, 3)
+    restored = flax.take_over(given["opt_state"], rename)
+    assert names_of(restored["0"]["mu"]) == expected
 
 
 def test_a_rule_may_name_the_cell_in_an_rnn():

@@ -33,6 +33,7 @@ HARD = {"gate_fn": jax.nn.hard_sigmoid}
 MODULES = {
     "gates and candidate": lambda: nnx.RNN(cell(**RELU, **HARD)),
     "optimized": lambda: nnx.RNN(cell(nnx.OptimizedLSTMCell, **HARD)),
+    "residual": lambda: nnx.RNN(cell(nnx.SimpleCell, residual=True)),
     "directions": both,
     "sum": lambda: both(merge_fn=jnp.add),
     "shared": lambda: shared(merge_fn=jnp.multiply),
@@ -54,6 +55,13 @@ def test_a_module_with_other_settings(name):
         flax.to_params(module)
 
 
+def test_a_residual_cell():
+    module = cell(nnx.SimpleCell, residual=True, **RELU)
+    assert flax.to_cell(module)[0] == lj.TanhRNN(3, 4, activation=jax.nn.relu, residual=True)
+    with pytest.raises(ValueError, match="the module has activation_fn and residual, which"):
+        flax.to_params(module)
+
+
 def test_a_module_with_the_default_settings():
     module = nnx.RNN(cell())
     ours, params = flax.to_cell(module)
@@ -66,7 +74,6 @@ def test_a_module_with_the_default_settings():
     ("module", "message"),
     [
         (lambda: nnx.RNN(cell(), reverse=True), "reverse=True is an argument of unroll here"),
-        (lambda: cell(nnx.SimpleCell, residual=True), "lstm_jax has no cell for residual=True"),
         (lambda: both(merge_fn=jnp.maximum), "merge_fn must concatenate, or be jnp.add"),
     ],
 )

@@ -37,6 +37,12 @@ def renamed(rules, *paths):
         ({"a/**/b": "d/**/c"}, "a/b", "d/c"),
         ({"**/b": "**/c"}, "x/y/b", "x/y/c"),
         ({"Cell.0": "x"}, "Cell_0", "Cell_0"),
+        ({"**": "new/**"}, "a/b/c", "new/a/b/c"),
+        ({"**": "new/**", "b": "", "a/b/c": "d"}, "top/a/b/c", "new/top/d"),
+        ({"**": "new/**", "b": ""}, "a/b/c", "new/a/c"),
+        ({"**/*": "new/**/*", "a": "x"}, "a/b/c", "new/x/b/c"),
+        ({"**/b": "new/**/b"}, "a/b/c", "new/a/b/c"),
+        ({"**/c": "new/**/c", "a/b/c": "a/d"}, "a/b/c", "a/d"),
     ],
 )
 def test_a_new_path(rules, path, new):
@@ -61,6 +67,7 @@ def test_the_same_name_gets_two_new_names_at_two_places():
         ({"/a": "b"}, "a path must be names with single slashes between them; got '/a'"),
         ({"a": "b//c"}, "a path must be names with single slashes between them; got 'b//c'"),
         ({"a/": "b"}, "a path must be names with single slashes between them; got 'a/'"),
+        ({"**/**/a": "b"}, "'**' must not follow another; got '**/**/a'"),
         ({"a**": "b"}, "'**' must be a level of its own; got 'a**'"),
         (
             {"a": "b_*"},

@@ -163,6 +163,20 @@ def test_the_state_keeps_its_structure():
     np.testing.assert_array_equal(new.hidden, y)
 
 
+def test_a_batch_may_have_several_axes():
+    def rows(batch_size):
+        model = hk.transform(lambda: RNNCore(lj.GRU(3, 5)).initial_state(batch_size))
+        return jax.tree.leaves(model.apply({}, None))[0].shape
+
+    shapes = {2: (2, 5), (2,): (2, 5), (2, 4): (2, 4, 5), (): (5,), np.int32(3): (3, 5)}
+    assert {size: rows(size) for size in shapes} == shapes
+    for wrong in ("two", 2.0, (2, None)):
+        with pytest.raises(TypeError, match=r"^RNNCore.initial_state: batch_size must be an int"):
+            rows(wrong)
+    with pytest.raises(ValueError, match=r"^RNNCore.initial_state: .* negative; got -1"):
+        rows(-1)
+
+
 def test_the_state_of_a_gru_may_be_an_array_as_in_haiku():
     core = hk.transform(lambda xs, state: hk.dynamic_unroll(RNNCore(lj.GRU(3, 5)), xs, state))
     state = jnp.ones((2, 5))

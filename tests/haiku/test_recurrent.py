@@ -101,3 +101,24 @@ def test_options_are_checked_and_listed():
         recurrent(padding="none").init(KEY, XS)
     with pytest.raises(ValueError, match="Recurrent: inputs must have axes"):
         recurrent().init(KEY, XS[0, 0])
+
+
+def test_the_state_keeps_its_form():
+    weights, zeros = haiku_params(PARAMS, "recurrent"), jnp.zeros((2, 5))
+    outputs, expected = recurrent().apply(weights, None, XS)
+    for state in (hk.LSTMState(zeros, zeros), (zeros, zeros), [zeros, zeros]):
+        outputs, final = recurrent().apply(weights, None, XS, state)
+        assert type(final) is type(state)
+        np.testing.assert_array_equal(final[0], outputs[-1])
+        np.testing.assert_array_equal(final[1], expected.c)
+
+
+def test_a_function_may_read_several_feature_axes():
+    def cell(shape):
+        return lj.ConvLSTM(shape, 2, kernel_size=3)
+
+    grids = jnp.ones((2, 4, 5, 3))
+    shapes = jax.eval_shape(recurrent(cell, feature_axes=2).init, KEY, grids)
+    assert shapes["recurrent"]["kernel"].shape == (3, 3, 8)
+    with pytest.raises(ValueError, match="Recurrent: inputs must have 5 feature axes"):
+        recurrent(cell, feature_axes=5).init(KEY, grids)
