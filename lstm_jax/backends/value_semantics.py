@@ -33,7 +33,8 @@ def has_value_semantics(cell: Any) -> bool:
             if names is None:
                 return False
             values.extend([getattr(value, name) for name in names])
-            if isinstance(value, Transform) and not all(map(has_value_semantics, value.children())):
+            inside = value.children() if isinstance(value, Transform) else ()
+            if not all(map(has_value_semantics, inside)):
                 return False
         elif callable(value) and hasattr(value, "__qualname__"):
             if "<" in value.__qualname__:
@@ -51,7 +52,7 @@ def has_value_semantics(cell: Any) -> bool:
 
 
 def _is_trusted_owner(owner: Any) -> bool:
-    """Whether a method of this object, class or module computes the same as that of an equal one."""
+    """Whether a method of it computes the same as that of an equal object, class or module."""
     if isinstance(owner, type):
         return "<" not in owner.__qualname__
     return isinstance(owner, ModuleType) or has_value_semantics(owner)
