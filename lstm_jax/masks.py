@@ -42,15 +42,22 @@ def mask_of_lengths(lengths: Int[Array, "..."], T: int) -> Bool[Array, "T ..."]:
 
 
 def in_int32(lengths: Int[ArrayLike, "..."]) -> Int[Array, "..."]:
-    """Lengths of any integer dtype as int32; those outside of its range become 0 or its maximum.
+    """Lengths of any integer dtype as int32: its maximum, or 0, for those outside of its range.
 
     >>> in_int32(jnp.array([3, 2**32 - 1], "uint32")).tolist() == [3, 2**31 - 1]
     True
     """
+<<<<<<< HEAD
     if not isinstance(lengths, jax.Array):  # before JAX makes int32 of int64
         return jnp.asarray(np.clip(lengths, 0, _MOST), jnp.int32)
     most = min(jnp.iinfo(lengths.dtype).max, _MOST)
     return jnp.clip(lengths, 0, most).astype(jnp.int32)
+=======
+    lengths = jnp.asarray(lengths)
+    if jnp.iinfo(lengths.dtype).max > _MOST:
+        lengths = jnp.clip(lengths, 0, _MOST)
+    return lengths.astype(jnp.int32)
+>>>>>>> w12-unroll
 
 
 def valid_steps(

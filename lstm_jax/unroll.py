@@ -210,7 +210,7 @@ def prepare(
     """
     options = options.checked(function)
     xs = checked_inputs(function, cell, xs)
-    params, state = check_arrays(function, "params", params), check_arrays(function, "state", state)
+    params, state = check_arrays(function, others=("params",), params=params, state=state)
     x_1 = first_input(function, xs)
     T = jax.tree.leaves(xs)[0].shape[0]
     if not isinstance(cell, Cell) or isinstance(cell, type):
