@@ -47,17 +47,11 @@ def in_int32(lengths: Int[ArrayLike, "..."]) -> Int[Array, "..."]:
     >>> in_int32(jnp.array([3, 2**32 - 1], "uint32")).tolist() == [3, 2**31 - 1]
     True
     """
-<<<<<<< HEAD
-    if not isinstance(lengths, jax.Array):  # before JAX makes int32 of int64
-        return jnp.asarray(np.clip(lengths, 0, _MOST), jnp.int32)
-    most = min(jnp.iinfo(lengths.dtype).max, _MOST)
-    return jnp.clip(lengths, 0, most).astype(jnp.int32)
-=======
-    lengths = jnp.asarray(lengths)
+    if not isinstance(lengths, jax.Array):  # JAX would wrap int64 around
+        lengths = jnp.asarray(np.clip(lengths, 0, _MOST), jnp.int32)
     if jnp.iinfo(lengths.dtype).max > _MOST:
         lengths = jnp.clip(lengths, 0, _MOST)
     return lengths.astype(jnp.int32)
->>>>>>> w12-unroll
 
 
 def valid_steps(

@@ -23,17 +23,7 @@ def has_value_semantics(cell: Any) -> bool:
     """
     if isinstance(cell, StepFunction) or _compared_fields(type(cell)) is None:
         return False
-<<<<<<< HEAD
     values = [cell]
-=======
-    if "<" in type(cell).__qualname__:  # as in f.<locals>.Cell
-        return False
-    values: list[Any] = []
-    for field in dataclasses.fields(cell):
-        if not field.compare:
-            return False
-        values.append(getattr(cell, field.name))
->>>>>>> w12-unroll
     while values:
         value = values.pop()
         if isinstance(value, tuple | frozenset):
@@ -47,14 +37,10 @@ def has_value_semantics(cell: Any) -> bool:
             if not all(map(has_value_semantics, inside)):
                 return False
         elif callable(value) and hasattr(value, "__qualname__"):
-<<<<<<< HEAD
             if "<" in value.__qualname__:
                 return False
             owner = getattr(value, "__self__", None)
             if owner is not None and not _is_trusted_owner(owner):
-=======
-            if "<" in value.__qualname__:  # as in <lambda>
->>>>>>> w12-unroll
                 return False
         elif value is not None and type(value).__hash__ is object.__hash__:
             return False
@@ -63,7 +49,6 @@ def has_value_semantics(cell: Any) -> bool:
     except TypeError:
         return False
     return True
-<<<<<<< HEAD
 
 
 def _is_trusted_owner(owner: Any) -> bool:
@@ -86,6 +71,4 @@ def _compared_fields(kind: type[Any]) -> tuple[str, ...] | None:
     if not getattr(params, "frozen", False) or "<" in kind.__qualname__:
         return None
     fields = dataclasses.fields(kind)
-    return tuple(f.name for f in fields) if all(f.compare for f in fields) else None
-=======
->>>>>>> w12-unroll
+    return None if False in [f.compare for f in fields] else tuple([f.name for f in fields])
