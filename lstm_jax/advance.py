@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lstm_jax.arrays import check_arrays
+from lstm_jax.inputs import checked_inputs
 from lstm_jax.transforms.own_structure import own_params, own_state
 from lstm_jax.transforms.step_rng import StepRng, check_key
 from lstm_jax.transforms.transform import apply, batch_shape, initial_state, sample_params
@@ -33,8 +35,9 @@ def advance(
       ``(s_t, y_t)``, the new state and the output.
 
     Raises:
-      TypeError: when `cell` is not a cell or has no single step, or `key` is not a typed key;
-        otherwise, and ValueError, as the cell's step.
+      TypeError: when `cell` is not a cell or has no single step, `x` is a list or another tree for
+        a cell that reads one array, an array is one of another library, or `key` is not a typed
+        key; otherwise, and ValueError, as the cell's step.
 
     Reference:
       Hochreiter & Schmidhuber (1997), *Long short-term memory*.
@@ -49,6 +52,8 @@ def advance(
     """
     check_is_cell("advance", cell)
     check_key("advance", key)
+    x = checked_inputs("advance", cell, x, name="x")
+    params, state = check_arrays("advance", others=("params",), params=params, state=state)
     params = own_params("advance", cell, params)
     params = sample_params(cell, params, key)
     if state is None:

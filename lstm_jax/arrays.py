@@ -1,5 +1,8 @@
 """Arrays from what callers pass as arrays, with errors of one line that name the argument."""
 
+import functools
+from collections.abc import Sequence
+from numbers import Number
 from typing import Any
 
 import jax
@@ -54,33 +57,38 @@ def known_values(array: Any) -> np.ndarray | None:
     return np.asarray(array)
 
 
-def check_arrays(function: str, name: str, tree: PyTree) -> PyTree:
-    """A tree whose leaves are arrays of JAX or NumPy, or numbers.
+def check_arrays(function: str, *, others: Sequence[str] = (), **trees: PyTree) -> Any:
+    """Trees whose leaves are arrays of JAX or NumPy, or numbers.
 
     Arrays of other libraries are not converted: that would copy them at every call, and cut their
     gradients.
 
     Args:
       function: the public function to name in errors.
-      name: the name of the argument, for errors.
-      tree: the tree.
+      others: the names of the trees that may contain what is no array.
+      **trees: the trees, by the names of the arguments.
 
     Returns:
-      The tree, with arrays of NumPy in the byte order of the machine.
+      The tree, or a tuple of several, with arrays of NumPy in the byte order of the machine.
 
     Raises:
-      TypeError: when a leaf is an array of another library, or one of strings or objects.
+      TypeError: when a leaf is an array of another library, or one of strings or objects, or is no
+        array.
 
-    >>> check_arrays("unroll", "xs", {"x": np.array(["a"])})
+    >>> check_arrays("unroll", xs={"x": np.array(["a"])})
     Traceback (most recent call last):
     TypeError: unroll: xs must contain arrays of numbers; got an array of shape (1,) and dtype <U1
     """
-    for leaf in jax.tree.leaves(tree):
+    for leaf in jax.tree.leaves(trees):
         if not isinstance(leaf, jax.Array):
+            checked = [
+                jax.tree.map(functools.partial(_checked, function, name, name in others), tree)
+                for name, tree in trees.items()
+            ]
             break
     else:
-        return tree
-    return jax.tree.map(lambda leaf: _checked(function, name, leaf), tree)
+        checked = [*trees.values()]
+    return checked[0] if len(checked) == 1 else tuple(checked)
 
 
 def described(value: Any) -> str:
@@ -106,7 +114,7 @@ def in_native_byte_order(array: np.ndarray) -> np.ndarray:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _checked(function: str, name: str, leaf: Any) -> Any:
+def _checked(function: str, name: str, others: bool, leaf: Any) -> Any:
     if isinstance(leaf, np.ndarray):
         if leaf.dtype.kind in "OSUMm":
             raise TypeError(
@@ -115,10 +123,12 @@ def _checked(function: str, name: str, leaf: Any) -> Any:
         return in_native_byte_order(leaf)
     kind = type(leaf)
     foreign = hasattr(kind, "__array__") or hasattr(kind, "__dlpack__")
-    known = isinstance(leaf, jax.Array | np.generic) or hasattr(kind, "__jax_array__")
+    known = isinstance(leaf, jax.Array | np.generic | Number) or hasattr(kind, "__jax_array__")
     if foreign and not known:
         raise TypeError(
             f"{function}: {name} must contain arrays of JAX or NumPy; got {described(leaf)};"
             " convert it by jnp.asarray or jnp.from_dlpack"
         )
+    if not (known or others or hasattr(leaf, "dtype")):
+        raise TypeError(f"{function}: {name} must contain arrays of numbers; got {described(leaf)}")
     return leaf

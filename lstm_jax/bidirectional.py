@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 
+from lstm_jax.arrays import described
 from lstm_jax.transforms.step_rng import StepRng, child_key
 from lstm_jax.transforms.transform import (
     AnyCell,
@@ -179,9 +180,14 @@ class Bidirectional(Transform):
             "bidirectional: there is no single step, as one direction starts at the end; use unroll"
         )
 
+    def gates(self, params: PyTree, state: PyTree, x: PyTree, rng: StepRng | None = None) -> PyTree:
+        """Raise, as `apply`."""
+        return self.apply(params, state, x, rng)
+
     def output_of(self, state: Directions, x: PyTree) -> PyTree:
         """The merged output of states that no step has computed."""
-        ys = (output_of(cell, s, x) for cell, s in zip(self.children(), state, strict=True))
+        pairs = zip(self.children(), _of_both("state", state), strict=True)
+        ys = (output_of(cell, s, x) for cell, s in pairs)
         return self._merged(*ys)
 
     def sample_params(self, params: PyTree, key: PRNGKey) -> PyTree:
@@ -201,7 +207,7 @@ class Bidirectional(Transform):
         key: PRNGKey | None,
     ) -> tuple[Directions, PyTree, Directions]:
         """Unroll both cells over the whole sequence, and merge their outputs."""
-        s_forward, s_backward = state
+        s_forward, s_backward = _of_both("state", state)
         p_forward, p_backward = self._params_of_both(params)
         final, ys, states = call.unroll_child(
             self.forward, p_forward, xs, s_forward, child_key(key, 0)
@@ -216,8 +222,7 @@ class Bidirectional(Transform):
         """The parameters of the two directions."""
         if self.tied and not isinstance(params, _SampledDirections):
             return params, params
-        forward, backward = params
-        return forward, backward
+        return _of_both("params", params)
 
     def _merged(self, y: PyTree, back_y: PyTree) -> PyTree:
         if self.merge != "none":
@@ -232,3 +237,13 @@ class Bidirectional(Transform):
         if self.merge == "none" or None in sizes:
             return None
         return sum(filter(None, sizes)) if self.merge == "concat" else sizes[0]
+
+
+def _of_both(name: str, tree: PyTree) -> tuple[PyTree, PyTree]:
+    """A pair, one for each direction. An array would be split along its first axis."""
+    if isinstance(tree, tuple | list) and len(tree) == 2:
+        forward, backward = tree
+        return forward, backward
+    raise ValueError(
+        f"bidirectional: {name} must be a tuple of 2, one for each direction; got {described(tree)}"
+    )

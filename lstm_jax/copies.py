@@ -3,10 +3,14 @@
 A plain function is pickled by its name, and a deep copy of it is the function itself. The functions
 that JAX compiles or gives a derivative of their own, such as `jax.nn.sigmoid`, are objects: they do
 not pickle, and a deep copy of one is another object, which does not equal it.
+
+A `functools.partial` of such functions pickles by its parts. Python compares partials by identity:
+a cell with one equals its deep copy, and not its pickle. Lambdas and closures do not pickle.
 """
 
 import copy
 import dataclasses
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +52,14 @@ class Named(NamedTuple):
     def function(self) -> Any:
         """The function itself."""
         return _looked_up(importlib.import_module(self.module), self.name)
+
+
+class Parts(NamedTuple):
+    """A `functools.partial` in a pickle."""
+
+    function: Any
+    args: tuple[Any, ...]
+    keywords: dict[str, Any]
 
 
 def import_name(function: Any) -> Named | None:
@@ -98,6 +110,8 @@ def _with_names(value: Any) -> Any:
         return type(value)(map(_with_names, value))
     if type(value) is dict:
         return {key: _with_names(entry) for key, entry in value.items()}
+    if type(value) is functools.partial:
+        return Parts(*map(_with_names, (value.func, value.args, value.keywords)))
     return (import_name(value) or value) if _is_function_object(value) else value
 
 
@@ -105,6 +119,9 @@ def _with_functions(value: Any) -> Any:
     """The inverse of `_with_names`."""
     if isinstance(value, Named):
         return value.function()
+    if isinstance(value, Parts):
+        function, args, keywords = map(_with_functions, value)
+        return functools.partial(function, *args, **keywords)
     if type(value) in (tuple, list):
         return type(value)(map(_with_functions, value))
     if type(value) is dict:

@@ -88,9 +88,7 @@ def explain(
     if params is None and isinstance(cell, Cell) and not isinstance(cell, type):
         params = param_shapes(cell)
     xs = checked_inputs("explain", cell, xs)
-    params, state = (
-        check_arrays("explain", name, tree) for name, tree in (("params", params), ("state", state))
-    )
+    params, state = check_arrays("explain", others=("params",), params=params, state=state)
     arrays = {"lengths": lengths, "mask": mask, "reset": reset, "key": key, "start": start}
     # Types are traced; arrays stay as they are, as their numbers are checked.
     types = {k: v for k, v in arrays.items() if isinstance(v, jax.ShapeDtypeStruct)}

@@ -30,10 +30,13 @@ def mask_of_lengths(lengths: Int[Array, "..."], T: int) -> Bool[Array, "T ..."]:
     Returns:
       A mask ``[T, ...]``.
 
+    Raises:
+      TypeError: when `lengths` are not integers.
+
     >>> mask_of_lengths(jnp.array([0, 2]), T=3).astype(int).tolist()
     [[0, 1], [0, 1], [0, 0]]
     """
-    lengths = in_int32(as_array("mask_of_lengths", "lengths", lengths))
+    lengths = in_int32(_integers("mask_of_lengths", "lengths", lengths))
     steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *[1] * lengths.ndim)
     return steps < lengths[None]
 
@@ -44,7 +47,8 @@ def in_int32(lengths: Int[ArrayLike, "..."]) -> Int[Array, "..."]:
     >>> in_int32(jnp.array([3, 2**32 - 1], "uint32")).tolist() == [3, 2**31 - 1]
     True
     """
-    lengths = jnp.asarray(lengths)
+    if not isinstance(lengths, jax.Array):  # JAX would wrap int64 around
+        lengths = jnp.asarray(np.clip(lengths, 0, _MOST), jnp.int32)
     if jnp.iinfo(lengths.dtype).max > _MOST:
         lengths = jnp.clip(lengths, 0, _MOST)
     return lengths.astype(jnp.int32)
@@ -111,9 +115,7 @@ def check_lengths(
     Traceback (most recent call last):
     ValueError: LSTM: seq_lengths must have shape (2,), the batch axes of inputs; got (1,)
     """
-    lengths = as_array(function, name, lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"{function}: {name} must be integers; got {jnp.result_type(lengths)}")
+    lengths = _integers(function, name, lengths)
     if batch_shape is not None and lengths.shape != batch_shape:
         raise ValueError(
             f"{function}: {name} must have shape {batch_shape}, the batch axes of {inputs}; got"
@@ -123,6 +125,14 @@ def check_lengths(
     if known is not None and np.any((known < 0) | (known > T)):
         raise ValueError(f"{function}: {name} must be within 0 and T = {T}; got {known.tolist()}")
     return jnp.asarray(lengths)
+
+
+def _integers(function: str, name: str, lengths: Any) -> Any:
+    """An array of JAX or NumPy with an integer dtype."""
+    lengths = as_array(function, name, lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"{function}: {name} must be integers; got {jnp.result_type(lengths)}")
+    return lengths
 
 
 def check_mask(

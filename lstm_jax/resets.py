@@ -45,10 +45,10 @@ def resets_from_dones(
         raise ValueError("resets_from_dones: done must have time as axis 0, [T, ...]; got shape ()")
     rows = done.shape[1:]
     if first.shape not in ((), rows):
-        raise ValueError(
-            f"resets_from_dones: first must have shape () or {rows}, the batch axes of done; got"
-            f" {first.shape}"
+        wanted = (
+            f"() or {rows}, the batch axes of done" if rows else "(), as done has no batch axes"
         )
+        raise ValueError(f"resets_from_dones: first must have shape {wanted}; got {first.shape}")
     start = jnp.broadcast_to(first, (1, *rows))
     return jnp.concatenate([start, done])[: done.shape[0]]
 

@@ -103,8 +103,9 @@ def unroll(
 
     Outside of `jit`, equal cells share one compilation (so a module's function in a field of a cell
     must not change what it computes). A bare step function, or a cell with a lambda in a field, is
-    traced at every call, as what it closes over may have changed, and compiled where it has. To
-    save the tracing, `jit` the call.
+    traced at every call, as what it closes over may have changed, and compiled where it has. One
+    that calls a `jax.custom_vjp` or `jax.custom_jvp` function of your own is compiled at every
+    call, as its rules may have changed. To save that, `jit` the call.
 
     Args:
       cell: a cell, or a bare step function ``(params, state, x) -> state``. The function
@@ -115,7 +116,8 @@ def unroll(
         when not given. A bare step function needs one. A plain ``(h, c)`` works, and the array
         ``h`` where a state has one field. Integers are cast to the dtypes of the cell's own state.
       lengths: number of steps of every row ``[...]``, of the batch shape of `xs`, within 0 and T.
-        Under `jit` they cannot be checked: below 0 counts as 0, above T as T.
+        Under `jit` they cannot be checked: below 0 counts as 0, above T as T. (JAX itself makes
+        int32 of an int64 argument of a jitted function, modulo 2^32, unless x64 is enabled.)
       mask: true at valid steps ``[T, ...]``, in place of `lengths`; any pattern. Booleans, or
         numbers that are 0 or 1; under `jit`, where they cannot be checked, all but 0 are true.
       reset: true where a row is reset ``[T, ...]``; booleans or numbers, likewise.
@@ -210,7 +212,7 @@ def prepare(
     """
     options = options.checked(function)
     xs = checked_inputs(function, cell, xs)
-    params, state = check_arrays(function, "params", params), check_arrays(function, "state", state)
+    params, state = check_arrays(function, others=("params",), params=params, state=state)
     x_1 = first_input(function, xs)
     T = jax.tree.leaves(xs)[0].shape[0]
     if not isinstance(cell, Cell) or isinstance(cell, type):

@@ -334,3 +334,18 @@ def test_hold_padding_and_resets_outside_of_jit_are_compiled_once(caplog):
         caplog.clear()
         unrolled()
     assert [r.message for r in caplog.records if "Compiling" in r.message] == []
+
+
+@pytest.mark.parametrize("got", [jnp.ones((2, 3, 5)), (jnp.ones((3, 5)),)])
+def test_the_state_of_both_directions_is_a_pair(got):
+    cell = lj.bidirectional(lj.GRU(4, 5))
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((6, 3, 4))
+    wanted = r"^bidirectional: state must be a tuple of 2, one for each direction; got a"
+    with pytest.raises(ValueError, match=wanted):
+        lj.unroll(cell, params, xs, got)
+
+
+def test_it_has_no_gates_of_a_step():
+    cell = lj.bidirectional(lj.GRU(4, 5))
+    with pytest.raises(TypeError, match=r"^bidirectional: there is no single step"):
+        cell.gates(cell.init(jax.random.key(0)), cell.initial_state(), jnp.ones(4))

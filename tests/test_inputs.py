@@ -9,25 +9,13 @@ import pytest
 
 import lstm_jax as lj
 from lstm_jax.layers.unroll_layer import unroll_layer
+from tests.helpers.foreign import CONVERT, Foreign
 from tests.helpers.toys import Sum, assert_close
 
 CELL = lj.LSTM(3, 5)
 PARAMS = CELL.init(jax.random.key(0))
 XS = np.random.default_rng(0).standard_normal((7, 7, 3)).astype(np.float32)  # T = B
 STATE = CELL.initial_state((7,))
-
-
-class Foreign:
-    """An array of another library."""
-
-    shape, dtype = XS.shape, "foreign.float32"
-
-    def __array__(self, dtype=None, copy=None):
-        return XS
-
-
-Foreign.__module__ = "foreign.arrays"
-CONVERT = "convert it by jnp.asarray or jnp.from_dlpack"
 
 
 def layer(cell, params, xs, state):
@@ -64,6 +52,8 @@ FUNCTIONS = {
         ({"xs": Foreign()}, f"must contain .* JAX or NumPy; got foreign.Foreign; {CONVERT}"),
         ({"params": (*PARAMS[:2], Foreign())}, f"must contain .* got foreign.Foreign; {CONVERT}"),
         ({"state": (Foreign(), STATE.c)}, f"must contain .* got foreign.Foreign; {CONVERT}"),
+        ({"state": ("ab", STATE.c)}, "must contain arrays of numbers; got str"),
+        ({"state": (memoryview(b"ab"), STATE.c)}, "must contain arrays of .* got memoryview"),
     ],
 )
 def test_one_line_names_what_came_and_what_to_call(function, wrong, message):
@@ -135,3 +125,30 @@ def test_a_tensor_of_torch_is_an_error_and_lengths_and_masks_are_converted(name)
         {"mask": torch.arange(7)[:, None].expand(7, 7) < 3},
     ):
         assert_close(lj.unroll(CELL, PARAMS, XS, STATE, **options), wanted, 0)
+
+
+STEPS = {
+    "lstm_gates": CELL.gates,
+    "lstm_step": lj.lstm_step,
+    "GRU.step": lambda params, state, x: lj.GRU(3, 5).step(params, state.h, x),
+}
+
+
+@pytest.mark.parametrize("function", STEPS)
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ("x", "contain arrays of numbers; got str"),
+        ([[1.0, 2.0], [3.0]], "be an array of numbers; got a list of 2"),
+        (Foreign(), f"contain arrays of JAX or NumPy; got foreign.Foreign; {CONVERT}"),
+    ],
+)
+def test_a_step_says_what_came_as_its_input(function, x, message):
+    with pytest.raises(TypeError, match=f"^{function}: x must {message}$"):
+        STEPS[function](PARAMS, STATE, x)
+
+
+@pytest.mark.parametrize("function", ["unroll", "explain", "LSTM"])
+def test_the_wrapper_of_flax_around_parameters_is_named(function):
+    with pytest.raises(ValueError, match=r"kernel, .*; pass params\['params'\]"):
+        FUNCTIONS[function](CELL, {"params": PARAMS._asdict()}, XS, STATE)

@@ -285,6 +285,19 @@ def test_mask_of_lengths():
     assert lj.mask_of_lengths(2, 3).tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("make", [np.array, list, lambda lengths: np.array(lengths, ">i8")])
+def test_mask_of_lengths_beyond_int32(make):
+    mask = lj.mask_of_lengths(make([2**40, 2, -(2**40)]), 3)
+    assert mask.T.tolist() == [[True] * 3, [True, True, False], [False] * 3]
+    assert lj.mask_of_lengths(np.array([2**64 - 1], np.uint64), 2).tolist() == [[True]] * 2
+
+
+@pytest.mark.parametrize("lengths", [[1.5], np.array([True]), jnp.array([2.0])])
+def test_mask_of_lengths_needs_integers(lengths):
+    with pytest.raises(TypeError, match=r"^mask_of_lengths: lengths must be integers; got"):
+        lj.mask_of_lengths(lengths, 3)
+
+
 @pytest.mark.parametrize(
     ("reverse", "wanted", "last"),
     [

@@ -111,3 +111,11 @@ def test_opposite_resets_cut_at_the_same_places(starts, valid, reverse, wanted):
     starts, valid, wanted = (np.array([*map(int, bits)], bool) for bits in (starts, valid, wanted))
     got = resets_in_opposite_direction(jnp.asarray(starts), jnp.asarray(valid), reverse=reverse)
     assert (np.asarray(got) & valid).tolist() == wanted.tolist()
+
+
+def test_the_shape_of_first_where_done_has_no_batch_axes():
+    wanted = (
+        r"^resets_from_dones: first must have shape \(\), as done has no batch ax.s; got \(1,\)"
+    )
+    with pytest.raises(ValueError, match=wanted):
+        lj.resets_from_dones(jnp.zeros(3), jnp.array([1]))

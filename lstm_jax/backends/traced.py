@@ -17,7 +17,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as
 
 from lstm_jax.types import PyTree
 
-_JAX = f" at {os.path.dirname(jax.__file__)}{os.sep}"
+_JAX = f"{os.path.dirname(jax.__file__)}{os.sep}"
+_STATIC = (bool, int, float, str, type(None))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,8 +103,11 @@ def _same_jaxpr(a: Jaxpr, b: Jaxpr) -> bool:
 def _same_equation(a: JaxprEqn, b: JaxprEqn) -> bool:
     """Whether two equations compute the same from the same arguments."""
     params, others = a.params, b.params
-    if _has_derivative_of_jax(a) and _has_derivative_of_jax(b):
-        params, others = ({**e.params, "jvp_jaxpr_fun": None} for e in (a, b))
+    rules = _rule_of_jax(a), _rule_of_jax(b)
+    if None not in rules:
+        params, others = (
+            {**e.params, "jvp_jaxpr_fun": r} for e, r in zip((a, b), rules, strict=True)
+        )
     return (
         a.primitive is b.primitive
         and a.effects == b.effects
@@ -112,14 +116,54 @@ def _same_equation(a: JaxprEqn, b: JaxprEqn) -> bool:
     )
 
 
-def _has_derivative_of_jax(equation: JaxprEqn) -> bool:
-    """Whether it calls a function of JAX with a derivative of its own, such as `jax.nn.relu`.
+def _rule_of_jax(equation: JaxprEqn) -> tuple[Any, ...] | None:
+    """What tells the derivative that a function of JAX has, such as `jax.nn.relu`, from others.
 
-    Such a derivative is a new object in each trace. That of a user may close over what changes.
+    Such a derivative is a new object in each trace. None where it is another's or not certain: that
+    of a user may close over what changes, and so may one of JAX that calls a function or a program
+    of a user, as in `jax.lax.custom_root`.
     """
-    rule, function = (equation.params.get(name) for name in ("jvp_jaxpr_fun", "call_jaxpr"))
-    sources = [getattr(of, "debug_info", None) for of in (rule, function)]
-    return all(_JAX in getattr(source, "func_src_info", "") for source in sources)
+    called = getattr(equation.params.get("call_jaxpr"), "debug_info", None)
+    rule = _unwrapped(equation.params.get("jvp_jaxpr_fun"))
+    source = getattr(called, "func_src_info", "")
+    if rule is None or f" at {_JAX}" not in source:
+        return None
+    static = []
+    for transform, args in rule.transforms:
+        if transform.__name__ == "_prepend_static_args":
+            static += [getattr(arg, "val", arg) for arg in args[0]]
+        elif transform.__name__ != "_flatten_jvp":
+            return None
+    if not (_is_of_jax(rule.f) and all(type(arg) in _STATIC for arg in static)):
+        return None
+    return (rule.f, *static)
+
+
+def _unwrapped(function: Any, depth: int = 3) -> Any:
+    """The rule inside of what JAX wraps around one: the first with the transforms of it."""
+    if getattr(function, "transforms", None):
+        return function
+    function = getattr(function, "f", function)
+    inside = _closed_over(function) if depth else ()
+    return next(filter(None, (_unwrapped(value, depth - 1) for value in inside)), None)
+
+
+def _closed_over(function: Any) -> list[Any]:
+    """The values that a function closes over."""
+    return [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+
+
+def _is_of_jax(rule: Any) -> bool:
+    """Whether a function is defined in JAX, and closes over nothing but such functions."""
+    if isinstance(rule, tuple):
+        return all(map(_is_of_jax, rule))
+    if isinstance(rule, jax.custom_jvp):
+        return _is_of_jax(rule.fun)
+    if isinstance(rule, jax.stages.Wrapped):  # by `jax.jit`
+        return _is_of_jax(rule.__wrapped__)  # pyright: ignore[reportAttributeAccessIssue]
+    code = getattr(rule, "__code__", None)
+    of_jax = getattr(code, "co_filename", "").startswith(_JAX)
+    return rule is None or (of_jax and all(map(_is_of_jax, _closed_over(rule))))
 
 
 def _same_literal(a: Literal, b: Literal) -> bool:

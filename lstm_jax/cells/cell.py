@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
+from lstm_jax.arrays import as_array, check_arrays
 from lstm_jax.cells.arguments import Shapes, as_params, as_state, check_step
 from lstm_jax.cells.short_repr import short_repr
 from lstm_jax.copies import Copyable
@@ -130,10 +131,12 @@ class CellBase(Copyable, ABC):
           ``(params, state, x)``, in the cell's own types.
 
         Raises:
-          TypeError, ValueError: as `as_state` and `check_step`.
+          TypeError, ValueError: as `check_arrays`, `as_state` and `check_step`.
         """
+        params, state, x = check_arrays(function, params=params, state=state, x=x)
         params = as_params(self.params_type, params)
-        state, x = as_state(function, self.state_type, state, self.policy), jnp.asarray(x)
+        state = as_state(function, self.state_type, state, self.policy)
+        x = jnp.asarray(as_array(function, "x", x))
         check_step(function, params, state, x, self.shapes(params))
         return params, state, x
 

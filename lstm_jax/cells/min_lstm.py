@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lstm_jax import initializers
+from lstm_jax.arrays import as_array, check_arrays
 from lstm_jax.cells.arguments import Shapes, as_params, check_step
 from lstm_jax.cells.cell import Activation, CellBase, identity, over_rows, project
 from lstm_jax.types import DType, Initializer, Policy, PRNGKey, promote_dtypes
@@ -187,7 +188,9 @@ class MinLSTM(CellBase):
         >>> a.shape, b.shape
         ((7, 2, 5), (7, 2, 5))
         """
-        params, x = as_params(MinLSTMParams, params), jnp.asarray(x)
+        params, x = check_arrays("MinLSTM.coefficients", params=params, x=x)
+        params = as_params(MinLSTMParams, params)
+        x = jnp.asarray(as_array("MinLSTM.coefficients", "x", x))
         shapes = self.shapes(params)._replace(state={})
         check_step("MinLSTM.coefficients", params, None, x, shapes)
         i, f, g = self._gates(params, x)

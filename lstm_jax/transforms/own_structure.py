@@ -14,9 +14,11 @@ from lstm_jax.containers import in_containers_of, is_array
 from lstm_jax.param_dict import flatten, from_dict, to_dict
 from lstm_jax.transforms.sizes import param_shapes
 from lstm_jax.transforms.step_function import StepFunction
-from lstm_jax.transforms.transform import AnyCell, initial_state
+from lstm_jax.transforms.transform import AnyCell, Transform, initial_state
 from lstm_jax.transforms.wrap import check_is_cell
 from lstm_jax.types import LSTMParams, LSTMState, Policy, PyTree, in_float
+
+_LIBRARY = f"{__name__.partition('.')[0]}."
 
 
 def own_state(
@@ -91,9 +93,12 @@ def own_params(function: str, cell: AnyCell, params: PyTree) -> PyTree:
         names, got = ([*dict(flatten(to_dict(tree)))] for tree in (own, params))
         missing = [name for name in names if name not in got] or names
         others = [name for name in got if name not in names] or got
+        hint = (
+            "; pass params['params']" if isinstance(params, Mapping) and "params" in params else ""
+        )
         raise ValueError(
             f"{function}: params must have {', '.join(missing)}, as drawn by `init`; got"
-            f" {', '.join(others) or 'none'}"
+            f" {', '.join(others) or 'none'}{hint}"
         )
     return jax.tree.map(jnp.asarray, arranged)
 
@@ -144,12 +149,21 @@ def _own_containers(cell: AnyCell) -> PyTree:
 
 
 def _once_for_equal(function: Callable[[Any], PyTree], cell: AnyCell) -> PyTree:
-    """A function of a cell, computed once for equal ones where they cannot change."""
-    if getattr(vars(type(cell)).get("__dataclass_params__"), "frozen", False):
-        with contextlib.suppress(TypeError):  # not hashable
-            hash(cell)
-            return _cached(function, cell)
-    return function(cell)
+    """A function of a cell, computed once for equal ones of this library: these cannot change.
+
+    A cell from elsewhere may equal others that differ, in a field that is not compared.
+    """
+    return _cached(function, cell) if _is_of_library(cell) else function(cell)
+
+
+def _is_of_library(cell: Any) -> bool:
+    """Whether a cell, and each cell inside of it, is of a class of this library and hashes."""
+    if not type(cell).__module__.startswith(_LIBRARY):
+        return False
+    with contextlib.suppress(TypeError):
+        hash(cell)
+        return all(map(_is_of_library, cell.children())) if isinstance(cell, Transform) else True
+    return False
 
 
 @functools.lru_cache

@@ -33,7 +33,9 @@ def stack(*cells: Any, dropout: float = 0.0) -> "Stack":
 
     Layers may be different cells of different sizes. The same cell twice is two layers, each with
     its own parameters. A plain function between cells is applied to what the next one reads, and
-    adds no entry to parameters and states: it belongs to the layer below, see `map_outputs`.
+    adds no entry to parameters and states: it belongs to the layer below, see `map_outputs`. It
+    must act on the features alone, each row by itself: it gets one step ``[..., n]`` or a whole
+    sequence ``[T, ..., n]``, as the backend needs.
 
     Args:
       cells: the layers from the input up, as arguments or as one sequence: cells, and functions of

@@ -1,7 +1,7 @@
 """A bare step function as a cell."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ class StepFunction(Transform):
     """
 
     function: Callable[..., Any]
-    own_state: Any = None
+    own_state: Any = field(default=None, repr=False)  # arrays, which a warning would print
 
     def children(self) -> tuple[()]:
         """No cells."""

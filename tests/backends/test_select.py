@@ -92,3 +92,16 @@ def test_layers_warn_in_their_own_name():
         unroll_layer("Recurrent", cell, params, XS, options=options)
     with pytest.warns(UserWarning, match=r"^tbptt: the scan runs TanhRNN.*linear"):
         lj.tbptt(cell, params, XS, k1=2, implementation="parallel")
+
+
+def test_a_bare_step_function_warns_once_whatever_its_state():
+    def decay(params, state, x):
+        return (params * state[0] + x,)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for number in (1.0, 2.0):
+            lj.unroll(decay, 0.5, XS, (jnp.full((2, 3), number),), implementation="cpu")
+    assert len(caught) == 1
+    start = "unroll: the scan runs StepFunction(function=decay), not implementation='cpu': "
+    assert str(caught[0].message).startswith(start)

@@ -119,6 +119,7 @@ LOOP = lambda number: lambda x: jax.lax.fori_loop(0, 3, lambda i, x: x + number,
         (lambda order: lambda x: [x[k] for k in order], (0, 1), (1, 0)),
         (lambda axis: lambda x: jnp.stack([x, 2 * x]).sum(axis), 0, 1),
         (lambda function: function, jax.nn.relu, jax.nn.relu6),
+        (lambda function: function, jnp.sinc, jax.nn.softplus),
     ],
 )
 def test_programs_are_equal_where_they_have_the_same_equations(make, same, other):
@@ -136,6 +137,22 @@ def test_a_derivative_of_a_users_own_may_change_and_is_traced_anew():
         step = lambda params, state, x: (function(state[0]),)  # noqa: B023, E731
         run = lambda h: lj.unroll(step, None, XS, (h,))[1][-1].sum()  # noqa: B023, E731
         assert jax.grad(run)(STATE[0])[0].item() == scale**3
+
+
+def root_of(slope):
+    """A function whose value does not depend on `slope`, but whose derivative does."""
+    solve = lambda f, x_0: x_0  # noqa: E731
+    tangent_solve = lambda g, y: slope * y  # noqa: E731
+    return lambda x: jax.lax.custom_root(lambda z: z - x, x, solve, tangent_solve)
+
+
+def test_a_derivative_of_jax_that_calls_a_function_of_a_user_is_traced_anew():
+    assert of(root_of(1.0)) != of(root_of(2.0))
+    for slope in (1.0, 2.0):
+        root = root_of(slope)
+        step = lambda params, state, x: (root(params * x),)  # noqa: B023, E731
+        run = lambda w: lj.unroll(step, w, XS, STATE)[1].sum()  # noqa: B023, E731
+        assert jax.grad(run)(1.0).item() == slope * XS.size
 
 
 def test_programs_are_forgotten_and_freed():

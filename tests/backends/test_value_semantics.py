@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -114,3 +115,52 @@ def test_every_cell_of_this_library_has_value_semantics():
         lj.zoneout(lj.PeepholeLSTM(3, 5), h=0.2),
     ):
         assert has_value_semantics(cell)
+
+
+class Sloped:
+    """An object with a method whose results change with its attribute."""
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def act(self, z):
+        return self.slope * jnp.tanh(z)
+
+
+@dataclass(frozen=True)
+class FixedSlope(Sloped):
+    """The same as a value."""
+
+    slope: float
+
+
+WITH_METHOD = {
+    "a cell": lambda act: lj.GRU(3, 3, activation=act),
+    "map_outputs": lambda act: lj.transforms.map_outputs(lj.GRU(3, 3), act),
+    "residual(stack)": lambda act: lj.residual(lj.stack(lj.GRU(3, 3), act, lj.GRU(3, 3))),
+}
+
+
+@pytest.mark.parametrize("name", WITH_METHOD)
+@pytest.mark.parametrize("under_jit", [False, True])
+def test_a_method_in_a_field_may_read_what_has_changed(name, under_jit):
+    owner = Sloped(1.0)
+    cell = WITH_METHOD[name](owner.act)
+    params = params_of_ones(cell)
+
+    def outputs(cell):
+        run = lambda params: lj.unroll(cell, params, XS, implementation="scan")[1]  # noqa: E731
+        return (jax.jit(run) if under_jit else run)(params)
+
+    outputs(cell)
+    owner.slope = 2.0
+    np.testing.assert_array_equal(outputs(cell), outputs(WITH_METHOD[name](Sloped(2.0).act)))
+
+
+def params_of_ones(cell):
+    return jax.tree.map(jnp.ones_like, cell.init(jax.random.key(0)))
+
+
+def test_a_method_of_a_value_has_value_semantics():
+    assert not has_value_semantics(lj.GRU(3, 5, activation=Sloped(1.0).act))
+    assert has_value_semantics(lj.GRU(3, 5, activation=FixedSlope(1.0).act))

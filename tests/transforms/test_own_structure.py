@@ -1,5 +1,6 @@
 """States of any container and of integers work as the cell's own, for every cell and transform."""
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import chex
@@ -136,3 +137,26 @@ def test_what_does_not_fit_is_as_it_was():
     halves = own_state(cell, None, (jnp.zeros(2), jnp.zeros(2)))
     assert isinstance(halves[0], lj.GRUState)
     assert isinstance(halves[1], jax.Array)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A cell whose name for its state is not compared."""
+
+    state_type: Any = field(compare=False)
+
+    def init(self, key):
+        return ()
+
+    def initial_state(self, batch_shape=()):
+        return self.state_type(jnp.zeros((*batch_shape, 1)))
+
+    def step(self, params, state, x):
+        return self.state_type(state[0] + x)
+
+
+@pytest.mark.parametrize("wrap", [lambda cell: cell, lj.residual], ids=["bare", "in a transform"])
+def test_equal_cells_of_others_have_containers_of_their_own(wrap):
+    for state_type in (lj.GRUState, lj.cells.MinLSTMState):
+        state = own_state(wrap(Named(state_type)), (), [jnp.zeros(1)])
+        assert type(state) is state_type
