@@ -109,6 +109,7 @@ class Recurrent(hk.Module):
             module_params(cell, function),
             inputs,
             initial_carry=initial_state,
+            carry_name="initial_state",
             seq_lengths=seq_lengths,
             time_major=self.time_major,
             reverse=self.reverse,

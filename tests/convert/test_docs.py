@@ -286,11 +286,7 @@ def test_an_entry_of_the_table(library, column, text):
 
 
 def test_every_library_has_a_row():
-<<<<<<< HEAD
-    modules = {*convert.__all__} - {"cell_of", "onnx", "safetensors"}
-=======
-    modules = {*convert.__all__} - {"cell_of", "safetensors", "onnx"}  # these have own sections
->>>>>>> w12-fixb
+    modules = {*convert.__all__} - {"cell_of", "onnx", "safetensors"}  # these have own sections
     assert {row[0] for row in ROWS} == modules == {*LIBRARIES}
     assert {*CHECKS} == {*COLUMNS}
 
