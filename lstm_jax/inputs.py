@@ -80,7 +80,7 @@ def first_input(function: str, xs: PyTree) -> PyTree:
         raise ValueError(
             f"{function}: xs must contain at least one array [T, ...]; got {described(xs)}"
         )
-    shapes = [jnp.shape(leaf) for leaf in leaves]
+    shapes = list(map(jnp.shape, leaves))
     if () in shapes:
         hint = "; use jnp.asarray for a list" if isinstance(xs, list) else ""
         raise ValueError(
