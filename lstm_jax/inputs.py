@@ -46,7 +46,8 @@ def checked_inputs(function: str, cell: Any, xs: PyTree, *, name: str = "xs") ->
         raise TypeError(
             f"{function}: {name} must be one array{axes} for {kind}; got {described(xs)}{hint}"
         )
-    return check_arrays(function, **{name: xs})
+    tree: dict[str, Any] = {name: xs}
+    return check_arrays(function, **tree)
 
 
 def reads_one_array(cell: Any) -> bool:
