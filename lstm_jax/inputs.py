@@ -46,7 +46,8 @@ def checked_inputs(function: str, cell: Any, xs: PyTree, *, name: str = "xs") ->
         raise TypeError(
             f"{function}: {name} must be one array{axes} for {kind}; got {described(xs)}{hint}"
         )
-    return check_arrays(function, **{name: xs})
+    tree: dict[str, Any] = {name: xs}
+    return check_arrays(function, **tree)
 
 
 def reads_one_array(cell: Any) -> bool:
@@ -80,7 +81,7 @@ def first_input(function: str, xs: PyTree) -> PyTree:
         raise ValueError(
             f"{function}: xs must contain at least one array [T, ...]; got {described(xs)}"
         )
-    shapes = [jnp.shape(leaf) for leaf in leaves]
+    shapes = list(map(jnp.shape, leaves))
     if () in shapes:
         hint = "; use jnp.asarray for a list" if isinstance(xs, list) else ""
         raise ValueError(

@@ -36,7 +36,12 @@ def mask_of_lengths(lengths: Int[Array, "..."], T: int) -> Bool[Array, "T ..."]:
     >>> mask_of_lengths(jnp.array([0, 2]), T=3).astype(int).tolist()
     [[0, 1], [0, 1], [0, 0]]
     """
-    lengths = in_int32(_integers("mask_of_lengths", "lengths", lengths))
+    return _first_steps(_integers("mask_of_lengths", "lengths", lengths), T)
+
+
+def _first_steps(lengths: Any, T: int) -> Bool[Array, "T ..."]:
+    """`mask_of_lengths` of integers."""
+    lengths = in_int32(lengths)
     steps = jnp.arange(T, dtype=jnp.int32).reshape(T, *[1] * lengths.ndim)
     return steps < lengths[None]
 
@@ -82,7 +87,7 @@ def valid_steps(
     if lengths is not None and mask is not None:
         raise ValueError(f"{function}: lengths or mask can be given, not both")
     if lengths is not None:
-        return mask_of_lengths(check_lengths(function, lengths, T, batch_shape), T)
+        return _first_steps(check_lengths(function, lengths, T, batch_shape), T)
     return None if mask is None else check_mask(function, "mask", mask, T, batch_shape)
 
 

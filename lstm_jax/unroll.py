@@ -243,8 +243,8 @@ def prepare(
     if rows is None:
         cell = dataclasses.replace(cell, own_state=state)  # pyright: ignore[reportArgumentType]
     check_rows(function, valid if reset is None else reset, xs=x_1, state=state)
-    arrays = [a for a in jax.tree.leaves((params, xs, state, valid, reset)) if hasattr(a, "dtype")]
-    on_mesh = False in [jax.typeof(array).sharding.mesh.empty for array in arrays]
+    leaves = jax.tree.leaves((params, xs, state, valid, reset))
+    on_mesh = False in [jax.typeof(a).sharding.mesh.empty for a in leaves if hasattr(a, "dtype")]
     if on_mesh and T:
         state_axes = None if given else len(rows or ())
         state, valid, reset = _sharded_as_inputs(xs, state, state_axes, valid, reset)

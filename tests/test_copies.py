@@ -159,3 +159,13 @@ def test_graph_definitions_of_nnx():
     again = nnx.merge(copy.deepcopy(graphdef), state)
     assert jnp.array_equal(again(xs), layer(xs))
     assert nnx.split(copy.deepcopy(layer))[0] == graphdef
+
+
+def test_a_partial_of_a_compiled_function_pickles_by_its_parts():
+    leaky = functools.partial(jax.nn.leaky_relu, negative_slope=0.2)
+    cell = lj.GRU(3, 4, activation=leaky)
+    assert copy.deepcopy(cell) == cell
+    copied = pickle.loads(pickle.dumps(cell))
+    assert copied.activation.func is leaky.func
+    assert copied.activation.keywords == {"negative_slope": 0.2}
+    assert copied == dataclasses.replace(cell, activation=copied.activation)

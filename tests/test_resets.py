@@ -114,8 +114,6 @@ def test_opposite_resets_cut_at_the_same_places(starts, valid, reverse, wanted):
 
 
 def test_the_shape_of_first_where_done_has_no_batch_axes():
-    wanted = (
-        r"^resets_from_dones: first must have shape \(\), as done has no batch ax.s; got \(1,\)"
-    )
+    wanted = r"^resets_from_dones: first must have shape \(\), as done .* axes; got \(1,\)$"
     with pytest.raises(ValueError, match=wanted):
         lj.resets_from_dones(jnp.zeros(3), jnp.array([1]))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import operator
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +33,7 @@ def has_value_semantics(cell: Any) -> bool:
             names = _compared_fields(type(value))
             if names is None:
                 return False
-            values.extend([getattr(value, name) for name in names])
+            values.extend(map(value.__getattribute__, names))
             inside = value.children() if isinstance(value, Transform) else ()
             if not all(map(has_value_semantics, inside)):
                 return False
@@ -71,4 +72,5 @@ def _compared_fields(kind: type[Any]) -> tuple[str, ...] | None:
     if not getattr(params, "frozen", False) or "<" in kind.__qualname__:
         return None
     fields = dataclasses.fields(kind)
-    return None if False in [f.compare for f in fields] else tuple([f.name for f in fields])
+    compared = all(map(operator.attrgetter("compare"), fields))
+    return tuple(map(operator.attrgetter("name"), fields)) if compared else None

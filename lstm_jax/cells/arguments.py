@@ -72,7 +72,7 @@ def as_state(function: str, kind: type[N], state: Any, policy: Policy | None = N
     Traceback (most recent call last):
     TypeError: lstm_step: state must be a tuple (h, c); got an array of shape (2, 5)
     """
-    fields = fields_of(kind, state)
+    fields = state if type(state) is kind else fields_of(kind, state)
     if fields is None:
         if isinstance(state, tuple | list):
             got = f"a {type(state).__name__} of {len(state)}"
@@ -85,7 +85,7 @@ def as_state(function: str, kind: type[N], state: Any, policy: Policy | None = N
     arrays = list(map(jnp.asarray, fields))
     if policy is not None:
         dtypes = (policy.output, *[policy.cell_state] * (len(arrays) - 1))
-        arrays = [in_float(array, dtype) for array, dtype in zip(arrays, dtypes, strict=True)]
+        arrays = list(map(in_float, arrays, dtypes))
     return kind._make(arrays)
 
 

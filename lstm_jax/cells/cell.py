@@ -136,7 +136,7 @@ class CellBase(Copyable, ABC):
         params, state, x = check_arrays(function, params=params, state=state, x=x)
         params = as_params(self.params_type, params)
         state = as_state(function, self.state_type, state, self.policy)
-        x = jnp.asarray(as_array(function, "x", x))
+        x = x if isinstance(x, jax.Array) else jnp.asarray(as_array(function, "x", x))
         check_step(function, params, state, x, self.shapes(params))
         return params, state, x
 

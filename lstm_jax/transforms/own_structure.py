@@ -137,10 +137,16 @@ def restore_params(cell: AnyCell, restored: PyTree) -> PyTree:
 
 def _has_plain_containers(params: PyTree) -> bool:
     """Whether something in parameters is a mapping, a list, or a plain tuple of arrays."""
-    if isinstance(params, tuple):
-        plain = not hasattr(params, "_fields")
-        return any((plain and is_array(p)) or _has_plain_containers(p) for p in params)
-    return isinstance(params, Mapping | list)
+    values = [params]
+    while values:
+        value = values.pop()
+        if isinstance(value, Mapping | list):
+            return True
+        if isinstance(value, tuple):
+            if not hasattr(value, "_fields") and any(map(is_array, value)):
+                return True
+            values.extend(value)
+    return False
 
 
 def _own_containers(cell: AnyCell) -> PyTree:
