@@ -198,7 +198,8 @@ class OptimizedLSTMCell(GatedCell):
 class GRUCell(GatedCell):
     """`flax.nnx.GRUCell`, computed by `lstm_jax.GRU`; see `GatedCell` for the arguments.
 
-    The bias that the reset gate multiplies, which Flax's cell does not have, starts at zero.
+    Flax's cell has no bias that the reset gate multiplies. Here it is a constant of zeros, which is
+    not trained.
 
     Reference:
       Cho et al. (2014), *Learning phrase representations using RNN encoder-decoder for
@@ -211,6 +212,7 @@ class GRUCell(GatedCell):
     """
 
     kind = "GRU"
+    constants = ("recurrent_bias",)
 
 
 class SimpleCell(DropInCell):

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,10 @@ Randomness = nnx.Rngs | nnx.RngStream | jax.Array
 """Sources of a random key in Flax."""
 
 
+class Constant(nnx.Variable):
+    """A parameter of a cell that is not trained: no `flax.nnx.Param`."""
+
+
 class CellModule(nnx.Module):
     """A cell and its parameters, which are attributes with the names of their fields.
 
@@ -37,7 +41,12 @@ class CellModule(nnx.Module):
     Raises:
       TypeError: when `cell` is not a cell.
       ValueError: when metadata has the name of no parameter, or a parameter that of an attribute.
+
+    Attributes:
+      constants: the names of the parameters that are not trained.
     """
+
+    constants: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -59,7 +68,8 @@ class CellModule(nnx.Module):
         named = to_dict(drawn)
         _check_attribute_names(function, cell, {*vars(self), *dir(type(self))}, named)
         for name, value in named.items():
-            setattr(self, name, _as_variables(name, value, metadata or {}))
+            kind = Constant if name in self.constants else nnx.Param
+            setattr(self, name, _as_variables(name, value, metadata or {}, kind))
         if draws(cell):
             self.rngs = rngs["dropout"].fork()
 
@@ -143,10 +153,10 @@ def _check_attribute_names(function: str, cell: AnyCell, taken: set[str], named:
             _check_attribute_names(function, cell, set(dir(nnx.Dict)), value)
 
 
-def _as_variables(name: str, value: Any, metadata: Metadata) -> Any:
+def _as_variables(name: str, value: Any, metadata: Metadata, kind: type[nnx.Variable]) -> Any:
     if isinstance(value, dict):
-        return nnx.Dict({k: _as_variables(k, inner, metadata) for k, inner in value.items()})
-    return nnx.Param(value, **metadata.get(name, {}))
+        return nnx.Dict({k: _as_variables(k, inner, metadata, kind) for k, inner in value.items()})
+    return kind(value, **metadata.get(name, {}))
 
 
 def _as_arrays(module: Any, names: ParamDict) -> ParamDict:

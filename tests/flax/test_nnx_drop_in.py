@@ -6,6 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -207,3 +208,18 @@ def test_a_missing_argument_is_named():
         ours.GRUCell(3)
     with pytest.raises(TypeError, match=r"^RNNCell: the argument rngs is missing$"):
         ours.RNNCell(lj.LSTM(3, 5))
+
+
+def test_a_step_of_training_is_that_of_flax(inputs):
+    """Flax's GRU has no bias within the reset, so ours must not be trained."""
+
+    def trained(cell):
+        optimizer = nnx.Optimizer(cell, optax.sgd(0.1), wrt=nnx.Param)
+        for _ in range(2):
+            grads = nnx.grad(lambda cell: jnp.sum(jnp.sin(nnx.RNN(cell)(inputs))))(cell)
+            optimizer.update(cell, grads)
+        return cell
+
+    theirs, mine = map(trained, pair("GRUCell"))
+    assert not mine.recurrent_bias[...].any()
+    close(nnx.RNN(mine)(inputs), nnx.RNN(theirs)(inputs))
