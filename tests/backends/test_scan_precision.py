@@ -76,7 +76,7 @@ def numbers(name, dtype, T):
     params = low.init(KEY)
     assert jnp.dtype(dtype) in {leaf.dtype for leaf in jax.tree.leaves(params)}
     same = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
-    xs = 1 + jax.random.normal(KEY, (T, 2, *[3] * (3 if name == "ConvLSTM" else 1)), jnp.float32)
+    xs = 1 + jax.random.normal(KEY, (T, 2, *[3] * (2 if name == "ConvLSTM" else 1)), jnp.float32)
     return low, params, high, same, xs.astype(dtype)
 
 

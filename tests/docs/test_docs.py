@@ -82,6 +82,7 @@ def temporaries(T, remat, implementation):
 @pytest.mark.slow
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the table was measured on a CPU")
 @pytest.mark.parametrize("implementation", ["scan", "cpu"])
+@may_fall_back
 def test_the_memory_of_a_gradient_is_as_in_the_table(implementation):
     if implementation == "cpu" and ffi.load():
         pytest.skip(ffi.load())

@@ -45,7 +45,7 @@ def test_updates_of_clipped_adam_are_those_of_flax(name):
     carry = zeros if name == "gru" else (zeros, zeros)
     old = Scanned(theirs).init(k_init, carry, (xs[0], reset[0]))
     new = flax_weights.take_over(old, rename={f"{theirs.__name__}_0": ""})
-    layer = ours(H, time_major=True)
+    layer = ours(H, time_major=True, carry_order="ch")  # as in Flax
 
     def scanned(params, xs, reset):
         return Scanned(theirs).apply(params, carry, (xs, reset))[1]
