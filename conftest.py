@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 FLAGS = "XLA_FLAGS"
 # The flags as they were given; a worker inherits them from the process that started it.
@@ -56,6 +56,15 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compilation makes the first example slow, and a failure must be the same for everyone.
 settings.register_profile("lstm_jax", deadline=None, derandomize=True, database=None)
 settings.load_profile("lstm_jax")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let other libraries promote ranks where a test runs them."""
+    if item.get_closest_marker("peers") is None:
+        return (yield)
+    with jax.numpy_rank_promotion("allow"):
+        return (yield)
 
 
 @pytest.fixture
