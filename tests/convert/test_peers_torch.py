@@ -82,14 +82,16 @@ REPARAMETRIZED = (
 def test_reparametrized_weights(kind, reparametrize):
     import torch
 
+    torch.manual_seed(0)
     module = getattr(torch.nn, kind)(INPUTS, H, num_layers=2)
     for name in ("weight_ih_l0", "weight_hh_l1"):
         reparametrize(module, name)
     for parameter in module.parameters():  # so that no norm is as it was at the start
         parameter.data += 0.1 * torch.randn_like(parameter)
     cell, params = convert.torch.to_cell(module)
-    assert relative_error(module, cell, params) < 1e-6
-    assert relative_error(module, cell, convert.torch.to_params(module.state_dict())) < 1e-6
+    # Both compute the weights from their parts in float32.
+    assert relative_error(module, cell, params) < 2e-6
+    assert relative_error(module, cell, convert.torch.to_params(module.state_dict())) < 2e-6
 
 
 @pytest.mark.filterwarnings("ignore:RNN module weights are not part of single:UserWarning")
