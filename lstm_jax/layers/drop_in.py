@@ -127,7 +127,7 @@ def drop_in_state(function: str, kind: Kind, carry: PyTree) -> Any:
     >>> drop_in_state("LSTMCell", "LSTM", ("c", "h"))
     LSTMState(h='h', c='c')
     """
-    state_type = KINDS[kind].state_type if kind != "ConvLSTM" else LSTM.state_type
+    state_type = KINDS[kind].state_type
     fields = state_type._fields
     state = state_of(state_type(*fields), carry, "ch")
     if isinstance(state, state_type):

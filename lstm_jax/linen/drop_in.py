@@ -77,9 +77,7 @@ class DropInCell(nn.RNNCellBase):
         Raises:
           TypeError, ValueError: as `lstm_jax.advance`.
         """
-        state = drop_in_state(type(self).__name__, self.kind, carry)
-        cell, boxes = self.make_cell(jnp.shape(inputs), jnp.shape(state[0]))
-        params = module_params(self, cell, boxes, self.constants(cell))
+        state, cell, params = self._parts(carry, jnp.shape(inputs))
         new, y = advance_layer(cell, params, state, inputs, None, broadcast=True)
         return carry_like(new, carry, "ch"), y
 
@@ -98,10 +96,16 @@ class DropInCell(nn.RNNCellBase):
         Returns:
           ``(carry, outputs)``.
         """
+        state, cell, params = self._parts(carry, step_shape)
+        final, outputs = unroll_cell(cell, params, inputs, state, "ch", **call)
+        return carry_like(final, carry, "ch"), outputs
+
+    @nn.nowrap
+    def _parts(self, carry: PyTree, input_shape: tuple[int, ...]) -> tuple[PyTree, AnyCell, PyTree]:
+        """The state of a carry, the cell of its size, and the parameters of that."""
         state = drop_in_state(type(self).__name__, self.kind, carry)
-        cell, boxes = self.make_cell(step_shape, jnp.shape(state[0]))
-        params = module_params(self, cell, boxes, self.constants(cell))
-        return unroll_cell(cell, params, inputs, carry, "ch", **call)
+        cell, boxes = self.make_cell(input_shape, jnp.shape(state[0]))
+        return state, cell, module_params(self, cell, boxes, self.constants(cell))
 
     @nn.nowrap
     def initialize_carry(self, rng: Any, input_shape: tuple[int, ...]) -> PyTree:
