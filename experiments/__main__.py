@@ -85,15 +85,15 @@ def dispatch(arguments: list[str]) -> int:
             print(USAGE)
             return 0
         case ["train", *rest]:
-            from experiments.command_line import train_command
+            from experiments.commands.command_line import train_command
 
             return train_command(rest)
         case ["evaluate", *rest]:
-            from experiments.command_line import evaluate_command
+            from experiments.commands.command_line import evaluate_command
 
             return evaluate_command(rest)
         case ["report", *rest]:
-            from experiments.report import report
+            from experiments.report.table import report
 
             if not rest:
                 raise UserError("report: WORKDIR comes next: the folder of a finished run")
@@ -104,7 +104,7 @@ def dispatch(arguments: list[str]) -> int:
 
             return bench_command(rest)
         case ["list", *rest]:
-            from experiments.listing import list_configs
+            from experiments.commands.listing import list_configs
 
             return list_configs([Path(folder) for folder in rest])
         case [command, *_]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 import lstm_jax as lj
-from experiments.config import ModelConfig
+from experiments.config.schema import ModelConfig
 from experiments.tasks import Task
 from lstm_jax.initializers import Chrono, ForgetBias, lecun_normal
 from lstm_jax.options import Implementation

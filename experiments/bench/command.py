@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from experiments import environment
 from experiments.bench import results
 from experiments.bench.arguments import measuring_flags, parse, plan
 from experiments.bench.coordinator import Turn, measure
 from experiments.bench.folder import Folder
 from experiments.bench.pages import for_terminal
 from experiments.bench.suites import make_suite
+from experiments.commands.listing import relative
 from experiments.errors import UserError
-from experiments.listing import relative
 from experiments.numbers import duration
+from experiments.run import environment
 
 
 def bench_command(words: list[str]) -> int:

@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from experiments.atomic_write import write_atomic
 from experiments.bench.pages import page
 from experiments.bench.results import Result
 from experiments.bench.suites import NAMES
 from experiments.bench.worker_process import ROOT
+from experiments.commands.listing import relative
 from experiments.errors import UserError
-from experiments.listing import relative
+from experiments.run.atomic_write import write_atomic
 
 PAGES = ROOT / "docs" / "benchmarks"
 PICTURES = ROOT / "docs" / "images"

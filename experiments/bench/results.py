@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import lstm_jax
-from experiments import environment
-from experiments.atomic_write import write_atomic
 from experiments.bench.cases import Case
 from experiments.bench.coordinator import Job, Measured, jobs_of
 from experiments.bench.implementation import CEILING, REFERENCE, Implementation
 from experiments.bench.suites import Suite
 from experiments.errors import UserError
+from experiments.run import environment
+from experiments.run.atomic_write import write_atomic
 
 Result = dict[str, Any]
 """The content of a result file."""

@@ -13,7 +13,7 @@ import pytest
 import lstm_jax as lj
 from experiments.__main__ import main
 from experiments.numbers import span
-from experiments.summary import render
+from experiments.run.summary import render
 from lstm_jax.cells.cell import CellBase
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import ModelConfig
+from experiments.config.schema import ModelConfig
 from experiments.generate import generate
 from experiments.model import make_model
 from experiments.tasks import Chars

@@ -1,0 +1,1 @@
+"""Config files: their schema, and how they are read, checked and written."""

@@ -1,0 +1,62 @@
+"""All configs in configs/ are valid, and their headers state the expected results."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from experiments.commands.listing import header
+from experiments.config.file import load_config
+from experiments.report.table import report
+from experiments.run.workdir import Workdir
+
+ROOT = Path(__file__).parents[3]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+RESULTS = sorted(path.parent for path in (ROOT / "docs" / "results").glob("*/summary.json"))
+
+
+def ids(paths):
+    return [path.stem for path in paths]
+
+
+def test_the_tasks_have_configs():
+    assert {"adding", "copy", "chars", "demo"} <= set(ids(CONFIGS))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids(CONFIGS))
+def test_a_config_is_valid_and_its_header_states_the_expected_result(path):
+    config = load_config(path)
+    text = "\n".join(header(path))
+    assert re.search(r"^Command: +python -m experiments train configs/" + path.name, text, re.M)
+    assert re.search(r"^Expected: .*\d", text, re.M)
+    assert re.search(r"^Time: .*\d.* two CPU cores", text, re.M)
+    assert config.task.name in path.stem or path.stem == "demo"
+
+
+def test_the_tasks_are_at_the_promised_lengths():
+    configs = {path.stem: load_config(path) for path in CONFIGS}
+    assert configs["adding"].task.length >= 200
+    assert configs["copy"].task.delay >= 30
+    assert configs["demo"].task.length >= 100
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=ids(RESULTS))
+def test_a_result_belongs_to_the_current_config(path):
+    """The command in the summary, with the current config file, gives the config of the run."""
+    summary = json.loads((path / "summary.json").read_text())
+    words = shlex.split(summary["command"])
+    assert words[:4] == ["python", "-m", "experiments", "train"]
+    overrides = dict(zip(words[5::2], words[6::2], strict=True))
+    overrides = {k[2:]: int(v) for k, v in overrides.items() if k != "--workdir"}
+    assert load_config(ROOT / words[4], overrides) == Workdir(path).config()
+    assert all(summary["goals"]["solved"]["reached_on_test"])
+
+
+def test_every_task_has_a_result_and_a_row_in_the_table():
+    tasks = {json.loads((p / "summary.json").read_text())["task"].split(",")[0] for p in RESULTS}
+    assert tasks == {"adding", "copy", "chars"}
+    page = (ROOT / "docs" / "results" / "README.md").read_text()
+    for line in report(RESULTS).splitlines():
+        assert line in page

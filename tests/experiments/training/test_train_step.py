@@ -1,0 +1,131 @@
+"""Training as pure functions: updates, seeds and evaluation."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.config.schema import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
+from experiments.model import make_model
+from experiments.tasks import Adding, Copy
+from experiments.training.train_step import make_train_functions
+
+SMALL = Config(
+    task=Adding(length=6),
+    model=ModelConfig(hidden_size=5),
+    optimizer=OptimizerConfig(learning_rate=1e-2),
+    train=TrainConfig(batch_size=8, updates=100, log_every=10, eval_every=10),
+    eval=EvalConfig(sequences=40, batch_size=10),
+    seed=3,
+)
+
+
+def trained(config, updates, active=None):
+    functions = make_train_functions(config)
+    active = jnp.ones(config.seeds, bool) if active is None else jnp.asarray(active)
+    return functions.train_steps((), functions.init(), active, updates)
+
+
+def assert_close(a, b, **tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_an_update_is_gradient_then_clip_then_adam():
+    """The first update against an explicit computation."""
+    from experiments.training import keys
+
+    states, stats = trained(SMALL, 1)
+    model = make_model(SMALL.model, SMALL.task)
+    params = model.init(keys.init_key(3))
+    key = jax.random.fold_in(keys.data_key("train", 3), 0)
+    batch = SMALL.task.sample((), "train", key, 8)
+    loss, grads = jax.value_and_grad(
+        lambda p: SMALL.task.loss(model.apply(p, batch.inputs), batch)
+    )(params)
+    norm = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(grads)))
+    scale = min(1.0, SMALL.optimizer.clip_norm / norm)
+    assert float(stats.loss[0, 0]) == pytest.approx(float(loss), rel=1e-5)
+    assert float(stats.grad_norm[0, 0]) == pytest.approx(norm, rel=1e-5)
+    # Adam's first step has the size of the learning rate, whatever the gradient's.
+    expected = jax.tree.map(
+        lambda p, g: p - 1e-2 * scale * g / (abs(scale * g) + 1e-8), params, grads
+    )
+    assert_close(jax.tree.map(lambda p: p[0], states.params), expected, atol=1e-5)
+    assert int(states.update[0]) == 1
+
+
+@pytest.mark.slow
+def test_many_updates_in_one_dispatch_equal_many_dispatches():
+    functions = make_train_functions(SMALL)
+    states, active = functions.init(), jnp.ones(1, bool)
+    losses = []
+    for _ in range(3):
+        states, stats = functions.train_steps((), states, active, 2)
+        losses.append(stats.loss)
+    at_once, stats = trained(SMALL, 6)
+    assert_equal(states, at_once)
+    assert_equal(jnp.concatenate(losses, axis=1), stats.loss)
+
+
+def test_the_states_are_donated():
+    functions = make_train_functions(SMALL)
+    states = functions.init()
+    functions.train_steps((), states, jnp.ones(1, bool), 2)
+    assert states.params.cell.recurrent_kernel.is_deleted()
+
+
+@pytest.mark.slow
+def test_seeds_train_together_as_alone():
+    together, stats = trained(dataclasses.replace(SMALL, seeds=3), 5)
+    for i in range(3):
+        alone, alone_stats = trained(dataclasses.replace(SMALL, seed=3 + i), 5)
+        assert_close(jax.tree.map(lambda a, i=i: a[i], together.params),
+                     jax.tree.map(lambda a: a[0], alone.params), rtol=1e-4, atol=1e-6)  # fmt: skip
+        np.testing.assert_allclose(stats.loss[i], alone_stats.loss[0], rtol=1e-4)
+    kernels = together.params.cell.kernel
+    assert not np.allclose(kernels[0], kernels[1])
+
+
+@pytest.mark.slow
+def test_the_state_of_an_inactive_seed_does_not_change():
+    config = dataclasses.replace(SMALL, seeds=2)
+    before = make_train_functions(config).init()
+    after, _ = trained(config, 4, active=[True, False])
+    assert_equal(jax.tree.map(lambda a: a[1], after), jax.tree.map(lambda a: a[1], before))
+    assert after.update.tolist() == [4, 0]
+    assert not np.array_equal(after.params.cell.kernel[0], before.params.cell.kernel[0])
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_gives_others():
+    once, _ = trained(SMALL, 5)
+    again, _ = trained(SMALL, 5)
+    other, _ = trained(dataclasses.replace(SMALL, seed=4), 5)
+    assert_equal(once, again)
+    assert not np.array_equal(once.params.cell.kernel, other.params.cell.kernel)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [Adding(length=6), Copy(delay=2)])
+def test_evaluation_in_parts_is_the_mean_over_all_sequences(task):
+    config = dataclasses.replace(SMALL, task=task)
+    functions = make_train_functions(config)
+    states = functions.init()
+    in_parts = functions.evaluate((), "test", states.params)
+    whole = make_train_functions(
+        dataclasses.replace(config, eval=EvalConfig(sequences=40, batch_size=40))
+    ).evaluate((), "test", states.params)
+    assert_close(in_parts, whole, rtol=1e-5)
+    assert set(in_parts) >= {task.metric, task.solved.metric}
+
+
+@pytest.mark.slow
+def test_training_learns():
+    _, stats = trained(SMALL, 300)
+    losses = np.asarray(stats.loss[0])
+    assert losses[-50:].mean() < 0.5 * losses[:50].mean()
