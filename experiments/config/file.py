@@ -1,22 +1,31 @@
 """Config files: from a YAML file and overrides to a `Config`, with one error per field."""
 
 import dataclasses
-import json
-import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from experiments.config.layer import LayerConfig
+from experiments.config.model import SHARED, model_tree
+from experiments.config.optimizer import OptimizerConfig
 from experiments.config.schema import Config
+from experiments.config.sections import Reading, hint_for, leaves, message, read_sections
 from experiments.config.yaml_file import read_yaml
 from experiments.errors import UserError
-from experiments.tasks import AnyTask
-from lstm_jax.did_you_mean import did_you_mean, nearest
 
-TASKS = {task.name: task for task in get_args(AnyTask)}
+KEPT = {
+    "task.name": set(),
+    "optimizer.name": {field.name for field in dataclasses.fields(OptimizerConfig)},
+    "model.cell": {
+        *(field.name for field in dataclasses.fields(LayerConfig)),
+        *SHARED,
+        "layers",
+        "hidden_size",
+    },
+}
+"""Fields that stay when an override names another component."""
 
 
 def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
@@ -32,28 +41,70 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     Raises:
       UserError: if the file cannot be read or parsed, or a field is unknown or invalid.
     """
-    tree = read_yaml(path)
+    return make_config(read_yaml(path), overrides, str(path))
+
+
+def make_config(tree: dict[str, Any], overrides: dict[str, Any] | None, source: str) -> Config:
+    """A config from plain mappings and overrides, as `load_config` makes it from a file.
+
+    Args:
+      tree: the sections.
+      overrides: values by dotted name.
+      source: where the tree comes from, for messages.
+
+    Raises:
+      UserError: if a field is unknown or invalid.
+    """
     overrides = overrides or {}
-    override, in_file = overrides.get("task.name"), _task_name(tree)
-    if override is not None and in_file is not None and override != in_file:
-        # The task settings of the file are for another task: drop them.
-        tree["task"] = {}
-    unknown = _unknown(list(overrides), override if override is not None else in_file)
-    if unknown:
-        raise UserError("\n".join(f"--{name}: {message}" for name, message in unknown.items()))
+    tree = with_overrides(tree, overrides)
+    reading = read_sections(tree)
+    if not reading.errors:
+        try:
+            return Config(**reading.values)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                name, text = ".".join(map(str, detail["loc"])), message(detail)
+                if not name:
+                    name, _, text = text.partition(": ")
+                reading.errors[name] = text
+    raise UserError("\n".join(_lines(reading, overrides, source)))
+
+
+def with_overrides(tree: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The sections with overrides set.
+
+    Where an override names another task, optimizer or cell, fields of the file that only the one
+    in the file has are dropped.
+
+    Raises:
+      UserError: if an override is for a field of a single value.
+    """
+    tree = {name: dict(v) if isinstance(v, dict) else v for name, v in tree.items()}
+    for name, kept in KEPT.items():
+        section, _, leaf = name.partition(".")
+        below = tree.get(section)
+        given = below.get(leaf) if isinstance(below, dict) else None
+        if isinstance(below, dict) and name in overrides and given not in (None, overrides[name]):
+            tree[section] = {key: value for key, value in below.items() if key in kept}
     for name, value in overrides.items():
         _set(tree, name, value)
-    return _validate(tree, path, overrides)
+    return tree
 
 
 def dump_config(config: Config) -> str:
     """The config as YAML, with every field."""
-    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+    return yaml.safe_dump(config_tree(config), sort_keys=False)
+
+
+def config_tree(config: Config) -> dict[str, Any]:
+    """The config as plain mappings and lists, as they stand in a file."""
+    tree = dataclasses.asdict(dataclasses.replace(config, model=type(config.model)()))
+    return _plain({**tree, "model": model_tree(config.model)})
 
 
 def differences(old: Config, new: Config) -> list[str]:
     """The fields that differ between two configs, as ``name: old, not new``."""
-    a, b = _leaves(dataclasses.asdict(old)), _leaves(dataclasses.asdict(new))
+    a, b = leaves(config_tree(old)), leaves(config_tree(new))
     missing = "(none)"
     return [
         f"{name}: {a.get(name, missing)}, not {b.get(name, missing)}"
@@ -62,120 +113,46 @@ def differences(old: Config, new: Config) -> list[str]:
     ]
 
 
-def field_names(task: Any = None) -> list[str]:
-    """All dotted field names, with those of the named task, or of all tasks without a name."""
-    tasks = [TASKS[task]] if isinstance(task, str) and task in TASKS else list(TASKS.values())
-    names = dict.fromkeys(
-        f"task.{field.name}" for cls in tasks for field in dataclasses.fields(cls)
-    )
-    for field in dataclasses.fields(Config):
-        if field.name == "task":
-            continue
-        if dataclasses.is_dataclass(field.default):
-            names |= dict.fromkeys(
-                f"{field.name}.{sub.name}" for sub in dataclasses.fields(field.default)
-            )
-        else:
-            names[field.name] = None
-    return list(names)
-
-
-def nearest_field(name: str, names: Sequence[str]) -> str | None:
-    """The field whose dotted name is nearest to a name, or None if none is near.
-
-    The section of a field may be missing or wrong.
-
-    >>> nearest_field("model.hiden_size", ["model.hidden_size", "train.updates"])
-    'model.hidden_size'
-    >>> nearest_field("hidden_size", ["model.hidden_size", "train.updates"])
-    'model.hidden_size'
-    """
-    tail = name.rsplit(".", 1)[-1]
-    tails = {field.rsplit(".", 1)[-1]: field for field in names}
-    if tail in tails:
-        return tails[tail]
-    return nearest(name, names) or tails.get(nearest(tail, tails) or "")
+def _lines(reading: Reading, overrides: dict[str, Any], source: str) -> list[str]:
+    lines = []
+    for name, text in reading.errors.items():
+        hint = hint_for(name, reading.names) if text == "unknown field" else ""
+        place = f"--{name}" if name in overrides else f"{source}: {name}"
+        lines.append(f"{place}: {text}{hint}")
+    return lines
 
 
 def _set(tree: dict[str, Any], name: str, value: Any) -> None:
+    """Set a field by its dotted name; a number in the name is a place in a list."""
     *sections, leaf = name.split(".")
-    for section in sections:
-        below = tree.setdefault(section, {})
-        if not isinstance(below, dict):
-            raise UserError(f"--{name}: unknown field; {section} is a single value")
-        tree = below
-    tree[leaf] = value
-
-
-def _validate(tree: dict[str, Any], path: Path, overrides: dict[str, Any]) -> Config:
-    def source(name: str) -> str:
-        return f"--{name}" if name in overrides else f"{path}: {name}"
-
-    unknown = _unknown(list(_leaves(tree)), _task_name(tree))
-    messages = [f"{source(name)}: {message}" for name, message in unknown.items()]
-    try:
-        # Strict validation converts mappings to dataclasses only from JSON.
-        config = TypeAdapter(Config).validate_json(json.dumps(tree))
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            if detail["type"] != "unexpected_keyword_argument":
-                messages.append(_message(detail, source))
-    else:
-        if not messages:
-            return config
-    raise UserError("\n".join(messages))
-
-
-def _task_name(tree: dict[str, Any]) -> Any:
-    task = tree.get("task")
-    return task.get("name") if isinstance(task, dict) else None
-
-
-def _unknown(given: Sequence[str], task: Any) -> dict[str, str]:
-    """A message for every name that is not a field."""
-    names = field_names(task)
-    sections = {name.partition(".")[0] for name in names if "." in name}
-    messages = {}
-    for name in given:
-        if name not in names and name not in sections:
-            hint = nearest_field(name, names)
-            messages[name] = "unknown field" + (f"; did you mean {hint}?" if hint else "")
-    return messages
-
-
-def _message(detail: Any, source: Any) -> str:
-    """A pydantic error as one line."""
-    # Pydantic adds the name of the task to the path, for the discriminated union.
-    path = [str(p) for i, p in enumerate(detail["loc"]) if not (i == 1 and p in TASKS)]
-    name, given = ".".join(path), detail["input"]
-    match detail["type"]:
-        case "union_tag_invalid" | "union_tag_not_found":
-            name = f"{name}.name"
-            given = detail["ctx"].get("tag")
-            hint = did_you_mean(given, TASKS)
-            return f"{source(name)}: must be one of {', '.join(TASKS)}; got {given}{hint}"
-        case "missing":
-            return f"{source(name)}: missing"
-        case "value_error" if not name:
-            name, _, message = str(detail["ctx"]["error"]).partition(": ")
-            return f"{source(name)}: {message}"
-        case "literal_error":
-            expected = detail["ctx"]["expected"]
-            hint = did_you_mean(given, re.findall(r"'(\w+)'", expected))
-            return f"{source(name)}: must be {expected}; got {given!r}{hint}"
-        case "dataclass_type" | "model_attributes_type" | "dict_type":
-            return f"{source(name)}: must be a mapping of fields; got {given!r}"
-    expected = detail["msg"].removeprefix("Input should be ")
-    return f"{source(name)}: must be {expected}; got {given!r}"
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of a nested mapping by dotted name."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
-            leaves |= _leaves(value, f"{name}.")
+    below: Any = tree
+    for i, section in enumerate([*sections, leaf]):
+        last = i == len(sections)
+        if isinstance(below, list):
+            if not section.isdigit() or int(section) >= len(below):
+                raise UserError(f"--{name}: no layer {section}; there are {len(below)}, from 0")
+            if last:
+                below[int(section)] = value
+            else:
+                below[int(section)] = _copied(below[int(section)])
+                below = below[int(section)]
+        elif not isinstance(below, dict):
+            raise UserError(f"--{name}: unknown field; {sections[i - 1]} is a single value")
+        elif last:
+            below[section] = value
         else:
-            leaves[name] = value
-    return leaves
+            below[section] = _copied(below.get(section, {}))
+            below = below[section]
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, dict | list) else value
+
+
+def _plain(value: Any) -> Any:
+    """Mappings, lists and plain values, without tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value

@@ -6,6 +6,7 @@ from experiments.tasks.copy import Copy
 from experiments.tasks.goal import Goal
 from experiments.tasks.task import Batch, Split, Task, goals
 
-AnyTask = Adding | Copy | Chars
+TASKS: dict[str, type[Task]] = {"adding": Adding, "copy": Copy, "chars": Chars}
+"""The built-in tasks by their names in a config."""
 
-__all__ = ["Adding", "AnyTask", "Batch", "Chars", "Copy", "Goal", "Split", "Task", "goals"]
+__all__ = ["TASKS", "Adding", "Batch", "Chars", "Copy", "Goal", "Split", "Task", "goals"]

@@ -23,10 +23,11 @@ from jaxtyping import Array, Float, Int, UInt8
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from experiments.config.fields import STRICT
 from experiments.tasks import ngram
 from experiments.tasks.corpus import VOCABULARY_SIZE, load_corpus
 from experiments.tasks.goal import Goal
-from experiments.tasks.task import STRICT, Batch, Split
+from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from jaxtyping import Array, Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from experiments.config.fields import STRICT
 from experiments.tasks.goal import Goal
-from experiments.tasks.task import STRICT, Batch, Split
+from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
 
 if TYPE_CHECKING:

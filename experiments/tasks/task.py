@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
-from jaxtyping import Array, Float
-from pydantic import ConfigDict
+from jaxtyping import Array, Float, Int
 
 from experiments.tasks.goal import Goal
 from lstm_jax.types import PRNGKey, PyTree
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 
-STRICT = ConfigDict(extra="forbid", strict=True)
-"""Validation of every part of a config: no unknown fields, no conversion of types."""
-
 
 class Batch(NamedTuple):
     """A batch of sequences: in every array, time is axis 0 and the batch is axis 1.
@@ -26,10 +22,12 @@ class Batch(NamedTuple):
       inputs: features ``[T, B, I]``, or class indices ``[T, B]``, which the model encodes one-hot.
       targets: the targets of the loss, arrays ``[T, B]``, or ``[1, B]`` if only the last step
         has a target.
+      lengths: valid steps of every sequence, which are its first; None if all steps are valid.
     """
 
     inputs: Array
     targets: PyTree
+    lengths: Int[Array, " B"] | None = None
 
 
 class Task(Protocol):

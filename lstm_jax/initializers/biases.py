@@ -60,7 +60,8 @@ class ForgetBias:
     gates: int = GATES
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.value):
+        # A traced value has no number yet: a bias or a range that differs under `vmap`.
+        if not isinstance(self.value, jax.core.Tracer) and not math.isfinite(self.value):
             raise ValueError(f"ForgetBias: value must be finite; got {self.value}")
         if not 0 <= self.gate < self.gates:
             raise ValueError(
@@ -122,7 +123,7 @@ class Chrono:
     t_max: float
 
     def __post_init__(self) -> None:
-        if not 2 <= self.t_max < math.inf:
+        if not isinstance(self.t_max, jax.core.Tracer) and not 2 <= self.t_max < math.inf:
             raise ValueError(
                 f"Chrono: t_max must be at least 2 time steps and finite; got {self.t_max}"
             )

@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config.schema import ModelConfig
+from experiments.config.model import model_config
 from experiments.generate import generate
 from experiments.model import make_model
 from experiments.tasks import Chars
 from experiments.tasks.chars_figures import page_of_text
 from experiments.tasks.corpus import ALPHABET, decode, encode
 
-MODEL = make_model(ModelConfig(hidden_size=8), Chars())
+MODEL = make_model(model_config(hidden_size=8), Chars())
 PARAMS = MODEL.init(jax.random.key(0))
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config.schema import Config, EvalConfig, ModelConfig
+from experiments.config.model import model_config
+from experiments.config.schema import Config, EvalConfig
 from experiments.model import make_model
 from experiments.run.figures import draw_figures, learning_curve
 from experiments.run.workdir import Workdir
@@ -30,7 +31,7 @@ RECORDS = [
 def made(task):
     config = Config(
         task=task,
-        model=ModelConfig(hidden_size=6),
+        model=model_config(hidden_size=6),
         eval=EvalConfig(sequences=50, batch_size=50),
         seeds=2,
     )

@@ -6,14 +6,14 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.config.schema import OptimizerConfig
+from experiments.config.optimizer import Adam, RMSprop
 from experiments.training.optimizer import make_optimizer
 
 
 def test_learning_rate_rises_then_follows_the_schedule():
     """With Adam and constant gradients, the step size is the learning rate."""
     optimizer = make_optimizer(
-        OptimizerConfig(learning_rate=0.5, schedule="cosine", warmup_updates=2, clip_norm=None), 10
+        Adam(learning_rate=0.5, schedule="cosine", warmup_updates=2, clip_norm=None), 10
     )
     params = jnp.zeros(())
     state, steps = optimizer.init(params), []
@@ -28,8 +28,8 @@ def test_learning_rate_rises_then_follows_the_schedule():
 
 
 def test_gradients_are_clipped_by_their_global_norm():
-    clipped = make_optimizer(OptimizerConfig(clip_norm=1.0, name="rmsprop"), 10)
-    free = make_optimizer(OptimizerConfig(clip_norm=None, name="rmsprop"), 10)
+    clipped = make_optimizer(RMSprop(clip_norm=1.0), 10)
+    free = make_optimizer(RMSprop(clip_norm=None), 10)
     grads = {"a": jnp.array([30.0, 40.0]), "b": jnp.zeros(2)}
     params = jax.tree.map(jnp.zeros_like, grads)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from experiments.config.file import dump_config
-from experiments.config.schema import Config, EvalConfig, ModelConfig, TrainConfig
+from experiments.config.model import model_config
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.tasks import Adding
 from experiments.training.signals import catch_signals
 
@@ -33,7 +34,7 @@ def test_one_signal_is_caught_and_handlers_are_restored(signum, capfd):
 def test_ctrl_c_saves_and_exits_130_and_the_same_command_resumes(tmp_path):
     config = Config(
         task=Adding(length=6),
-        model=ModelConfig(hidden_size=4),
+        model=model_config(hidden_size=4),
         train=TrainConfig(
             batch_size=4,
             updates=100_000_000,

@@ -7,15 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config.schema import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
+from experiments.config.model import model_config
+from experiments.config.optimizer import Adam
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.model import make_model
 from experiments.tasks import Adding, Copy
 from experiments.training.train_step import make_train_functions
 
 SMALL = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=5),
-    optimizer=OptimizerConfig(learning_rate=1e-2),
+    model=model_config(hidden_size=5),
+    optimizer=Adam(learning_rate=1e-2),
     train=TrainConfig(batch_size=8, updates=100, log_every=10, eval_every=10),
     eval=EvalConfig(sequences=40, batch_size=10),
     seed=3,

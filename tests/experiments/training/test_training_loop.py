@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from experiments.config.file import load_config
-from experiments.config.schema import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
+from experiments.config.model import model_config
+from experiments.config.optimizer import Adam
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import Interrupted, TrainingFailed, UserError
 from experiments.run.summary import render
 from experiments.run.workdir import Workdir
@@ -23,7 +25,7 @@ from experiments.training.training_loop import Trainer, train_run
 
 TINY = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=4),
+    model=model_config(hidden_size=4),
     train=TrainConfig(
         batch_size=4, updates=60, log_every=10, eval_every=20, checkpoint_every=20,
         stop_when="never",
@@ -208,7 +210,7 @@ def test_every_seed_stops_at_its_own_update(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_is_named_and_earlier_metrics_stay(tmp_path):
-    optimizer = OptimizerConfig(learning_rate=1e38, clip_norm=None)
+    optimizer = Adam(learning_rate=1e30, clip_norm=None)
     config = dataclasses.replace(TINY, optimizer=optimizer)
     with pytest.raises(
         TrainingFailed, match=r"(loss|grad_norm) became (nan|inf) at update \d+ \(seed"
@@ -255,7 +257,7 @@ def test_a_run_that_diverged_at_its_end_has_no_summary(tmp_path):
     """With one update, the loss is finite and only the evaluation is not."""
     config = dataclasses.replace(
         TINY,
-        optimizer=OptimizerConfig(learning_rate=1e38),
+        optimizer=Adam(learning_rate=1e30),
         train=dataclasses.replace(TINY.train, updates=1),
     )
     with pytest.raises(TrainingFailed, match=r"mse became (inf|nan) at update 1 "):
@@ -292,7 +294,7 @@ def test_python_takes_little_of_the_time(tmp_path):
     config = dataclasses.replace(
         TINY,
         task=Adding(length=100),
-        model=ModelConfig(hidden_size=64),
+        model=model_config(hidden_size=64),
         train=train_config,
         seeds=1,
     )
