@@ -120,8 +120,9 @@ class Checkpoints:
             if reasons:
                 raise self._none_usable(reasons)
             return None
+        self._check(saved)
         self._report(reasons, saved)
-        return self._restored(like, saved)
+        return restored(like, saved.leaves, shown(saved.folder)), saved.progress
 
     def resume(self, like: PyTree, checkpoint_every: int) -> tuple[PyTree, TrainingProgress] | None:
         """Read the newest checkpoint that fits metrics.jsonl, and cut that file after it.
@@ -150,7 +151,7 @@ class Checkpoints:
         with processes.together():
             if saved is None:
                 saved = open_checkpoint(self.path / str(update))
-            result = self._restored(like, saved)
+            result = restored(like, saved.leaves, shown(saved.folder)), saved.progress
         self._good = [update]
         return result
 
@@ -246,10 +247,6 @@ class Checkpoints:
                 # A training in another process has replaced it by a newer one.
                 continue
         raise UserError(f"{shown(self.path)}: changes all the time; try again")
-
-    def _restored(self, like: PyTree, saved: SavedCheckpoint) -> tuple[PyTree, TrainingProgress]:
-        self._check(saved)
-        return restored(like, saved.leaves, shown(saved.folder)), saved.progress
 
     def _report(self, reasons: dict[int, str], saved: SavedCheckpoint) -> None:
         for update, reason in reasons.items():

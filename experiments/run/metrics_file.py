@@ -122,7 +122,7 @@ class MetricsFile:
             last = record["update"]
         if len(lines) < mark.lines:
             return f"it has {len(lines)} lines, not {mark.lines}"
-        return f"a line from {trusted.lines + 1} to {mark.lines} was changed"
+        return f"a line from {trusted.lines + 1} to {mark.lines} was changed or removed"
 
     def has_more_than(self, mark: MetricsMark, earlier: MetricsMark) -> bool:
         """Whether the file has lines after `earlier` that are not just the first ones up to `mark`.

@@ -36,6 +36,7 @@ class Workdir:
 
     def __init__(self, path: Path, may_differ: Sequence[str] = ()) -> None:
         self.path, self.may_differ = path, tuple(may_differ)
+        self._begun: Config | None = None
         self.metrics = MetricsFile(path / "metrics.jsonl")
         self.figures_path = path / "figures"
         self.checkpoints_path = path / "checkpoints"
@@ -57,17 +58,17 @@ class Workdir:
         Raises:
           UserError: if the folder cannot be written, or belongs to a run of another config.
         """
+        text = dump_config(config)
         with processes.together():
             if processes.is_first():
                 self._make_folder()
                 # Another process may have been here since `of`.
                 self._check(config)
-                text = dump_config(config)
                 if not self._started() or not os.path.lexists(self._config_path):
                     self._check_newest_config(config)
                     with write_errors(self._config_path, at_start=True):
                         write_atomic(self._config_path, text)
-        self.checkpoints.config = dump_config(config)
+        self._begun, self.checkpoints.config = config, text
         return self
 
     @classmethod
@@ -87,7 +88,7 @@ class Workdir:
 
     def config(self) -> Config:
         """The config of the run."""
-        return _load(self._config_path)
+        return self._begun or _load(self._config_path)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
@@ -186,7 +187,8 @@ class Workdir:
 
     def _make_folder(self) -> None:
         with write_errors(self.path, at_start=True):
-            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.path.is_dir():
+                self.path.mkdir(parents=True, exist_ok=True)
 
     def _started(self) -> bool:
         """Whether a run has trained here."""
