@@ -17,7 +17,6 @@ SUMMARY = {
     },
     "seconds": NUMBER,
     "updates_per_second": NUMBER,
-    "python_share": NUMBER,
     "figures": [str],
 }
 """summary.json; there may be further entries."""

@@ -54,9 +54,8 @@ def _acquire(handle: int, folder: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        print(
-            f"{shown(folder)}: this file system has no locks: start one training", file=sys.stderr
-        )
+        message = f"{shown(folder)}: its file system has no locks: train there only once at a time"
+        print(message, file=sys.stderr)
         return
     with write_errors(folder, at_start=True):
         os.ftruncate(handle, 0)

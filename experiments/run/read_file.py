@@ -66,10 +66,10 @@ def read_json(path: Path, like: Any) -> Any:
     Raises:
       UserError: if it cannot be read, or has another form.
     """
+    if not os.path.lexists(path):
+        return None
     try:
         value = parse_json(read_regular(path))
-    except FileNotFoundError:
-        return None
     except OSError as error:
         raise UserError(f"{shown(path)}: cannot be read: {error.strerror or error}") from None
     except ValueError:

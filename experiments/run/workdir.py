@@ -131,7 +131,10 @@ class Workdir:
 
     def summary(self) -> dict[str, Any] | None:
         """The content of summary.json, or None if the run is not finished."""
-        return self._read_json("summary.json", json_forms.SUMMARY)
+        try:
+            return read_json(self.path / "summary.json", json_forms.SUMMARY)
+        except UserError as error:
+            raise UserError(f"{error}; delete it, and the same command writes it again") from None
 
     def write_environment(self, implementations: Sequence[str] = ()) -> dict[str, Any]:
         """Write environment.json; if the run resumes in another environment, add that one.
@@ -166,7 +169,7 @@ class Workdir:
 
     def environment(self) -> dict[str, Any] | None:
         """The content of environment.json, or None if there is no such file."""
-        return self._read_json("environment.json", json_forms.ENVIRONMENT)
+        return read_json(self.path / "environment.json", json_forms.ENVIRONMENT)
 
     def _first_environment(self) -> dict[str, Any] | None:
         """The environment in which the run began; a damaged file is moved aside."""
@@ -187,12 +190,12 @@ class Workdir:
 
     def _make_folder(self) -> None:
         with write_errors(self.path, at_start=True):
-            if not self.path.is_dir():
+            if not os.path.isdir(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
 
     def _started(self) -> bool:
         """Whether a run has trained here."""
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):
             return False
         with suppress(OSError):
             if self.metrics.path.stat().st_size > 0:
@@ -233,9 +236,6 @@ class Workdir:
     @property
     def _config_path(self) -> Path:
         return self.path / CONFIG
-
-    def _read_json(self, name: str, form: Any) -> Any:
-        return read_json(self.path / name, form)
 
     def _write_json(self, name: str, value: Any) -> None:
         with write_errors(self.path / name):
