@@ -11,6 +11,8 @@ import jax
 import numpy as np
 
 from experiments.config.schema import Config, EvalConfig, ModelConfig, TrainConfig
+from experiments.run.atomic_write import write_synced
+from experiments.run.checkpoint_folder import CHECKSUMS, write_checksums
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.workdir import Workdir
 from experiments.tasks import Adding
@@ -73,6 +75,13 @@ def snapshot(path: Path) -> dict[str, bytes]:
         for file in sorted(path.rglob("*"))
         if file.is_file() and file.name != ".lock"
     }
+
+
+def reseal(folder: Path) -> None:
+    """Make the checksums of a changed checkpoint right again."""
+    names = [name for name in os.listdir(folder) if name != CHECKSUMS]
+    digests = {name: write_synced(folder / name, [(folder / name).read_bytes()]) for name in names}
+    write_checksums(folder, digests, 1)
 
 
 class KilledError(BaseException):

@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 
 from experiments.errors import UserError
-from experiments.run.atomic_write import write_synced
 from experiments.run.checkpoint_folder import (
     DamagedError,
     checkpoint_updates,
     open_checkpoint,
-    write_checksums,
 )
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.compare import run_differences
 from experiments.run.workdir import Workdir
-from tests.helpers.toy_runs import CONFIG, LIKE, initial, leaves_equal, snapshot, toy_train
+from tests.helpers.toy_runs import CONFIG, LIKE, initial, leaves_equal, reseal, snapshot, toy_train
 
 
 @pytest.fixture(scope="module")
@@ -194,13 +192,6 @@ def test_a_file_instead_of_the_folder_is_an_error(run):
         UserError, match="checkpoints: not a folder of checkpoints: Not a directory"
     ):
         toy_train(run)
-
-
-def reseal(folder):
-    """Make the checksums right again."""
-    names = [name for name in os.listdir(folder) if name != "checksums.json"]
-    digests = {name: write_synced(folder / name, [(folder / name).read_bytes()]) for name in names}
-    write_checksums(folder, digests, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """A run that was killed, or met a full disk, ends as one that was not."""
 
 import errno
-import functools
 import random
 import shutil
 import subprocess
 
 import pytest
 
-from experiments.config.file import dump_config
 from experiments.errors import TrainingFailed, UserError
 from experiments.run.checkpoint_folder import checkpoint_updates, open_checkpoint
 from experiments.run.compare import run_differences
@@ -19,12 +17,6 @@ from tests.helpers.toy_runs import (
     toy_train,
 )
 from tests.helpers.toys import slow_case
-
-
-@pytest.fixture(autouse=True)
-def _quick_yaml(monkeypatch):
-    """Half of the time of these short runs would be PyYAML's."""
-    monkeypatch.setattr("experiments.run.workdir.dump_config", functools.cache(dump_config))
 
 
 @pytest.fixture(scope="module")
