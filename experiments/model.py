@@ -55,12 +55,27 @@ class Model:
             return inputs
         return jax.nn.one_hot(inputs, self.input_size)
 
-    def apply(self, params: ModelParams, inputs: Array) -> Float[Array, "T B O"]:
-        """Outputs of every step, for inputs ``[T, B, I]`` or class indices ``[T, B]``."""
+    def apply(
+        self,
+        params: ModelParams,
+        inputs: Array,
+        lengths: Int[Array, " B"] | None = None,
+        key: PRNGKey | None = None,
+    ) -> Float[Array, "T B O"]:
+        """Outputs of every step.
+
+        Args:
+          params: the parameters.
+          inputs: features ``[T, B, I]`` or class indices ``[T, B]``.
+          lengths: steps of every sequence ``[B]``; None if all have ``T``.
+          key: the key of what the model draws in training; None draws nothing.
+        """
         _, hs = lj.unroll(
             self.cell,
             params.cell,
             self.encode(inputs),
+            lengths=lengths,
+            key=key,
             implementation=self.implementation,
             remat=self.remat,
         )

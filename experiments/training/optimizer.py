@@ -4,6 +4,7 @@ import jax
 import optax
 
 from experiments.config.schema import OptimizerConfig
+from experiments.model import ModelParams
 
 
 def make_optimizer(config: OptimizerConfig, updates: int) -> optax.GradientTransformation:
@@ -39,3 +40,9 @@ def make_optimizer(config: OptimizerConfig, updates: int) -> optax.GradientTrans
             return chain.update(updates, state, params)
 
     return optax.GradientTransformation(chain.init, update)
+
+
+def evaluation_params(opt_state: optax.OptState, params: ModelParams) -> ModelParams:
+    """The parameters for evaluation: those of the training."""
+    del opt_state
+    return params
