@@ -1,11 +1,11 @@
 """Entry point: ``python -m experiments {train,evaluate,report,bench,list}``."""
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from experiments.errors import Interrupted, TrainingFailed, UserError
+from experiments.streams import finish_streams, open_streams
 
 USAGE = """\
 usage: python -m experiments COMMAND ...
@@ -52,10 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = dispatch(arguments)
-        # Flush here, not when Python exits, so that a closed pipe is handled below.
-        sys.stdout.flush()
-        return code
+        return dispatch(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -67,10 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + error.signum
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader closed the pipe: discard the rest, also when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(f"failed: {place}{error.strerror or error}", file=sys.stderr)
@@ -109,4 +102,5 @@ def dispatch(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_streams()
+    sys.exit(main() or finish_streams())

@@ -14,7 +14,7 @@ def with_values(config: C, values: Mapping[str, Any]) -> C:
     `dataclasses.replace` would validate, and no tracer is a float to pydantic.
 
     Args:
-      config: a frozen dataclass of settings; its sections are dataclasses, mappings, lists or tuples.
+      config: a frozen dataclass of settings; its sections are dataclasses, mappings or lists.
       values: new values by dotted name, for example ``{"optimizer.learning_rate": array}``; an
         index selects an entry of a list, as in ``"model.layers.0.forget_bias"``.
 
