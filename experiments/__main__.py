@@ -1,4 +1,4 @@
-"""Entry point: ``python -m experiments {train,evaluate,report,bench,list}``."""
+"""Entry point: ``python -m experiments {train,evaluate,replay,report,bench,list}``."""
 
 import importlib
 import sys
@@ -15,6 +15,8 @@ commands:
       train a config, or resume its run in the workdir
   evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
       evaluate a trained model, also on other lengths or more sequences
+  replay DIR
+      compute the update again at which a seed diverged, from a folder in WORKDIR/diverged
   report WORKDIR ...
       print a Markdown table of finished runs
   bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
@@ -31,6 +33,7 @@ python -m experiments train CONFIG --help prints every field with the values of 
 COMMANDS = {
     "train": "experiments.commands.train:train_command",
     "evaluate": "experiments.commands.evaluate:evaluate_command",
+    "replay": "experiments.commands.replay:replay_command",
     "report": "experiments.commands.report:report_command",
     "bench": "experiments.bench.command:bench_command",
     "list": "experiments.commands.listing:list_command",
