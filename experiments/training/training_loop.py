@@ -9,7 +9,7 @@ import jax
 from experiments.config.schema import Config
 from experiments.errors import Interrupted
 from experiments.run.figures import draw_figures
-from experiments.run.summary import summarize
+from experiments.run.summary import describe_task, summarize
 from experiments.run.workdir import Workdir
 from experiments.training.data import load_data
 from experiments.training.memory import memory_errors
@@ -44,6 +44,7 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
         data = load_data(config)
         workdir.begin(config)
         with workdir.locked(), catch_signals() as caught:
+            _say(f"{describe_task(config.task)}: compiling, which takes some seconds")
             trainer = Trainer(config, workdir, make_train_functions(config), data)
             workdir.write_environment()
             _train(trainer, caught)
