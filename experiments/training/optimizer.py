@@ -4,7 +4,7 @@ import jax
 import optax
 
 from experiments.config.schema import OptimizerConfig
-from experiments.model import ModelParams
+from lstm_jax.types import PyTree
 
 
 def make_optimizer(config: OptimizerConfig, updates: int) -> optax.GradientTransformation:
@@ -42,7 +42,12 @@ def make_optimizer(config: OptimizerConfig, updates: int) -> optax.GradientTrans
     return optax.GradientTransformation(chain.init, update)
 
 
-def evaluation_params(opt_state: optax.OptState, params: ModelParams) -> ModelParams:
+def depends_on_updates(config: OptimizerConfig) -> bool:
+    """Whether the learning rate of an update depends on how many updates there are in all."""
+    return config.schedule != "constant"
+
+
+def evaluation_params(config: OptimizerConfig, opt_state: optax.OptState, params: PyTree) -> PyTree:
     """The parameters for evaluation: those of the training."""
-    del opt_state
+    del config, opt_state
     return params

@@ -11,6 +11,7 @@ from experiments.errors import Interrupted
 from experiments.run.figures import draw_figures
 from experiments.run.summary import describe_task, summarize
 from experiments.run.workdir import Workdir
+from experiments.training import extension
 from experiments.training.data import load_data
 from experiments.training.memory import memory_errors
 from experiments.training.progress_bar import show_progress
@@ -35,15 +36,16 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
       TrainingFailed: if all seeds diverge, or the memory does not suffice.
       Interrupted: if a signal arrived; what was trained is saved.
     """
-    workdir = Workdir.of(path, config)
+    workdir = Workdir.of(path, config, may_differ=[extension.FIELD])
     finished = workdir.summary()
-    if finished is not None:
+    if finished is not None and extension.other_updates(workdir, config) is None:
         _say(f"this run is finished, in {path}:")
         return finished
     with memory_errors(config, f"what was saved in {path} is intact"):
         data = load_data(config)
-        workdir.begin(config)
         with workdir.locked(), catch_signals() as caught:
+            extension.extend(workdir, config)
+            workdir.begin(config)
             _say(f"{describe_task(config.task)}: compiling, which takes some seconds")
             trainer = Trainer(config, workdir, make_train_functions(config), data)
             workdir.write_environment()
