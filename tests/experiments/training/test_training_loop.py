@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -12,19 +13,18 @@ import numpy as np
 import pytest
 
 from experiments.config.file import load_config
-from experiments.config.model import model_config
-from experiments.config.optimizer import Adam
-from experiments.config.schema import Config, EvalConfig, TrainConfig
-from experiments.errors import Interrupted, TrainingFailed, UserError
+from experiments.config.schema import Config, EvalConfig, ModelConfig, TrainConfig
+from experiments.errors import Interrupted, UserError
 from experiments.run.summary import render
 from experiments.run.workdir import Workdir
 from experiments.tasks import Adding, Copy
 from experiments.training.train_step import make_train_functions
-from experiments.training.training_loop import Trainer, train_run
+from experiments.training.trainer import Trainer
+from experiments.training.training_loop import train_run
 
 TINY = Config(
     task=Adding(length=6),
-    model=model_config(hidden_size=4),
+    model=ModelConfig(hidden_size=4),
     train=TrainConfig(
         batch_size=4, updates=60, log_every=10, eval_every=20, checkpoint_every=20,
         stop_when="never",
@@ -48,7 +48,7 @@ def test_a_run_writes_everything_to_its_workdir(finished):
     path, summary = finished
     assert {p.name for p in path.iterdir()} == {
         "config.yaml", "metrics.jsonl", "summary.json", "environment.json", "checkpoints",
-        "figures", ".lock",
+        "figures",
     }  # fmt: skip
     assert load_config(path / "config.yaml") == TINY
     assert json.loads((path / "summary.json").read_text()) == summary
@@ -175,10 +175,10 @@ def test_a_crash_between_checkpoints_resumes_from_the_last_checkpoint(
     def crashing_advance(self, show):
         advance(self, show)
         if self.progress.update == 50:
-            raise MemoryError
+            raise RuntimeError
 
     monkeypatch.setattr(Trainer, "advance", crashing_advance)
-    with pytest.raises(MemoryError):
+    with pytest.raises(RuntimeError):
         train(TINY, tmp_path)
     # A crash can also truncate the last line.
     with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -208,17 +208,21 @@ def test_every_seed_stops_at_its_own_update(tmp_path, monkeypatch):
     assert first["test"]["mse"]["seeds"][earlier] != summary["test"]["mse"]["seeds"][earlier]
 
 
-def test_a_loss_that_is_not_finite_is_named_and_earlier_metrics_stay(tmp_path):
-    optimizer = Adam(learning_rate=1e30, clip_norm=None)
-    config = dataclasses.replace(TINY, optimizer=optimizer)
-    with pytest.raises(
-        TrainingFailed, match=r"(loss|grad_norm) became (nan|inf) at update \d+ \(seed"
-    ):
-        train(config, tmp_path)
-    for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
-        assert "NaN" not in line
-    assert (tmp_path / "config.yaml").exists()
-    assert not (tmp_path / "summary.json").exists()
+@pytest.mark.parametrize("damage", ["progress/metadata", "states/d", "states"])
+def test_a_damaged_checkpoint_is_a_short_message(finished, tmp_path, damage):
+    path = tmp_path / "run"
+    shutil.copytree(finished[0], path)
+    (path / "summary.json").unlink()
+    damaged = path / "checkpoints" / "60" / damage
+    if damaged.is_dir():
+        shutil.rmtree(damaged)
+    else:
+        damaged.write_text("")
+    with pytest.raises(UserError, match="60: this checkpoint cannot be read"):
+        train(TINY, path)
+    # The advice of the message works.
+    shutil.rmtree(path / "checkpoints" / "60")
+    assert train(TINY, path)["test"] == finished[1]["test"]
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):
@@ -232,19 +236,6 @@ def test_a_failed_start_does_not_block_the_folder(tmp_path):
     Workdir.of(tmp_path, dataclasses.replace(TINY, seed=9)).begin(dataclasses.replace(TINY, seed=9))
     assert train(TINY, tmp_path)["seeds"] == [0, 1]
     assert load_config(tmp_path / "config.yaml") == TINY
-
-
-@pytest.mark.slow
-def test_a_run_that_diverged_at_its_end_has_no_summary(tmp_path):
-    """With one update, the loss is finite and only the evaluation is not."""
-    config = dataclasses.replace(
-        TINY,
-        optimizer=Adam(learning_rate=1e30),
-        train=dataclasses.replace(TINY.train, updates=1),
-    )
-    with pytest.raises(TrainingFailed, match=r"mse became (inf|nan) at update 1 "):
-        train(config, tmp_path)
-    assert not (tmp_path / "summary.json").exists()
 
 
 def test_training_transfers_no_data_from_the_host():
@@ -276,7 +267,7 @@ def test_python_takes_little_of_the_time(tmp_path):
     config = dataclasses.replace(
         TINY,
         task=Adding(length=100),
-        model=model_config(hidden_size=64),
+        model=ModelConfig(hidden_size=64),
         train=train_config,
         seeds=1,
     )

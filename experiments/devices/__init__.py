@@ -1,0 +1,1 @@
+"""Which devices train, what each of them has, and how processes on several machines join."""

@@ -1,0 +1,222 @@
+"""The mesh of the devices that train, and how a batch and the parameters are sharded over it.
+
+It has two axes. Sequences of a batch are sharded over ``data``, and every device along it has the
+same parameters: the compiler sums the gradients over it. Hidden units are sharded over ``hidden``.
+One device is a mesh of one by one.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from experiments.config.devices import DevicesConfig
+from experiments.config.schema import Config
+from experiments.errors import UserError
+from experiments.tasks.task import Batch
+from lstm_jax.options import Implementation
+from lstm_jax.types import PyTree
+
+DATA, HIDDEN = "data", "hidden"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The devices of a training, and what each of them has.
+
+    Args:
+      mesh: devices ``[data, hidden]``.
+
+    >>> Placement.one().replicate({"a": np.arange(2)})
+    {'a': Array([0, 1], dtype=int32)}
+    """
+
+    mesh: Mesh
+
+    @classmethod
+    def one(cls) -> "Placement":
+        """The first device of this process."""
+        return _placement(tuple(jax.local_devices()[:1]), 1)
+
+    @classmethod
+    def of(cls, config: Config) -> "Placement":
+        """The devices for which a config asks.
+
+        Raises:
+          UserError: if there are not so many, or the config cannot be divided among them.
+        """
+        found = _found(config.devices, jax.devices(), jax.process_count())
+        placement = _placement(tuple(found), config.devices.hidden)
+        _check(config, placement)
+        return placement
+
+    @property
+    def devices(self) -> list[jax.Device]:
+        """The devices, of all processes."""
+        return list(self.mesh.devices.flat)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """The number of devices along each axis."""
+        return dict(self.mesh.shape)
+
+    def shard_batch(self, batch: Batch) -> Batch:
+        """Sequences over ``data``, inside of `jit`, so that each device draws its own part.
+
+        A batch that cannot be divided evenly stays whole on every device.
+
+        Args:
+          batch: a batch, with the sequences on axis 1 of its arrays and on axis 0 of its lengths.
+        """
+
+        def sharded(array: jax.Array, axis: int) -> jax.Array:
+            if array.ndim <= axis or array.shape[axis] % self.mesh.shape[DATA]:
+                return array
+            spec = PartitionSpec(*[None] * axis, DATA)
+            return lax.with_sharding_constraint(array, NamedSharding(self.mesh, spec))
+
+        return Batch(
+            inputs=sharded(batch.inputs, 1),
+            targets=jax.tree.map(lambda array: sharded(array, 1), batch.targets),
+            lengths=None if batch.lengths is None else sharded(batch.lengths, 0),
+        )
+
+    def shardings(self, states: PyTree) -> PyTree:
+        """The sharding of every array of a state: parameters, and what the optimizer keeps of them.
+
+        Args:
+          states: arrays or shapes with a first axis of lanes.
+
+        Returns:
+          A tree of `NamedSharding`.
+        """
+        return jax.tree.map_with_path(
+            lambda path, leaf: NamedSharding(
+                self.mesh, _spec(path, leaf.shape, self.mesh.shape[HIDDEN])
+            ),
+            states,
+        )
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """The sharding of an array that every device has whole."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def replicate(self, tree: PyTree) -> PyTree:
+        """Arrays of the host, equal in every process, on every device."""
+
+        def on_all(leaf: Any) -> jax.Array:
+            if isinstance(leaf, jax.Array) and jax.process_count() == 1:
+                return jax.device_put(leaf, self.replicated)
+            array = np.asarray(leaf)
+            return jax.make_array_from_callback(
+                array.shape, self.replicated, lambda index: array[index]
+            )
+
+        return jax.tree.map(on_all, tree)
+
+    def to_host(self, tree: PyTree) -> PyTree:
+        """The whole arrays in every process; all processes call this together."""
+        whole = jax.jit(lambda tree: tree, out_shardings=self.replicated)(tree)
+        return jax.tree.map(np.asarray, whole)
+
+    def implementation(self, given: Implementation | None) -> Implementation | None:
+        """The backend that unrolls the model.
+
+        Native code needs whole kernels: where hidden units are sharded, the scan runs.
+        """
+        return "scan" if given is None and self.mesh.shape[HIDDEN] > 1 else given
+
+    def unused(self) -> str | None:
+        """A line about devices that do not train, or None if all do.
+
+        >>> Placement.one().unused() is None or jax.device_count() > 1
+        True
+        """
+        used, there = len(self.devices), jax.device_count()
+        if used == there:
+            return None
+        return f"{used} of {there} devices: devices.data=all uses all of them"
+
+
+@functools.cache
+def _placement(devices: tuple[jax.Device, ...], hidden: int) -> Placement:
+    shape = (len(devices) // hidden, hidden)
+    mesh = jax.make_mesh(shape, (DATA, HIDDEN), (AxisType.Auto,) * 2, devices=devices)
+    return Placement(mesh)
+
+
+def _found(
+    config: DevicesConfig, devices: Sequence[jax.Device], processes: int
+) -> list[jax.Device]:
+    """The devices of a mesh, as many of every process."""
+    hidden, there = config.hidden, len(devices)
+    if config.data == "all":
+        if there % hidden:
+            raise UserError(
+                f"devices.hidden: must divide the number of devices, {there}; got {hidden}"
+            )
+        return list(devices)
+    data = processes if config.data is None else config.data
+    wanted = data * hidden
+    if wanted > there:
+        raise UserError(
+            f"devices: {data} x {hidden} are {wanted} devices, and there are {_text(devices)}"
+        )
+    if wanted % processes:
+        raise UserError(
+            f"devices.data: each of the {processes} processes must have as many devices; got"
+            f" {data} x {hidden}"
+        )
+    each = wanted // processes
+    of_process = [[d for d in devices if d.process_index == p] for p in range(processes)]
+    if any(len(own) < each for own in of_process):
+        raise UserError(
+            f"devices: {wanted} devices are {each} in each of {processes} processes, and one has"
+            f" {min(map(len, of_process))}"
+        )
+    return [device for own in of_process for device in own[:each]]
+
+
+def _text(devices: Sequence[jax.Device]) -> str:
+    return f"{len(devices)} ({devices[0].device_kind})"
+
+
+def _check(config: Config, placement: Placement) -> None:
+    """Raise if a batch or a layer cannot be divided evenly."""
+    data, hidden = placement.shape[DATA], placement.shape[HIDDEN]
+    if config.train.batch_size % data:
+        raise UserError(
+            f"train.batch_size: must be a multiple of the {data} devices of devices.data; got"
+            f" {config.train.batch_size}"
+        )
+    for layer in config.model.layers:
+        units = getattr(layer, "hidden_size", None)
+        if isinstance(units, int) and units % hidden:
+            raise UserError(
+                f"model.hidden_size: must be a multiple of devices.hidden, {hidden}; got {units}"
+            )
+
+
+def _spec(path: Any, shape: tuple[int, ...], hidden: int) -> PartitionSpec:
+    """How an array ``[N, ...]`` of a state is sharded.
+
+    Kernels and biases of the cells have hidden units, or the gates of all, on their last axis; the
+    readout has them on its first one. By columns a step gathers ``B * H`` numbers where it would
+    sum ``4 * B * H`` by rows.
+    """
+    names = jax.tree_util.keystr(path)
+    whole = PartitionSpec()
+    if hidden == 1 or len(shape) < 2:
+        return whole
+    if "readout" in names:
+        rows = len(shape) == 3 and shape[1] % hidden == 0
+        return PartitionSpec(None, HIDDEN) if rows else whole
+    if shape[-1] % hidden:
+        return whole
+    return PartitionSpec(*[None] * (len(shape) - 1), HIDDEN)
