@@ -74,8 +74,8 @@ class RefinedLSTM(LSTMCellBase[RefinedLSTMParams, RefinedLSTMGates]):
       hidden_size: number of hidden units ``H``.
       kernel_init: initializer of the input kernel ``[I, 4H]``.
       recurrent_kernel_init: initializer of the recurrent kernel ``[H, 4H]``.
-      bias_init: initializer of the bias ``[4H]``; `UniformGate` for the UR-LSTM. The refine gate has
-        the place of an LSTM's input gate, so that `UniformGate` and `Chrono` give ``b_r = -b_f``.
+      bias_init: initializer of the bias ``[4H]``; `UniformGate` for the UR-LSTM. The refine gate is
+        where an LSTM has its input gate, so that `UniformGate` and `Chrono` give ``b_r = -b_f``.
       dtype: dtype of the parameters and of ``h``, with ``c`` in float32 at least; or a `Policy`.
       gate_activation: activation of the gates.
       activation: activation of the candidate, and of the cell state in ``h_t``.
