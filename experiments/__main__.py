@@ -78,12 +78,10 @@ def dispatch(arguments: list[str]) -> int:
         case [] | ["-h" | "--help", *_]:
             print(USAGE)
             return 0 if arguments else 2
-        case ["evaluate" | "report" | "bench" | "list", *rest] if {"-h", "--help"} & set(rest):
-            print(USAGE)
-            return 0
+        case ["evaluate" | "report" | "bench" | "list" as command, *rest] if _help_in(rest):
+            return _print_help_of(command)
         case ["train", "-h" | "--help", *_]:
-            print(USAGE)
-            return 0
+            return _print_help_of("train")
         case ["train", *rest]:
             from experiments.commands.command_line import train_command
 
@@ -113,6 +111,17 @@ def dispatch(arguments: list[str]) -> int:
             hint = did_you_mean(command, ["train", "evaluate", "report", "bench", "list"])
             raise UserError(f"unknown command {command!r}{hint}\n{USAGE}")
     raise AssertionError(arguments)
+
+
+def _help_in(words: list[str]) -> bool:
+    return not {"-h", "--help"}.isdisjoint(words)
+
+
+def _print_help_of(command: str) -> int:
+    from experiments.commands.help import COMMANDS, print_command_help
+
+    print_command_help(COMMANDS[command])
+    return 0
 
 
 if __name__ == "__main__":

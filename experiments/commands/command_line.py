@@ -2,13 +2,12 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import tyro
 
+from experiments.commands.help import print_help
 from experiments.config.file import load_config
 from experiments.config.schema import Config
 from experiments.config.yaml_file import parse_value
@@ -20,15 +19,6 @@ from experiments.tasks import goals
 from experiments.training.evaluation import evaluate_run
 from experiments.training.training_loop import train_run
 from lstm_jax.did_you_mean import nearest
-
-
-@dataclass(frozen=True)
-class TrainArguments:
-    """Train a config, or resume its run in the workdir."""
-
-    workdir: Path
-    """folder for the config, metrics, checkpoints and figures"""
-    config: Annotated[Config, tyro.conf.arg(name="")]
 
 
 def train_command(arguments: list[str]) -> int:
@@ -48,14 +38,8 @@ def train_command(arguments: list[str]) -> int:
             raise UserError(f"--{name}: unknown option; did you mean --workdir?")
     config = load_config(path, overrides)
     if with_help:
-        tyro.cli(
-            TrainArguments,
-            prog=f"python -m experiments train {path}",
-            default=TrainArguments(workdir, config),
-            args=["--help"],
-            config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
-            use_underscores=True,
-        )
+        print_help(config, path)
+        return 0
     flags = [word for name, value in overrides.items() for word in (f"--{name}", f"{value}")]
     command = shlex.join(["python", "-m", "experiments", "train", str(path), *flags])
     summary = train_run(config, workdir, command)
