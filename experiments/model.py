@@ -1,6 +1,5 @@
 """The model of an experiment: recurrent layers and a linear readout, as pure functions."""
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,24 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 import lstm_jax as lj
-from experiments.config.calls import activation, initializer
-from experiments.config.components import find_component
-from experiments.config.layer import CELLS, Clip, LayerConfig, Zoneout, own_fields, policy_of
+from experiments.config.fields import FieldErrors
 from experiments.config.model import ModelConfig
+from experiments.kernels import are_kernels
+from experiments.layer import Features, check_layer, layer_cell, output_features
 from experiments.tasks.task import Task
-from lstm_jax.initializers import (
-    GATES,
-    Chrono,
-    EachGate,
-    ForgetBias,
-    ForgetGateOf,
-    lecun_normal,
-    preset,
-    zeros,
-)
+from lstm_jax.initializers import lecun_normal
 from lstm_jax.options import Implementation
-from lstm_jax.transforms.sizes import output_size
-from lstm_jax.types import Cell, Initializer, PRNGKey, PyTree
+from lstm_jax.types import Cell, PRNGKey, PyTree
 
 
 class ReadoutParams(NamedTuple):
@@ -46,10 +35,21 @@ class ModelParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """Layers as one cell, and a linear readout: ``y_t = h_t W + b``."""
+    """Layers as one cell, and a linear readout: ``y_t = h_t W + b``.
+
+    Attributes:
+      cell: the layers; a stack where there are several.
+      input_size: number of input features or classes, or the shape of an input.
+      features: number of features ``H`` that the readout reads.
+      output_size: number of outputs ``O``.
+      implementation: backend of the layers; None for the fastest.
+      remat: steps between the states kept for the gradient; None to keep every step.
+      init_scales: factor of the initial kernels of every layer.
+    """
 
     cell: Cell[Any, Any]
-    input_size: int
+    input_size: Features
+    features: int
     output_size: int
     implementation: Implementation | None = None
     remat: int | None = None
@@ -64,18 +64,6 @@ class Model:
             cell=_scaled(cell, self.init_scales),
             readout=ReadoutParams(lecun_normal(k_readout, shape), jnp.zeros(self.output_size)),
         )
-
-    @property
-    def features(self) -> int:
-        """Number of features that the readout reads."""
-        xs = jax.ShapeDtypeStruct((1, 1, *_shape(self.input_size)), jnp.float32)
-        _, hs = jax.eval_shape(lambda p, xs: lj.unroll(self.cell, p, xs), self.cell_shapes, xs)
-        return math.prod(hs.shape[2:])
-
-    @property
-    def cell_shapes(self) -> PyTree:
-        """The shapes of the parameters of the layers."""
-        return jax.eval_shape(self.cell.init, jax.random.key(0))
 
     def encode(self, inputs: Float[Array, "... I"] | Int[Array, "..."]) -> Float[Array, "... I"]:
         """Encode class indices as one-hot vectors; return features unchanged."""
@@ -110,7 +98,8 @@ class Model:
             remat=self.remat,
             key=key,
         )
-        return self.readout(params, hs)
+        # The hidden state of a convolutional layer has the axes of its grid.
+        return self.readout(params, hs.reshape(*hs.shape[:2], self.features))
 
     def readout(self, params: ModelParams, h: Float[Array, "... H"]) -> Float[Array, "... O"]:
         """The linear readout of hidden states ``h``, in the dtype of its own parameters."""
@@ -122,17 +111,26 @@ def make_model(config: ModelConfig, task: Task) -> Model:
     """The model of a config, with the input and output sizes of the task.
 
     Raises:
-      ValueError: if a layer does not fit: its cell has no such preset, a head does not divide
+      FieldErrors: if a layer does not fit: its cell has no such preset, a head does not divide
         its units, and the like.
+
+    >>> from experiments.config.model import model_config
+    >>> from experiments.tasks import Adding
+    >>> make_model(model_config("gru", hidden_size=8, layers=2), Adding()).cell
+    Stack(cells=(GRU(input_size=2, hidden_size=8), GRU(input_size=8, hidden_size=8)))
     """
     cells: list[Any] = []
-    inputs: Any = task.input_size
-    for layer in config.layers:
-        cells.append(layer_cell(layer, inputs))
-        inputs = output_size(cells[-1])
+    inputs = input_features(task)
+    for i, layer in enumerate(config.layers):
+        try:
+            cells.append(layer_cell(layer, inputs))
+            inputs = output_features(layer, inputs)
+        except FieldErrors as error:
+            raise error.below(f"layers.{i}") from None
     return Model(
         cell=cells[0] if len(cells) == 1 else lj.stack(*cells, dropout=config.dropout),
-        input_size=task.input_size,
+        input_size=input_features(task),
+        features=inputs if isinstance(inputs, int) else math.prod(inputs),
         output_size=task.output_size,
         implementation=config.implementation,
         remat=config.remat,
@@ -140,102 +138,41 @@ def make_model(config: ModelConfig, task: Task) -> Model:
     )
 
 
-def layer_cell(layer: LayerConfig, inputs: int) -> Any:
-    """The cell of one layer of a config, with its directions and transforms.
-
-    Args:
-      layer: the layer.
-      inputs: number of its input features.
-
-    Returns:
-      A cell.
+def layer_shapes(config: ModelConfig, task: Task) -> list[PyTree]:
+    """The shapes of the parameters of every layer, once each has been tried for a step.
 
     Raises:
-      ValueError: if the fields of the layer do not fit together, or to its inputs.
+      FieldErrors: as `make_model`, and if initializers or steps fail.
     """
-    kind = find_component("cell", layer.cell, CELLS)
-    fields = {field.name for field in dataclasses.fields(kind)}
-    arguments = {"input_size" if "input_size" in fields else "input_shape": inputs}
-    if "dtype" in fields:
-        arguments["dtype"] = policy_of(layer.dtype)
-    hidden_size = getattr(layer, "hidden_size", None)
-    if layer.preset is not None:
-        arguments |= preset(
-            layer.preset, inputs, hidden_size, cell=kind.__name__, t_max=layer.chrono_t_max
-        )
-    elif layer.forget_bias is not None or layer.chrono_t_max is not None:
-        arguments["bias_init"] = _bias_init(layer, kind)
-    for name in own_fields(type(layer)):
-        value = getattr(layer, name)
-        if isinstance(value, str) and name.endswith("_init"):
-            value = initializer(value)
-        elif isinstance(value, str) and name.endswith("activation"):
-            value = activation(value)
-        # None stands for the default of the cell.
-        if value is not None:
-            arguments[name] = value
-    cell = kind(**arguments)
-    if layer.weight_drop:
-        cell = lj.weight_drop(cell, layer.weight_drop)
-    if layer.candidate_dropout:
-        cell = lj.candidate_dropout(cell, layer.candidate_dropout)
-    if layer.recurrent_dropout:
-        cell = lj.recurrent_dropout(cell, layer.recurrent_dropout)
-    if layer.zoneout != Zoneout():
-        cell = lj.zoneout(cell, **dataclasses.asdict(layer.zoneout))
-    if layer.clip != Clip():
-        cell = lj.clip(cell, **dataclasses.asdict(layer.clip))
-    if layer.learned_initial_state:
-        cell = lj.learned_initial_state(cell)
-    if layer.bidirectional:
-        cell = lj.bidirectional(cell, merge=layer.merge, tied=layer.tied)
-    if layer.residual:
-        cell = lj.residual(cell)
-    if layer.skip:
-        cell = lj.skip(cell)
-    return lj.dropout(cell, layer.input_dropout) if layer.input_dropout else cell
+    shapes = []
+    inputs = input_features(task)
+    for i, layer in enumerate(config.layers):
+        try:
+            shapes.append(check_layer(layer, inputs))
+            inputs = output_features(layer, inputs)
+        except FieldErrors as error:
+            raise error.below(f"layers.{i}") from None
+    return shapes
 
 
-def _bias_init(layer: LayerConfig, kind: Any) -> Initializer:
-    """The bias with the layer's forget bias or chrono timescales in the gate that forgets."""
-    given = "forget_bias" if layer.chrono_t_max is None else "chrono_t_max"
-    default = next((f.default for f in dataclasses.fields(kind) if f.name == "bias_init"), None)
-    if kind is lj.GRU:
-        # The update gate keeps the state as the forget gate of an LSTM does.
-        default = ForgetBias(0.0, gate=1, gates=3)
-    if not isinstance(default, ForgetBias):
-        raise ValueError(
-            f"{given}: must be none for the cell {layer.cell!r}, which has no bias of a forget gate"
-        )
-    if layer.chrono_t_max is None:
-        return ForgetBias(layer.forget_bias, default.gate, default.gates)
-    chrono = Chrono(layer.chrono_t_max)
-    if default.gates == GATES:
-        return chrono
-    blocks: list[Initializer] = [zeros] * default.gates
-    blocks[default.gate] = ForgetGateOf(chrono)
-    return EachGate(tuple(blocks))
+def input_features(task: Task) -> Features:
+    """The input size of a task, as a number or a tuple."""
+    size = task.input_size
+    return size if isinstance(size, int) else tuple(size)
 
 
-def _scaled(params: PyTree, scales: tuple[float, ...]) -> PyTree:
+def _scaled(params: PyTree, scales: tuple[Any, ...]) -> PyTree:
     """The parameters of the layers, with their kernels times the scale of each layer."""
-
-    def scaled(layer: PyTree, scale: float) -> PyTree:
-        if isinstance(scale, float) and scale == 1.0:
-            return layer
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: (
-                (leaf * scale).astype(leaf.dtype)
-                if "kernel" in jax.tree_util.keystr(path[-1:])
-                else leaf
-            ),
+    layers = (params,) if len(scales) == 1 else params
+    # A scale of 1 is left out, so that it does not change a bit.
+    scaled = tuple(
+        layer
+        if isinstance(scale, float) and scale == 1.0
+        else jax.tree.map(
+            lambda leaf, kernel, scale=scale: (leaf * scale).astype(leaf.dtype) if kernel else leaf,
             layer,
+            are_kernels(layer),
         )
-
-    if len(scales) == 1:
-        return scaled(params, scales[0])
-    return tuple(scaled(layer, scale) for layer, scale in zip(params, scales, strict=True))
-
-
-def _shape(size: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (size,) if isinstance(size, int) else tuple(size)
+        for layer, scale in zip(layers, scales, strict=True)
+    )
+    return scaled[0] if len(scales) == 1 else scaled

@@ -1,6 +1,7 @@
 """Parts of a config that are chosen by name: a built-in one, or one's own by its import path."""
 
 import importlib
+import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +28,7 @@ def find_component(kind: str, name: Any, built_in: Mapping[str, Any]) -> Any:
     ValueError: no module 'lists' in the current folder or in the environment
     >>> find_component("task", "ading", {"adding": 1, "copy": 2})
     Traceback (most recent call last):
-    ValueError: must be one of adding, copy, or the import path of a task of your own; got 'ading';\
+    ValueError: must be adding, copy, or an import path such as my_tasks:Mine; got 'ading';\
  did you mean adding?
     """
     if isinstance(name, str) and name in built_in:
@@ -35,9 +36,15 @@ def find_component(kind: str, name: Any, built_in: Mapping[str, Any]) -> Any:
     if isinstance(name, str) and ":" in name:
         return import_path(name)
     raise ValueError(
-        f"must be one of {', '.join(built_in)}, or the import path of {_a(kind)} of your own;"
-        f" got {name!r}{did_you_mean(name, built_in)}"
+        f"must be {_names(built_in)} or an import path such as my_{kind}s:Mine;"
+        f" got {short(name)}{did_you_mean(str(name)[:50], built_in)}"
     )
+
+
+def _names(built_in: Mapping[str, Any]) -> str:
+    """The names, as far as they fit on a line."""
+    names = ", ".join(built_in)
+    return f"{names}," if len(names) < 50 else f"one of {len(built_in)} names ({names[:30]}...)"
 
 
 def import_path(path: str) -> Any:
@@ -50,36 +57,80 @@ def import_path(path: str) -> Any:
 
     >>> import_path("math:pi")
     3.141592653589793
+    >>> import_path("math:sqroot")
+    Traceback (most recent call last):
+    ValueError: math has no 'sqroot'; did you mean sqrt?
     """
     module_name, _, name = path.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".") + name.split(".")):
-        raise ValueError(f"an import path is package.module:Name; got {path!r}")
-    try:
-        found = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise ValueError(_import_failed(module_name, error)) from error
-        raise ValueError(
-            f"no module {error.name!r} in the current folder or in the environment"
-        ) from None
-    # The module is the user's own, so that any error may come from it.
-    except Exception as error:
-        raise ValueError(_import_failed(module_name, error)) from error
+        raise ValueError(f"an import path is package.module:Name; got {short(path)}")
+    found = _import(module_name)
     for part in name.split("."):
         if not hasattr(found, part):
             names = [each for each in vars(found) if not each.startswith("_")]
-            raise ValueError(f"{module_name} has no {part!r}{did_you_mean(part, names)}")
+            hint = did_you_mean(part[:50], names)
+            raise ValueError(f"{short_text(module_name)} has no {short(part)}{hint}")
         found = getattr(found, part)
     return found
 
 
-def _import_failed(module: str, error: Exception) -> str:
-    *_, last = traceback.extract_tb(error.__traceback__)
-    path, line = last.filename, last.lineno
+def _import(name: str) -> Any:
+    if "" not in sys.path and "." not in sys.path:
+        # An installed command does not have the current folder on its path.
+        sys.path.append("")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise ValueError(f"{name} cannot be imported: {where(error)}") from error
+        raise ValueError(
+            f"no module {short(error.name)} in the current folder or in the environment"
+        ) from None
+    # The module is the user's own, so that any error may come from it, also that it exits.
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{short_text(name)} cannot be imported: {where(error)}") from error
+
+
+def where(error: BaseException) -> str:
+    """An error of the user's own code, with the place where it was raised.
+
+    >>> try: 1 / 0
+    ... except ZeroDivisionError as error: print(where(error).partition(" (")[0])
+    ZeroDivisionError: division by zero
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    path, line = (frames[-1].filename, frames[-1].lineno) if frames else ("", None)
     if isinstance(error, SyntaxError):
         path, line = error.filename or path, error.lineno
-    return f"{module} cannot be imported: {type(error).__name__}: {error} ({path}, line {line})"
+    elif frames:
+        own = [f for f in frames if "site-packages" not in f.filename and "<" not in f.filename]
+        path, line = (own[-1].filename, own[-1].lineno) if own else (path, line)
+    message = (str(error).splitlines() or [""])[0]
+    if isinstance(error, SyntaxError) and error.msg:
+        message = error.msg
+    return f"{type(error).__name__}: {short_text(message, 100)} ({path}, line {line})"
 
 
-def _a(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+def short(value: Any) -> str:
+    """A value in a message, cut where it is long.
+
+    >>> short("x" * 100)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'"
+    """
+    if isinstance(value, str):
+        # A text of many thousands of characters is not written out to be cut.
+        value = value[:100]
+    text = repr(value)
+    return text if len(text) <= 42 else f"{text[:37]}...{text[-1]}"
+
+
+def short_text(text: str, width: int = 60) -> str:
+    """A text in a message without quotes: one line of printable characters, cut where it is long.
+
+    >>> short_text("a" * 100), short_text("a\\tb")
+    ('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...', 'a\\\\tb')
+    """
+    text = text[: width + 1]
+    if not text.isprintable():
+        text = repr(text)[1:-1]
+    return text if len(text) <= width else f"{text[: width - 3]}..."

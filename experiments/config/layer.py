@@ -3,20 +3,34 @@
 import collections.abc
 import dataclasses
 import functools
-import inspect
-import re
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
+from typing import get_type_hints as hints_of
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 import lstm_jax as lj
+from experiments.config.calls import activation, frozen, initializer
 from experiments.config.components import find_component
-from experiments.config.fields import STRICT, Count, Lane, Positive, Rate, Real
-from experiments.config.section_class import section_class
+from experiments.config.fields import (
+    LARGEST,
+    STRICT,
+    Integer,
+    Lane,
+    Positive,
+    Rate,
+    Real,
+    Size,
+)
+from experiments.config.section_class import (
+    documented_fields,
+    is_config_type,
+    section_class,
+    type_name,
+)
 from lstm_jax.initializers import PresetName
-from lstm_jax.types import Policy
 
 CELLS: dict[str, type[Any]] = {
     "lstm": lj.LSTM,
@@ -25,6 +39,7 @@ CELLS: dict[str, type[Any]] = {
     "original_lstm": lj.OriginalLSTM,
     "peephole_lstm": lj.PeepholeLSTM,
     "coupled_lstm": lj.CoupledLSTM,
+    "refined_lstm": lj.RefinedLSTM,
     "layer_norm_lstm": lj.LayerNormLSTM,
     "projected_lstm": lj.ProjectedLSTM,
     "conv_lstm": lj.ConvLSTM,
@@ -56,9 +71,9 @@ class Zoneout:
     """Probabilities that a unit keeps its value of the step before."""
 
     h: Rate = 0.0
-    """of the hidden state"""
+    """probability that a unit of the hidden state keeps its value"""
     c: Rate = 0.0
-    """of the cell state"""
+    """probability that a unit of the cell state keeps its value"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,27 +81,47 @@ class Clip:
     """Bounds of the state; none for no bound."""
 
     h: Positive | None = None
-    """largest absolute value of the hidden state"""
+    """largest absolute value of the hidden state; none for no bound"""
     c: Positive | None = None
-    """largest absolute value of the cell state"""
+    """largest absolute value of the cell state; none for no bound"""
+
+
+class OwnField(NamedTuple):
+    """A field of a layer that is an argument of its cell.
+
+    Attributes:
+      argument: the name of the argument.
+      make: from the text of a config to the argument, where that is a function.
+    """
+
+    argument: str
+    make: Callable[[str], Any] | None
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class LayerConfig:
-    """A cell, its directions, and the transforms around it, the innermost first."""
+    """A cell, its directions, and the transforms around it, the innermost first.
+
+    Attributes:
+      own: the fields that are arguments of the cell.
+    """
+
+    own: ClassVar[Mapping[str, OwnField]] = {}
 
     cell: str = "lstm"
-    """the recurrence"""
+    """the recurrence: a name, or the import path of one's own"""
     preset: PresetName | None = None
     """initial weights as another library or a paper draws them; none for the cell's own"""
     forget_bias: Annotated[Real, Lane()] | None = None
-    """initial bias of the forget gate; none for the cell's own, which is 1"""
-    chrono_t_max: Annotated[float, Field(ge=2, le=1e30, allow_inf_nan=False), Lane()] | None = None
-    """longest expected dependency in steps, for the chrono initialisation; none for none"""
+    """initial bias of the forget gate; none for that of bias_init"""
+    chrono_t_max: Annotated[float, Field(ge=2, le=LARGEST, allow_inf_nan=False), Lane()] | None = (
+        None
+    )
+    """longest expected dependency in steps, which spreads the forget gates' initial biases"""
     init_scale: Annotated[Positive, Lane()] = 1.0
     """factor of the initial kernels"""
     dtype: DType | Dtypes = "float32"
-    """dtype of the parameters, or a dtype for each use"""
+    """dtype of the parameters, or a mapping with a dtype for each use"""
     weight_drop: Rate = 0.0
     """dropout of the recurrent kernel, one mask a sequence (DropConnect)"""
     candidate_dropout: Rate = 0.0
@@ -107,20 +142,21 @@ class LayerConfig:
     """whether the two directions share their parameters"""
     input_dropout: Rate = 0.0
     """dropout of the inputs"""
+    variational: bool = False
+    """whether all steps of a sequence share the mask of input_dropout"""
     residual: bool = False
     """whether the inputs are added to the outputs, which have to be as many"""
     skip: bool = False
     """whether the inputs are concatenated to the outputs"""
 
 
-@functools.cache
 def layer_class(cell: Any) -> type[LayerConfig]:
     """The class of a layer with a cell: the fields of every layer, and those of the cell.
 
     Args:
       cell: a name of `CELLS`, or the import path of a cell of one's own: a frozen dataclass with a
         field ``input_size``. Its fields of plain types, initializers and activations become fields
-        of the layer.
+        of the layer; one with the name of a common field gets the prefix ``cell_``.
 
     Returns:
       The class.
@@ -131,34 +167,41 @@ def layer_class(cell: Any) -> type[LayerConfig]:
     >>> layer_class("projected_lstm")(hidden_size=8, projection_size=4).projection_size
     4
     """
-    found = find_component("cell", cell, CELLS)
-    inputs = {"input_size", "input_shape"}
-    if not dataclasses.is_dataclass(found) or not inputs & {
-        each.name for each in dataclasses.fields(found)
-    }:
-        raise ValueError(f"{cell} is not a cell: a frozen dataclass with a field input_size")
-    hints, docs = get_type_hints(found), _documented(found)
-    taken = inputs | {each.name for each in dataclasses.fields(LayerConfig)}
-    own: list[Any] = [("cell", str, cell, "the recurrence")]
+    return _class_of(find_component("cell", cell, CELLS), cell)
+
+
+@functools.cache
+def _class_of(found: Any, name: str) -> type[LayerConfig]:
+    inputs, common = {"input_size", "input_shape"}, set(LayerConfig.__dataclass_fields__)
+    is_dataclass = isinstance(found, type) and dataclasses.is_dataclass(found)
+    if not is_dataclass or not inputs & {each.name for each in dataclasses.fields(found)}:
+        raise ValueError(f"{name} is not a cell: a frozen dataclass with a field input_size")
+    if not frozen(found):
+        raise ValueError(f"{name} must be a frozen dataclass: @dataclass(frozen=True)")
+    missing = [each for each in ("init", "initial_state", "step") if not hasattr(found, each)]
+    if missing:
+        raise ValueError(f"{name} is not a cell: it has no {', '.join(missing)}")
+    hints, docs = hints_of(found, include_extras=True), documented_fields(found)
+    fields: list[Any] = [("cell", str, name, "the recurrence: a name, or the import path")]
+    own: dict[str, OwnField] = {}
     for field in dataclasses.fields(found):
-        if field.name not in taken and field.init:
-            kind, default = config_type(hints[field.name]), _config_default(field)
-            if default is None and not _takes_none(kind):
-                kind = kind | None
-            own.append((field.name, kind, default, docs.get(field.name, "")))
-    return section_class(
-        f"{found.__name__}Layer", LayerConfig, own, f"A layer with the cell {cell}."
-    )
-
-
-def own_fields(cls: type[LayerConfig]) -> list[str]:
-    """The names of the fields of a layer that are those of its cell.
-
-    >>> own_fields(layer_class("tanh_rnn"))
-    ['hidden_size', 'kernel_init', 'recurrent_kernel_init', 'bias_init', 'activation']
-    """
-    common = {field.name for field in dataclasses.fields(LayerConfig)}
-    return [field.name for field in dataclasses.fields(cls) if field.name not in common]
+        if field.name in inputs or field.name == "dtype" or not field.init:
+            continue
+        kind, make = config_type(field.name, hints[field.name])
+        default = _config_default(field)
+        if not is_config_type(kind):
+            if default is ...:
+                what = type_name(field.type)
+                raise ValueError(f"{name}: {field.name} has the type {what}, which no config has")
+            continue
+        description = docs.get(field.name, "")
+        if callable(field.default):
+            description += f"; none for {_name_of(field.default)}"
+        called = f"cell_{field.name}" if field.name in common else field.name
+        fields.append((called, kind if default is not None else kind | None, default, description))
+        own[called] = OwnField(field.name, make)
+    doc = f"A layer with the cell {name}."
+    return section_class(f"{found.__name__}Layer", LayerConfig, fields, doc, own=own)
 
 
 def layer(cell: str = "lstm", **fields: Any) -> LayerConfig:
@@ -170,25 +213,43 @@ def layer(cell: str = "lstm", **fields: Any) -> LayerConfig:
     return layer_class(cell)(cell=cell, **fields)
 
 
-def config_type(hint: Any) -> Any:
-    """The type in a config of a cell's field: text for functions, and the same for plain types.
+def config_type(name: str, hint: Any) -> tuple[Any, Callable[[str], Any] | None]:
+    """The type in a config of a cell's field, and what makes the argument where that is a function.
 
-    >>> config_type(collections.abc.Callable[[int], int]), config_type(float | None)
-    (<class 'str'>, float | None)
+    Initializers and activations are text, and plain types have a range.
+
+    >>> config_type("bias_init", collections.abc.Callable[[int], int])[1] is initializer
+    True
+    >>> config_type("epsilon", float | None)[1] is None
+    True
     """
-    origin = get_origin(hint)
-    if origin is collections.abc.Callable:
-        return str
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return Annotated[(config_type(name, arguments[0])[0], *hint.__metadata__)], None  # type: ignore[return-value]
+    if origin is collections.abc.Callable or hint is collections.abc.Callable:
+        make = initializer if name.endswith("_init") else activation
+        return Annotated[str, AfterValidator(_check(make))], make
     if hint is int:
-        return Count
-    if hint in (float, bool, str, type(None)) or origin is Literal:
-        return hint
+        return Size if name.endswith("_size") else Integer, None
+    if hint is float:
+        return Real, None
     if origin in (Union, types.UnionType):
-        kinds = tuple(config_type(each) for each in get_args(hint))
-        return Union[kinds]  # noqa: UP007
-    if origin in (tuple, list, collections.abc.Sequence):
-        return tuple[config_type(get_args(hint)[0]), ...]
-    return str
+        kinds = [config_type(name, each) for each in arguments]
+        makes = [make for _, make in kinds if make is not None]
+        return Union[tuple(kind for kind, _ in kinds)], makes[0] if makes else None  # noqa: UP007
+    if origin in (list, collections.abc.Sequence):
+        return tuple[config_type(name, arguments[0])[0], ...], None
+    if origin is tuple:
+        return tuple[tuple(e if e is ... else config_type(name, e)[0] for e in arguments)], None
+    return hint, None
+
+
+def _check(make: Callable[[str], Any]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        make(text)
+        return text
+
+    return check
 
 
 def _config_default(field: dataclasses.Field[Any]) -> Any:
@@ -199,27 +260,13 @@ def _config_default(field: dataclasses.Field[Any]) -> Any:
         return field.default_factory()
     if field.default is dataclasses.MISSING:
         return ...
-    default = field.default
-    if isinstance(default, bool | int | float | str | tuple | type(None)):
-        return default
+    if isinstance(field.default, bool | int | float | str | tuple | type(None)):
+        return field.default
     # A function that stays as it is: none.
     return None
 
 
-def _takes_none(kind: Any) -> bool:
-    return type(None) in get_args(kind)
-
-
-def _documented(cls: type[Any]) -> dict[str, str]:
-    """What the section ``Args:`` of a class says of each argument."""
-    doc = inspect.getdoc(cls) or ""
-    section = doc.partition("Args:\n")[2].partition("\n\n")[0]
-    found = re.findall(r"^ {2}(\w+): (.*(?:\n {4}.*)*)", section, re.MULTILINE)
-    return {name: " ".join(text.split()).rstrip(".") for name, text in found}
-
-
-def policy_of(dtype: DType | Dtypes) -> Policy:
-    """The `Policy` that the dtypes of a config describe."""
-    if isinstance(dtype, str):
-        return Policy(param=dtype)
-    return Policy(dtype.param, dtype.compute, dtype.cell_state, dtype.output)
+def _name_of(default: Any) -> str:
+    if isinstance(default, type) or not dataclasses.is_dataclass(default):
+        return getattr(default, "__name__", "that of the cell")
+    return repr(default)

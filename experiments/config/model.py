@@ -1,13 +1,15 @@
 """The model section of a config: layers, and what they have in common."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import InstanceOf
+from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
-from experiments.config.fields import STRICT, Count, Rate
+from experiments.config.fields import STRICT, Rate, Steps
 from experiments.config.layer import LayerConfig, layer
+
+MOST_LAYERS = 1000
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -18,13 +20,15 @@ class ModelConfig:
     layers; what a layer of the list does not set, it has from the fields beside the list.
     """
 
-    layers: tuple[InstanceOf[LayerConfig], ...] = (layer(),)
+    layers: Annotated[
+        tuple[InstanceOf[LayerConfig], ...], Field(min_length=1, max_length=MOST_LAYERS)
+    ] = (layer(),)
     """number of equal layers, or a list of layers"""
     dropout: Rate = 0.0
     """dropout between the layers"""
-    implementation: Literal["scan", "cpu", "cudnn"] | None = None
+    implementation: Literal["scan", "cpu", "cudnn", "parallel"] | None = None
     """backend of the layers; none to select the fastest that supports them"""
-    remat: Count | None = None
+    remat: Steps | None = None
     """steps between the states kept for the gradient, to save memory; none to keep every step"""
 
 
@@ -47,21 +51,49 @@ def model_config(cell: str = "lstm", layers: int = 1, **fields: Any) -> ModelCon
     return ModelConfig(layers=(layer(cell, **fields),) * layers, **shared)
 
 
+def is_short(config: ModelConfig) -> bool:
+    """Whether all layers are equal, so that a file gives their number.
+
+    >>> is_short(model_config("gru", layers=2))
+    True
+    """
+    return all(each == config.layers[0] for each in config.layers)
+
+
 def model_tree(config: ModelConfig) -> dict[str, Any]:
     """The section as it stands in a config file: the short form where all layers are equal.
 
     >>> model_tree(model_config("gru", layers=2))["layers"]
     2
     """
-    trees = [_tree(each) for each in config.layers]
     shared = {name: getattr(config, name) for name in SHARED}
-    if all(each == config.layers[0] for each in config.layers):
-        return {**trees[0], "layers": len(trees), **shared}
-    return {"layers": trees, **shared}
+    if is_short(config):
+        return {**layer_tree(config.layers[0]), "layers": len(config.layers), **shared}
+    return {"layers": [layer_tree(each) for each in config.layers], **shared}
 
 
-def _tree(layer_config: LayerConfig) -> dict[str, Any]:
-    tree = dataclasses.asdict(layer_config)
+def layer_tree(config: LayerConfig) -> dict[str, Any]:
+    """A layer as it stands in a config file, without what it does not have.
+
+    Transforms that are off are left out, and fields of the cell that are none. What remains are the
+    cell, its numbers and choices, and all that was asked for.
+
+    >>> layer_tree(layer("tanh_rnn", skip=True))
+    {'cell': 'tanh_rnn', 'hidden_size': 128, 'init_scale': 1.0, 'dtype': 'float32', 'skip': True,\
+ 'cell_residual': False}
+    """
+    tree = dataclasses.asdict(config)
+    off = {
+        field.name: field.default
+        for field in dataclasses.fields(LayerConfig)
+        if field.name not in ("cell", "init_scale", "dtype")
+    }
+    values = {name: getattr(config, name) for name in tree}
+    given = {
+        name: each
+        for name, each in tree.items()
+        if values[name] is not None and (name not in off or values[name] != off[name])
+    }
     # Cell and size first, as people write them.
-    first = {name: tree[name] for name in ("cell", "hidden_size") if name in tree}
-    return first | tree
+    first = {name: given[name] for name in ("cell", "hidden_size") if name in given}
+    return first | given

@@ -4,14 +4,23 @@ import functools
 import inspect
 from typing import Annotated, Any, Literal
 
-import jax
 import optax
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from experiments.config.components import find_component
-from experiments.config.fields import STRICT, Decay, Lane, NotNegative, Positive
+from experiments.config.fields import (
+    STRICT,
+    Decay,
+    FieldErrors,
+    Integer,
+    Lane,
+    NotNegative,
+    Positive,
+    Real,
+)
 from experiments.config.section_class import section_class
+from experiments.kernels import are_kernels
 
 LearningRate = Any
 """A number, or a schedule from the number of updates to one."""
@@ -78,7 +87,7 @@ class AdamW(Adam):
             b2=self.b2,
             eps=self.eps,
             weight_decay=self.weight_decay,
-            mask=_kernels,
+            mask=are_kernels,
         )
 
 
@@ -92,6 +101,10 @@ class SGD(OptimizerConfig):
     """decay of the sum of the gradients; none for no momentum"""
     nesterov: bool = False
     """whether the momentum is Nesterov's"""
+
+    def __post_init__(self) -> None:
+        if self.nesterov and self.momentum is None:
+            raise FieldErrors({"nesterov": "has no effect without momentum"})
 
     def rule(self, learning_rate: LearningRate) -> optax.GradientTransformation:
         """The gradient or its decaying sum, times the learning rate."""
@@ -136,7 +149,7 @@ class Lion(OptimizerConfig):
             b1=self.b1,
             b2=self.b2,
             weight_decay=self.weight_decay,
-            mask=_kernels,
+            mask=are_kernels,
         )
 
 
@@ -150,7 +163,6 @@ OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
 """The built-in optimizers by their names in a config."""
 
 
-@functools.cache
 def optimizer_class(name: Any) -> type[OptimizerConfig]:
     """The class of the optimizer section that a name selects.
 
@@ -168,40 +180,54 @@ def optimizer_class(name: Any) -> type[OptimizerConfig]:
     >>> optimizer_class("optax:adabelief")(learning_rate=0.1).b2
     0.999
     """
-    found = find_component("optimizer", name, OPTIMIZERS)
+    return _class_of(find_component("optimizer", name, OPTIMIZERS), name)
+
+
+@functools.cache
+def _class_of(found: Any, name: str) -> type[OptimizerConfig]:
     if isinstance(found, type) and issubclass(found, OptimizerConfig):
-        return found
+        return found if name in OPTIMIZERS else _named(found, name)
     if not callable(found) or "learning_rate" not in _parameters(found):
         raise ValueError(
-            f"{name} must be a subclass of OptimizerConfig, or a function of a learning rate such"
+            f"{name} must be a subclass of OptimizerConfig, or a function of a learning_rate such"
             " as optax:adabelief"
         )
     return _class_of_function(name, found)
 
 
+def _named(found: type[OptimizerConfig], name: str) -> type[OptimizerConfig]:
+    """A class of one's own, with its import path as its name in the config."""
+    field = ("name", str, name, "update rule: a name, or the import path of one's own")
+    return section_class(found.__name__, found, [field], found.__doc__ or name)
+
+
 def _class_of_function(name: str, function: Any) -> type[OptimizerConfig]:
     """A section with the keywords of a function as fields."""
-    keywords = {
-        each.name: each.default
-        for each in _parameters(function).values()
-        if each.name != "learning_rate" and isinstance(each.default, bool | int | float | str)
-    }
+    fields: list[Any] = [("name", str, name, "update rule: a name, or the import path")]
+    masks = []
+    for each in _parameters(function).values():
+        if each.name in ("mask", "weight_decay_mask"):
+            masks.append(each.name)
+        elif each.name != "learning_rate" and type(each.default) in _PLAIN:
+            kind = _PLAIN[type(each.default)]
+            fields.append((each.name, kind, each.default, f"{each.name} of {name}"))
+        elif each.name != "learning_rate" and each.default is inspect.Parameter.empty:
+            if each.annotation not in _PLAIN:
+                raise ValueError(f"{name} needs {each.name}, which no config has")
+            kind = _PLAIN[each.annotation]
+            fields.append((each.name, kind, ..., f"{each.name} of {name}"))
 
     def rule(self: OptimizerConfig, learning_rate: LearningRate) -> optax.GradientTransformation:
-        chosen = {each: getattr(self, each) for each in keywords}
-        return function(learning_rate=learning_rate, **chosen)
+        chosen = {each: getattr(self, each) for each, *_ in fields[1:]}
+        return function(learning_rate, **chosen, **dict.fromkeys(masks, are_kernels))
 
     summary = (inspect.getdoc(function) or "").splitlines()
-    return section_class(
-        name.rpartition(":")[2],
-        OptimizerConfig,
-        [
-            ("name", str, name, "update rule"),
-            *((each, type(default), default, "") for each, default in keywords.items()),
-        ],
-        summary[0] if summary else name,
-        rule=rule,
-    )
+    doc = summary[0] if summary else name
+    return section_class(name.rpartition(":")[2], OptimizerConfig, fields, doc, rule=rule)
+
+
+_PLAIN: dict[Any, Any] = {bool: bool, int: Integer, float: Real, str: str}
+"""Types of keywords that become fields, and their types in a config."""
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
@@ -209,8 +235,3 @@ def _parameters(function: Any) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return {}
-
-
-def _kernels(params: Any) -> Any:
-    """True for arrays with two axes or more: biases and initial states do not decay."""
-    return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)

@@ -5,26 +5,28 @@ from typing import Annotated, Literal
 from pydantic import Field, InstanceOf, PlainValidator, model_validator
 from pydantic.dataclasses import dataclass
 
-from experiments.config.fields import STRICT, Count
+from experiments.config.fields import STRICT, Count, FieldErrors
 from experiments.config.model import ModelConfig
 from experiments.config.optimizer import Adam, OptimizerConfig
-from experiments.model import make_model
+from experiments.model import layer_shapes, make_model
 from experiments.tasks import Task
+
+BatchSize = Annotated[int, Field(ge=1, le=10**7)]
 
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
     """The length of the training, and the intervals of logs, evaluations and checkpoints."""
 
-    batch_size: Count = 32
+    batch_size: BatchSize = 32
     """sequences per batch"""
-    accumulate: Count = 1
+    accumulate: Annotated[int, Field(ge=1, le=10**4)] = 1
     """batches per update, of which the mean of the gradients is used"""
     updates: Count = 10_000
     """maximum number of updates"""
     stop_when: Literal["solved", "mastered", "never"] = "solved"
     """goal on held-out sequences at which a seed stops"""
-    log_every: Count = 50
+    log_every: Annotated[int, Field(ge=1, le=10**6)] = 50
     """updates per line of metrics.jsonl, and per dispatch to the device"""
     eval_every: Count = 100
     """updates between evaluations on held-out sequences"""
@@ -36,9 +38,9 @@ class TrainConfig:
 class EvalConfig:
     """Evaluation on held-out sequences."""
 
-    sequences: Count = 2000
+    sequences: Annotated[int, Field(ge=1, le=10**8)] = 2000
     """number of held-out sequences"""
-    batch_size: Count = 500
+    batch_size: BatchSize = 500
     """held-out sequences per batch"""
 
 
@@ -58,33 +60,38 @@ class Config:
     eval: EvalConfig = EvalConfig()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """the first seed"""
-    seeds: Count = 1
+    seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
     """number of models to train at once, with the seeds seed, seed + 1, ..."""
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "Config":
+        train, optimizer = self.train, self.optimizer
+        errors: dict[str, str] = {}
         for name in ("eval_every", "checkpoint_every"):
-            if getattr(self.train, name) % self.train.log_every:
-                raise ValueError(
-                    f"train.{name}: must be a multiple of train.log_every"
-                    f" ({self.train.log_every}); got {getattr(self.train, name)}"
+            if (every := getattr(train, name)) % train.log_every:
+                errors[f"train.{name}"] = (
+                    f"must be a multiple of train.log_every ({train.log_every}); got {every}"
                 )
         if self.eval.sequences % self.eval.batch_size:
-            raise ValueError(
-                f"eval.sequences: must be a multiple of eval.batch_size"
-                f" ({self.eval.batch_size}); got {self.eval.sequences}"
+            errors["eval.sequences"] = (
+                f"must be a multiple of eval.batch_size ({self.eval.batch_size});"
+                f" got {self.eval.sequences}"
             )
-        if self.optimizer.warmup_updates >= self.train.updates:
-            raise ValueError(
-                f"optimizer.warmup_updates: must be less than train.updates"
-                f" ({self.train.updates}); got {self.optimizer.warmup_updates}"
+        if optimizer.warmup_updates >= train.updates:
+            errors["optimizer.warmup_updates"] = (
+                f"must be less than train.updates ({train.updates}); got {optimizer.warmup_updates}"
             )
-        if self.train.stop_when == "mastered" and self.task.mastered is None:
-            raise ValueError(
-                f"train.stop_when: the task {self.task.name!r} defines no 'mastered'; use 'solved'"
+        if train.stop_when == "mastered" and self.task.mastered is None:
+            errors["train.stop_when"] = (
+                f"the task {self.task.name!r} defines no 'mastered'; use 'solved'"
             )
+        if self.seed + self.seeds > 2**31:
+            errors["seeds"] = f"seed + seeds must be at most {2**31}; got {self.seed + self.seeds}"
         try:
             make_model(self.model, self.task)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"model: {str(error).splitlines()[0]}") from None
+            layer_shapes(self.model, self.task)
+        except FieldErrors as error:
+            errors |= error.below("model").errors
+        if errors:
+            raise FieldErrors(errors)
         return self

@@ -1,21 +1,25 @@
-"""The sections of a config: which class checks each, and what its errors say."""
+"""The sections of a config: which class checks each, and what is wrong with their fields."""
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from experiments.config.components import short
+from experiments.config.fields import FieldErrors
 from experiments.config.layer import LayerConfig, layer_class
-from experiments.config.model import SHARED, ModelConfig
+from experiments.config.messages import message, own_error
+from experiments.config.model import MOST_LAYERS, SHARED, ModelConfig
 from experiments.config.optimizer import optimizer_class
 from experiments.config.schema import EvalConfig, TrainConfig
 from experiments.config.task import task_class
-from lstm_jax.did_you_mean import did_you_mean, nearest
 
 SECTIONS = ("task", "model", "optimizer", "train", "eval")
+
+Place = Callable[[str], str]
+"""From the name of a field to its dotted name in the config."""
 
 
 @dataclass
@@ -26,11 +30,20 @@ class Reading:
       values: the sections and top-level fields that are right, as arguments of `Config`.
       names: the dotted names of all fields that the config may have.
       errors: a message by dotted name; the name of the task, say, selects what names there are.
+      layer_places: for each layer, from a field to its dotted name.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
+    layer_places: list[Place] = field(default_factory=list)
+
+    def place(self, name: str) -> str:
+        """The dotted name where a field stands; that of a layer may stand beside the list."""
+        section, *rest = name.split(".")
+        if section == "model" and len(rest) > 2 and rest[0] == "layers":
+            return self.layer_places[int(rest[1])](".".join(rest[2:]))
+        return name
 
 
 def read_sections(tree: Mapping[str, Any]) -> Reading:
@@ -58,8 +71,12 @@ def read_sections(tree: Mapping[str, Any]) -> Reading:
     top = {name: value for name, value in tree.items() if name not in SECTIONS}
     reading.names += ["seed", "seeds"]
     reading.values |= {name: top[name] for name in ("seed", "seeds") if name in top}
-    _find_unknown(reading, top, "")
+    _find_unknown(reading, top, str)
     return reading
+
+
+SELECTORS = {"task": "name", "optimizer": "name", "model": "cell"}
+"""The field of a section that selects its class."""
 
 
 def section_class_of(name: str, section: Mapping[str, Any]) -> Any:
@@ -67,17 +84,22 @@ def section_class_of(name: str, section: Mapping[str, Any]) -> Any:
 
     Raises:
       ValueError: if there is nothing of this name.
+
+    >>> section_class_of("optimizer", {"name": "lion"}).__name__
+    'Lion'
     """
     match name:
         case "task":
-            return task_class(_hashable(section.get("name")))
+            if "name" not in section:
+                raise ValueError("missing")
+            return task_class(section["name"])
         case "optimizer":
-            return optimizer_class(_hashable(section.get("name", "adam")))
+            return optimizer_class(section.get("name", "adam"))
         case "train":
             return TrainConfig
         case "eval":
             return EvalConfig
-    return layer_class(_hashable(section.get("cell", "lstm")))
+    return layer_class(section.get("cell", "lstm"))
 
 
 def _read_section(reading: Reading, name: str, section: Mapping[str, Any]) -> None:
@@ -86,11 +108,10 @@ def _read_section(reading: Reading, name: str, section: Mapping[str, Any]) -> No
     except ValueError as error:
         reading.errors[f"{name}.name"] = str(error)
         # Of what there is no class, no field is unknown.
-        reading.names += [f"{name}.{key}" for key in section]
+        reading.names += [f"{name}.name", *(f"{name}.{key}" for key in section)]
         return
-    fields = list(cls.__pydantic_fields__)
-    reading.names += [f"{name}.{each}" for each in fields]
-    value = validated(reading, cls, section, f"{name}.")
+    reading.names += [f"{name}.{each}" for each in cls.__pydantic_fields__]
+    value = validated(reading, cls, section, lambda field: f"{name}.{field}", name)
     if value is not None:
         reading.values[name] = value
 
@@ -99,24 +120,30 @@ def _read_model(reading: Reading, section: Mapping[str, Any]) -> None:
     """The short form, or a list of layers that have what they do not set from the section."""
     shared = {name: section[name] for name in SHARED if name in section}
     common = {n: v for n, v in section.items() if n not in SHARED and n != "layers"}
-    layers = section.get("layers", 1)
     reading.names += [f"model.{name}" for name in ("layers", *SHARED)]
-    model = validated(reading, ModelConfig, shared, "model.")
+    model = validated(reading, ModelConfig, shared, lambda name: f"model.{name}", "model")
+    layers = section.get("layers", 1)
     made: list[LayerConfig | None] = []
-    if isinstance(layers, list | tuple) and layers:
-        for i, layer in enumerate(layers):
-            if isinstance(layer, Mapping):
-                own = f"model.layers.{i}."
-                made.append(_read_layer(reading, common, layer, own))
+    if isinstance(layers, list | tuple) and 1 <= len(layers) <= MOST_LAYERS:
+        used: set[str] = set()
+        for i, own in enumerate(layers):
+            if isinstance(own, Mapping):
+                made.append(_read_layer(reading, common, own, i, used))
             else:
-                message = f"must be a mapping of fields; got {short(layer)}"
-                reading.errors[f"model.layers.{i}"] = message
+                text = f"must be a mapping of fields; got {short(own)}"
+                reading.errors[f"model.layers.{i}"] = text
+                reading.layer_places.append(lambda name: f"model.{name}")
                 made.append(None)
-    elif isinstance(layers, int) and not isinstance(layers, bool) and 1 <= layers <= 1000:
-        made = [_read_layer(reading, common, {}, "")] * layers
+        # A field beside the list is for the layers whose cells have it.
+        unused = {name: value for name, value in common.items() if name not in used}
+        _find_unknown(reading, unused, lambda name: f"model.{name}")
+    elif isinstance(layers, int) and not isinstance(layers, bool) and 1 <= layers <= MOST_LAYERS:
+        made = [_read_layer(reading, common, {}, None, set())] * layers
+        reading.layer_places *= layers
     else:
         reading.errors["model.layers"] = (
-            f"must be a number of layers from 1 to 1000, or a list of them; got {short(layers)}"
+            f"must be a number of layers from 1 to {MOST_LAYERS}, or a list of them;"
+            f" got {short(layers)}"
         )
     if model is not None and made and None not in made:
         reading.values["model"] = ModelConfig(
@@ -126,123 +153,111 @@ def _read_model(reading: Reading, section: Mapping[str, Any]) -> None:
 
 
 def _read_layer(
-    reading: Reading, common: Mapping[str, Any], own: Mapping[str, Any], prefix: str
+    reading: Reading,
+    common: Mapping[str, Any],
+    own: Mapping[str, Any],
+    index: int | None,
+    used: set[str],
 ) -> LayerConfig | None:
-    """A layer from the fields of the section and its own; errors name where a field stands."""
+    """A layer from the fields of the section and its own; errors name where a field stands.
+
+    Args:
+      reading: gets the names, the errors and the places.
+      common: the fields of the section.
+      own: the layer's own fields.
+      index: its place in the list; None where the section gives the number of layers.
+      used: gets the fields of the section that the layer has.
+    """
+    prefix = "model." if index is None else f"model.layers.{index}."
 
     def place(name: str) -> str:
-        return f"{prefix}{name}" if name.partition(".")[0] in own else f"model.{name}"
+        first = name.partition(".")[0]
+        return f"model.{name}" if first in common and first not in own else f"{prefix}{name}"
 
-    tree = {**common, **own}
-    if own.get("cell", common.get("cell")) != common.get("cell"):
-        # The fields beside the list are for its other cells as well.
-        known = _fields_of_layer(own["cell"])
-        tree = {name: value for name, value in tree.items() if name in own or name in known}
+    reading.layer_places.append(place)
+    cell = own.get("cell", common.get("cell", "lstm"))
+    used.add("cell")
     try:
-        cls = layer_class(_hashable(tree.get("cell", "lstm")))
+        cls = layer_class(cell)
     except ValueError as error:
         reading.errors[place("cell")] = str(error)
-        reading.names += [place(name) for name in tree]
+        # Of what there is no class, no field is unknown.
+        reading.names += [place("cell"), *(place(name) for name in (*common, *own))]
+        used.update(common)
         return None
-    for name in cls.__pydantic_fields__:
-        reading.names += dict.fromkeys([f"model.{name}", *([prefix + name] if prefix else [])])
-    return validated(reading, cls, tree, place)
+    fields = cls.__pydantic_fields__
+    reading.names += dict.fromkeys(
+        f"{each}{name}" for name in fields for each in {prefix, "model."}
+    )
+    used.update(name for name in common if name in fields)
+    below = {n: v for n, v in common.items() if index is None or n in fields}
+    return validated(reading, cls, {**below, **own}, place, prefix.rstrip("."))
 
 
-def _fields_of_layer(cell: Any) -> set[str]:
-    try:
-        return set(layer_class(_hashable(cell)).__pydantic_fields__)
-    except ValueError:
-        return set()
-
-
-def validated(reading: Reading, cls: Any, tree: Mapping[str, Any], place: Any) -> Any:
+def validated(reading: Reading, cls: Any, tree: Mapping[str, Any], place: Place, whole: str) -> Any:
     """An object of a class from plain values, or None with the errors added to the reading.
 
     Args:
       reading: gets the errors.
       cls: a dataclass of Pydantic.
       tree: its fields.
-      place: prefix of the dotted names of the fields, or a function from a name to the dotted one.
+      place: from the name of a field to its dotted name.
+      whole: the name of the section, for an error that names no field.
     """
-    dotted = place if callable(place) else lambda name: f"{place}{name}"
-    _find_unknown(
-        reading, {n: v for n, v in tree.items() if n not in cls.__pydantic_fields__}, dotted
-    )
-    known = {n: v for n, v in tree.items() if n in cls.__pydantic_fields__}
+    fields = cls.__pydantic_fields__
+    _find_unknown(reading, {n: v for n, v in tree.items() if n not in fields}, place)
+    known = {name: value for name, value in tree.items() if name in fields}
     try:
         # Strict validation converts mappings to dataclasses only from JSON.
         return TypeAdapter(cls).validate_json(json.dumps(known))
     except ValidationError as error:
+        found: dict[str, list[str]] = {}
         for detail in error.errors(include_url=False):
             loc = [str(part) for part in detail["loc"]]
             # In a union, Pydantic adds the name of the type that it tried.
-            loc = [part for part in loc if part.isidentifier() or part.isdigit()]
-            name = dotted(".".join(loc)) if loc else ""
-            reading.errors.setdefault(name or dotted("").rstrip("."), message(detail))
-    except ValueError as error:
-        reading.errors.setdefault(dotted("").rstrip("."), str(error).splitlines()[0])
+            at = [part for part in loc if part in _names_in(cls) or part.isdecimal()]
+            name = place(".".join(at)) if at else whole
+            cause = detail.get("ctx", {}).get("error")
+            if isinstance(cause, FieldErrors):
+                found |= {place(name): [text] for name, text in cause.errors.items()}
+            else:
+                found.setdefault(name, []).append(message(detail))
+        for name, texts in found.items():
+            reading.errors.setdefault(name, _one_of(texts))
+    # The class may be one's own, which may raise anything.
+    except Exception as error:
+        reading.errors.setdefault(whole, own_error(error))
     return None
 
 
-def _find_unknown(reading: Reading, unknown: Mapping[str, Any], place: Any) -> None:
-    dotted = place if callable(place) else lambda name: f"{place}{name}"
+def _one_of(texts: list[str]) -> str:
+    """One message of several, of the types that a union tried.
+
+    >>> _one_of(["must be a valid integer; got 'x'", "must be a valid number; got 'x'"])
+    "must be a valid integer or a valid number; got 'x'"
+    """
+    texts = list(dict.fromkeys(texts))
+    parts = [text.partition("; got ") for text in texts]
+    if len(texts) == 1 or any(part[2] != parts[0][2] or not part[2] for part in parts):
+        return texts[0]
+    wanted = " or ".join(part[0].removeprefix("must be ") for part in parts)
+    return f"must be {wanted}; got {parts[0][2]}"
+
+
+def _names_in(cls: Any) -> set[str]:
+    """The names of the fields of a class, and of the classes of its fields."""
+    names = set(cls.__pydantic_fields__)
+    for info in cls.__pydantic_fields__.values():
+        for kind in (info.annotation, *getattr(info.annotation, "__args__", ())):
+            if hasattr(kind, "__pydantic_fields__"):
+                names |= _names_in(kind)
+    return names
+
+
+def _find_unknown(reading: Reading, unknown: Mapping[str, Any], place: Place) -> None:
     for name in leaves(dict(unknown)):
-        if dotted(name) not in reading.names:
-            reading.errors[dotted(name)] = "unknown field"
-
-
-def hint_for(name: str, names: list[str]) -> str:
-    """The end of the message of an unknown field, with the nearest one.
-
-    >>> hint_for("model.hiden_size", ["model.hidden_size", "train.updates"])
-    '; did you mean model.hidden_size?'
-    """
-    near = nearest_field(name, names)
-    return f"; did you mean {near}?" if near else ""
-
-
-def nearest_field(name: str, names: list[str]) -> str | None:
-    """The field whose dotted name is nearest to a name, or None if none is near.
-
-    The section of a field may be missing or wrong.
-
-    >>> nearest_field("hidden_size", ["model.hidden_size", "train.updates"])
-    'model.hidden_size'
-    """
-    tail = name.rsplit(".", 1)[-1]
-    tails = {each.rsplit(".", 1)[-1]: each for each in reversed(names)}
-    if tail in tails:
-        return tails[tail]
-    return nearest(name, names) or tails.get(nearest(tail, tails) or "")
-
-
-def message(detail: Any) -> str:
-    """An error of Pydantic in one line."""
-    given = detail["input"]
-    match detail["type"]:
-        case "missing" | "missing_argument":
-            return "missing"
-        case "literal_error":
-            expected = detail["ctx"]["expected"]
-            hint = did_you_mean(given, re.findall(r"'(\w+)'", expected))
-            return f"must be {expected}; got {short(given)}{hint}"
-        case "dataclass_type" | "model_attributes_type" | "dict_type":
-            return f"must be a mapping of fields; got {short(given)}"
-        case "value_error":
-            return str(detail["ctx"]["error"]).splitlines()[0]
-    expected = detail["msg"].removeprefix("Input should be ")
-    return f"must be {expected}; got {short(given)}"
-
-
-def short(value: Any) -> str:
-    """A value in a message, cut where it is long.
-
-    >>> short("x" * 100)
-    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'"
-    """
-    text = repr(value)
-    return text if len(text) <= 42 else f"{text[:37]}...{text[-1]}"
+        if place(name) not in reading.names:
+            reading.errors[place(name)] = "unknown field"
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -261,8 +276,3 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[name] = value
     return found
-
-
-def _hashable(name: Any) -> Any:
-    """A name that can be looked up; what is no text is shown as it is."""
-    return name if isinstance(name, str) else repr(name)

@@ -4,21 +4,31 @@ import dataclasses
 import functools
 from typing import Any
 
+from experiments.config.calls import frozen
 from experiments.config.components import find_component
 from experiments.config.section_class import section_class
 from experiments.tasks import TASKS
 
-PARTS = ("load", "sample", "loss", "metrics", "baselines", "figures")
-FACTS = ("metric", "metric_scale", "solved", "mastered", "input_size", "output_size")
+REQUIRED = ("sample", "loss", "metrics", "metric", "solved", "input_size", "output_size")
+"""What every task has."""
+
+OPTIONAL: dict[str, Any] = {
+    "load": lambda self: (),
+    "baselines": lambda self, data, split: {},
+    "figures": lambda self, model, params, data, key, sequences: {},
+    "metric_scale": "linear",
+    "mastered": None,
+}
+"""What a task of one's own may leave out, and what it has then."""
 
 
-@functools.cache
 def task_class(name: Any) -> Any:
     """The class of the task that a name selects.
 
     Args:
       name: a built-in task, or the import path of one's own: a frozen dataclass with the attributes
-        and methods of `experiments.tasks.Task`. Its fields are the fields of the section.
+        and methods of `experiments.tasks.Task`, of which it may leave out `OPTIONAL`. Its fields
+        are the fields of the section.
 
     Returns:
       A class whose fields are those of the section.
@@ -30,16 +40,23 @@ def task_class(name: Any) -> Any:
     'Copy'
     """
     found = find_component("task", name, TASKS)
-    if name in TASKS:
-        return found
+    return found if name in TASKS else _class_of(found, name)
+
+
+@functools.cache
+def _class_of(found: Any, name: str) -> Any:
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
         raise ValueError(f"{name} is not a task: a frozen dataclass, see experiments.tasks.Task")
-    missing = [part for part in (*FACTS, *PARTS) if not hasattr(found, part)]
+    if not frozen(found):
+        raise ValueError(f"{name} must be a frozen dataclass: @dataclass(frozen=True)")
     fields = {field.name for field in dataclasses.fields(found)}
-    missing = [part for part in missing if part not in fields]
+    missing = [each for each in REQUIRED if not hasattr(found, each) and each not in fields]
     if missing:
         raise ValueError(f"{name} is not a task: it has no {', '.join(missing)}")
-    if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise ValueError(f"{name} must be a frozen dataclass: @dataclass(frozen=True)")
-    doc = found.__doc__ or name
-    return section_class(found.__name__, found, [("name", str, name, "import path")], doc)
+    added = {
+        each: value
+        for each, value in OPTIONAL.items()
+        if not hasattr(found, each) and each not in fields
+    }
+    field = ("name", str, name, "the task: a name, or the import path of one's own")
+    return section_class(found.__name__, found, [field], found.__doc__ or name, **added)

@@ -43,7 +43,7 @@ class Adding:
     output_size: ClassVar[int] = 1
 
     name: Literal["adding"] = "adding"
-    length: Annotated[int, Field(ge=2)] = 200
+    length: Annotated[int, Field(ge=2, le=10**7)] = 200
     """time steps T of a sequence"""
 
     def load(self) -> tuple[()]:

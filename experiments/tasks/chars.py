@@ -13,17 +13,16 @@ which compares an LSTM with n-grams on source text.
 """
 
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt8
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from experiments.config.fields import STRICT
+from experiments.config.fields import STRICT, Steps
 from experiments.tasks import ngram
 from experiments.tasks.corpus import VOCABULARY_SIZE, load_corpus
 from experiments.tasks.goal import Goal
@@ -87,9 +86,9 @@ class Chars:
     output_size: ClassVar[int] = VOCABULARY_SIZE
 
     name: Literal["chars"] = "chars"
-    length: Annotated[int, Field(ge=1)] = 128
+    length: Steps = 128
     """time steps T of a training sequence"""
-    eval_length: Annotated[int, Field(ge=1)] = 1024
+    eval_length: Steps = 1024
     """time steps T of a held-out sequence"""
 
     def load(self) -> CharsData:

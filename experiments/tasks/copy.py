@@ -9,16 +9,15 @@ Reference: Hochreiter & Schmidhuber (1997), in the form of Arjovsky, Shah & Beng
 """
 
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from experiments.config.fields import STRICT
+from experiments.config.fields import STRICT, Steps
 from experiments.tasks.goal import Goal
 from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
@@ -45,7 +44,7 @@ class Copy:
     output_size: ClassVar[int] = ALPHABET + 1
 
     name: Literal["copy"] = "copy"
-    delay: Annotated[int, Field(ge=1)] = 30
+    delay: Steps = 30
     """time steps T between the symbols and their recall, the delimiter included"""
 
     @property

@@ -10,6 +10,7 @@ from lstm_jax.cells.mlstm import MLSTM, MLSTMGates, MLSTMParams, MLSTMState
 from lstm_jax.cells.original import OriginalLSTM, OriginalLSTMGates, OriginalLSTMParams
 from lstm_jax.cells.peephole import PeepholeLSTM, PeepholeLSTMParams
 from lstm_jax.cells.projected import ProjectedLSTM, ProjectedLSTMParams
+from lstm_jax.cells.refined import RefinedLSTM, RefinedLSTMGates, RefinedLSTMParams
 from lstm_jax.cells.slstm import SLSTM, SLSTMGates, SLSTMParams, SLSTMState
 from lstm_jax.cells.tanh_rnn import TanhRNN, TanhRNNParams, TanhRNNState
 
@@ -42,6 +43,9 @@ __all__ = [
     "PeepholeLSTMParams",
     "ProjectedLSTM",
     "ProjectedLSTMParams",
+    "RefinedLSTM",
+    "RefinedLSTMGates",
+    "RefinedLSTMParams",
     "SLSTMGates",
     "SLSTMParams",
     "SLSTMState",

@@ -7,6 +7,7 @@ Tensors have the names of `lstm_jax.param_dict`, with the parts joined by dots: 
     format_version   1
     gate_order       ifgo, for LSTMs
     library_version  version of lstm_jax that wrote the file
+    params           types of the parameters, the outermost first
     cell             repr of the cell, if it was given
 
 All dtypes are kept, including bfloat16.
@@ -17,6 +18,7 @@ import importlib
 import os
 import re
 import secrets
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,6 +82,7 @@ def save(path: str | os.PathLike[str], params: PyTree, cell: Any = None) -> None
         "format_version": str(FORMAT_VERSION),
         "gate_order": GATE_ORDER,
         "library_version": importlib.import_module(FORMAT).__version__,
+        "params": ",".join(_types(params)),
     }
     if cell is not None:
         metadata["cell"] = repr(cell)
@@ -145,6 +148,9 @@ def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
     try:
         params = _params_by_name(named)
         split_layers(function, params)  # checks the shapes
+        # Parameters of another cell may have the same names and shapes.
+        if metadata.get("params", "") not in ("", ",".join(_types(params))):
+            raise TypeError(metadata["params"])
     except (KeyError, TypeError, ValueError) as error:
         saved_cell = metadata.get("cell", "an unnamed cell")
         raise ValueError(
@@ -194,6 +200,15 @@ def _params_by_name(named: dict[str, Any]) -> PyTree:
         if named.keys() == set(family.axes):
             return family.params(**named)
     raise KeyError(*named)
+
+
+def _types(params: PyTree) -> list[str]:
+    """The names of the NamedTuples that parameters are made of, the outermost first."""
+    own = [type(params).__name__] if hasattr(params, "_fields") else []
+    below = params.values() if isinstance(params, Mapping) else params
+    if not isinstance(below, Iterable) or hasattr(below, "shape"):
+        return own
+    return own + [name for each in below for name in _types(each)]
 
 
 def _import_library(function: str, name: str) -> ModuleType:

@@ -22,7 +22,16 @@ PresetName = Literal["torch", "equinox", "keras", "haiku", "flax", "nnx", "chron
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 """The valid names for `preset`."""
 
-CellName = Literal["LSTM", "ProjectedLSTM", "GRU", "TanhRNN"]
+CellName = Literal[
+    "LSTM",
+    "ProjectedLSTM",
+    "PeepholeLSTM",
+    "LayerNormLSTM",
+    "CoupledLSTM",
+    "RefinedLSTM",
+    "GRU",
+    "TanhRNN",
+]
 """The cells that have presets."""
 
 CELLS: tuple[CellName, ...] = get_args(CellName)
@@ -80,13 +89,15 @@ def preset(
     biases for its gates only, as the candidate's stay apart. Haiku's GRU has the LeCun normal for
     both kernels. A tanh RNN has one block, so that ``flax`` and ``nnx`` are the same; Haiku draws
     its kernels with 1 / sqrt(I) and 1 / sqrt(H). Of a projected LSTM, ``torch`` draws the
-    projection as the kernels, and the last two presets keep the cell's kernels.
+    projection as the kernels, and the last two presets keep the cell's kernels. The other cells
+    have the last two alone; the gates of a coupled LSTM have no ``b_i``, and the refine gate of a
+    refined LSTM starts with ``-b_f``.
 
     Args:
       name: a name of the table, one of `PRESETS`.
       input_size: number of input features ``I`` of the cell.
       hidden_size: number of hidden units ``H`` of the cell.
-      cell: ``"LSTM"``, ``"ProjectedLSTM"``, ``"GRU"`` or ``"TanhRNN"``.
+      cell: one of `CELLS`, the class of the cell.
       t_max: the longest expected dependency, in time steps; for ``chrono``, which requires it.
 
     Returns:
@@ -143,8 +154,10 @@ def preset(
 
 _UNIFORM = ("torch", "equinox")
 _GATED = ("chrono", "uniform_gate")
+_LIBRARIES = ("torch", "equinox", "keras", "haiku", "flax", "nnx")
 _WITHOUT = {
     "ProjectedLSTM": ("equinox", "keras", "haiku", "flax", "nnx"),
+    **dict.fromkeys(("PeepholeLSTM", "LayerNormLSTM", "CoupledLSTM", "RefinedLSTM"), _LIBRARIES),
     "TanhRNN": ("equinox", *_GATED),
 }
 """The presets that a cell does not have."""
@@ -189,4 +202,9 @@ def _bias(name: str, cell: str, hidden_size: int, t_max: float | None) -> Initia
         case "flax" | "nnx":
             return zeros
     of_lstm = UniformGate() if t_max is None else Chrono(t_max)
-    return EachGate((zeros, ForgetGateOf(of_lstm), zeros)) if cell == "GRU" else of_lstm
+    match cell:
+        case "GRU":
+            return EachGate((zeros, ForgetGateOf(of_lstm), zeros))
+        case "CoupledLSTM":
+            return EachGate((ForgetGateOf(of_lstm), zeros, zeros))
+    return of_lstm

@@ -37,6 +37,7 @@ CELLS = {
     "OriginalLSTM": of(lj.OriginalLSTM),
     "PeepholeLSTM": of(lj.PeepholeLSTM),
     "CoupledLSTM": of(lj.CoupledLSTM),
+    "RefinedLSTM": of(lj.RefinedLSTM),
     "LayerNormLSTM": of(lj.LayerNormLSTM),
     "ProjectedLSTM": of(lj.ProjectedLSTM, projection_size=4),
     "MinLSTM": of(lj.MinLSTM),

@@ -15,6 +15,7 @@ from lstm_jax.cells.layer_norm import LayerNormLSTM
 from lstm_jax.cells.original import OriginalLSTM
 from lstm_jax.cells.peephole import PeepholeLSTM
 from lstm_jax.cells.projected import ProjectedLSTM
+from lstm_jax.cells.refined import RefinedLSTM
 from tests.helpers.cells import draw
 
 I, H, P = 3, 5, 2  # noqa: E741
@@ -22,6 +23,7 @@ MAKE = {
     "original": OriginalLSTM,
     "peephole": PeepholeLSTM,
     "coupled": CoupledLSTM,
+    "refined": RefinedLSTM,
     "projected": partial(ProjectedLSTM, projection_size=P),
     "gru": GRU,
     "gru before": partial(GRU, reset_after=False),

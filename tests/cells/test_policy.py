@@ -23,6 +23,7 @@ CELLS = {
     "original": lambda dtype: lj.OriginalLSTM(3, 4, dtype=dtype),
     "peephole": lambda dtype: lj.PeepholeLSTM(3, 4, dtype=dtype),
     "coupled": lambda dtype: lj.CoupledLSTM(3, 4, dtype=dtype),
+    "refined": lambda dtype: lj.RefinedLSTM(3, 4, dtype=dtype),
     "layer norm": lambda dtype: lj.LayerNormLSTM(3, 4, dtype=dtype),
     "projected": lambda dtype: lj.ProjectedLSTM(3, 4, projection_size=2, dtype=dtype),
     "slstm": lambda dtype: lj.SLSTM(3, 4, dtype=dtype),

@@ -79,6 +79,7 @@ def test_names_and_metadata_in_a_file(tmp_path):
         "format_version": "1",
         "gate_order": "ifgo",
         "library_version": lj.__version__,
+        "params": "Directions,LSTMParams,LSTMParams",
         "cell": "Stack(cells=(Bidirectional(forward=LSTM(input_size=3, hidden_size=5),"
         " backward=LSTM(input_size=3, hidden_size=5)),))",
     }

@@ -18,6 +18,7 @@ LSTM_LIKE_CELLS = [
     lj.OriginalLSTM,
     lj.PeepholeLSTM,
     lj.CoupledLSTM,
+    lj.RefinedLSTM,
     lj.LayerNormLSTM,
     lj.GRU,
     lj.TanhRNN,

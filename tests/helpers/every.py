@@ -11,6 +11,7 @@ CELLS = {
     "original": lj.OriginalLSTM(3, 4),
     "peephole": lj.PeepholeLSTM(3, 4),
     "coupled": lj.CoupledLSTM(3, 4),
+    "refined": lj.RefinedLSTM(3, 4),
     "ba2016": lj.LayerNormLSTM(3, 4),
     "haste": lj.LayerNormLSTM(3, 4, variant="haste"),
     "pytorch": lj.LayerNormLSTM(3, 4, variant="pytorch"),

@@ -21,6 +21,7 @@ CELLS = [
     lj.OriginalLSTM(2, 3),
     lj.PeepholeLSTM(2, 3),
     lj.CoupledLSTM(2, 3),
+    lj.RefinedLSTM(2, 3),
     *(lj.LayerNormLSTM(2, 3, variant=v) for v in ("ba2016", "tensorflow", "pytorch", "haste")),
     lj.ProjectedLSTM(2, 4, projection_size=3, cell_clip=1.0),
     lj.SLSTM(2, 4, num_heads=2),
