@@ -45,8 +45,24 @@ def open_streams() -> None:
     codecs.register_error("plain", encode_plainly)
     for descriptor in (0, 1, 2):
         _open_if_closed(descriptor)
-    sys.stdout = _lasting(sys.stdout, 1)
-    sys.stderr = _lasting(sys.stderr, 2)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        by_line = stream is not None and (descriptor == 2 or stream.isatty())
+        setattr(sys, name, _lasting(stream, descriptor, by_line))
+
+
+def separate_streams() -> None:
+    """Give stdout and stderr of Python descriptors of their own, and discard all other output.
+
+    Where several processes compute together, native code writes lines about its connections.
+    """
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        own = os.dup(descriptor)
+        setattr(sys, name, _lasting(stream, own, by_line=descriptor == 2 or stream.isatty()))
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)
 
 
 def finish_streams() -> int:
@@ -90,10 +106,9 @@ def _open_if_closed(descriptor: int) -> None:
             os.close(null)
 
 
-def _lasting(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
+def _lasting(stream: TextIO | None, descriptor: int, by_line: bool) -> io.TextIOWrapper:
     """A lasting stream in place of one of Python's, which is None if it was closed."""
     encoding = stream.encoding if stream is not None else "utf-8"
-    by_line = stream is not None and (descriptor == 2 or stream.isatty())
     if stream is not None:
         stream.flush()
     file = LastingFile(descriptor, "w", closefd=False)

@@ -6,31 +6,37 @@ from pathlib import Path
 from experiments.commands.help import print_help
 from experiments.commands.overrides import first_path, parse_overrides
 from experiments.config.file import load_config
+from experiments.devices.distributed import FLAGS, joined, take_processes
 from experiments.errors import UserError
+from experiments.run import processes
 from experiments.run.summary import render
 from experiments.training.training_loop import train_run
 from lstm_jax.did_you_mean import nearest
 
 
 def train_command(words: list[str]) -> int:
-    """``train CONFIG [--workdir DIR] [--any.field value ...]``."""
+    """``train CONFIG [--workdir DIR] [--any.field value ...]``, and flags of the processes."""
     path, rest = first_path(words, "train", "CONFIG", "a config file, such as configs/adding.yaml")
     with_help = any(word in ("-h", "--help") for word in rest)
     rest = [word for word in rest if word not in ("-h", "--help")]
-    overrides = parse_overrides(rest, as_text=("workdir",))
+    overrides = parse_overrides(rest, as_text=("workdir", "coordinator", "distributed"))
     folder = overrides.pop("workdir", f"runs/{path.stem}")
     if not folder:
         raise UserError("--workdir needs a value")
     workdir = Path(folder)
+    joining = take_processes(overrides)
     for name in overrides:
-        if nearest(name, ["workdir"], cutoff=0.7):
-            raise UserError(f"--{name}: unknown option; did you mean --workdir?")
-    config = load_config(path, overrides)
+        if near := nearest(name, ["workdir", *FLAGS], cutoff=0.7):
+            raise UserError(f"--{name}: unknown option; did you mean --{near}?")
     if with_help:
-        print_help(config, path)
+        print_help(load_config(path, overrides), path)
         return 0
     flags = [word for name, value in overrides.items() for word in (f"--{name}", f"{value}")]
     command = shlex.join(["python", "-m", "experiments", "train", str(path), *flags])
-    summary = train_run(config, workdir, command)
-    print("\n" + render(summary, workdir))
+    with joined(joining):
+        with processes.together():
+            config = load_config(path, overrides)
+        summary = train_run(config, workdir, command)
+        if processes.is_first():
+            print("\n" + render(summary, workdir))
     return 0

@@ -12,6 +12,6 @@ class DevicesConfig:
     """The mesh of the devices that train: ``data x hidden`` of them."""
 
     data: Count | Literal["all"] | None = None
-    """devices over which the sequences of a batch are sharded, or all; none: one of every process"""
+    """devices that share the sequences of a batch, or all; none stands for one of every process"""
     hidden: Count = 1
-    """devices over which the hidden units are sharded, for layers too large for one device"""
+    """devices that share the hidden units, for layers too large for one device"""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, InstanceOf, PlainValidator, model_validator
 from pydantic.dataclasses import dataclass
 
+from experiments.config.devices import DevicesConfig
 from experiments.config.fields import STRICT, Count, FieldErrors
 from experiments.config.model import ModelConfig
 from experiments.config.optimizer import Adam, OptimizerConfig
@@ -58,6 +59,7 @@ class Config:
     optimizer: InstanceOf[OptimizerConfig] = Adam()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
+    devices: DevicesConfig = DevicesConfig()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """the first seed"""
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 1

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from experiments.config.components import short
+from experiments.config.devices import DevicesConfig
 from experiments.config.fields import FieldErrors
 from experiments.config.layer import LayerConfig, layer_class
 from experiments.config.messages import message, own_error
@@ -16,7 +17,7 @@ from experiments.config.optimizer import optimizer_class
 from experiments.config.schema import EvalConfig, TrainConfig
 from experiments.config.task import task_class
 
-SECTIONS = ("task", "model", "optimizer", "train", "eval")
+SECTIONS = ("task", "model", "optimizer", "train", "eval", "devices")
 
 Place = Callable[[str], str]
 """From the name of a field to its dotted name in the config."""
@@ -99,6 +100,8 @@ def section_class_of(name: str, section: Mapping[str, Any]) -> Any:
             return TrainConfig
         case "eval":
             return EvalConfig
+        case "devices":
+            return DevicesConfig
     return layer_class(section.get("cell", "lstm"))
 
 

@@ -5,8 +5,9 @@ same parameters: the compiler sums the gradients over it. Hidden units are shard
 One device is a mesh of one by one.
 """
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from experiments.config.devices import DevicesConfig
 from experiments.config.schema import Config
 from experiments.errors import UserError
+from experiments.model import Model
 from experiments.tasks.task import Batch
-from lstm_jax.options import Implementation
 from lstm_jax.types import PyTree
 
 DATA, HIDDEN = "data", "hidden"
@@ -86,20 +87,22 @@ class Placement:
             lengths=None if batch.lengths is None else sharded(batch.lengths, 0),
         )
 
-    def shardings(self, states: PyTree) -> PyTree:
-        """The sharding of every array of a state: parameters, and what the optimizer keeps of them.
+    def shardings(self, function: Callable[..., PyTree], *args: Any) -> PyTree:
+        """The shardings of states: parameters, and what the optimizer keeps of each of them.
 
         Args:
-          states: arrays or shapes with a first axis of lanes.
+          function: makes states, with a first axis of lanes.
+          *args: its arguments; nothing is computed.
 
         Returns:
-          A tree of `NamedSharding`.
+          A `NamedSharding` for every array, or one for all.
         """
+        hidden = self.mesh.shape[HIDDEN]
+        if hidden == 1:
+            return self.replicated
         return jax.tree.map_with_path(
-            lambda path, leaf: NamedSharding(
-                self.mesh, _spec(path, leaf.shape, self.mesh.shape[HIDDEN])
-            ),
-            states,
+            lambda path, leaf: NamedSharding(self.mesh, _spec(path, leaf.shape, hidden)),
+            jax.eval_shape(function, *args),
         )
 
     @property
@@ -125,12 +128,14 @@ class Placement:
         whole = jax.jit(lambda tree: tree, out_shardings=self.replicated)(tree)
         return jax.tree.map(np.asarray, whole)
 
-    def implementation(self, given: Implementation | None) -> Implementation | None:
-        """The backend that unrolls the model.
+    def model(self, model: Model) -> Model:
+        """The model with the backend that runs on these devices.
 
         Native code needs whole kernels: where hidden units are sharded, the scan runs.
         """
-        return "scan" if given is None and self.mesh.shape[HIDDEN] > 1 else given
+        if self.mesh.shape[HIDDEN] == 1 or model.implementation is not None:
+            return model
+        return dataclasses.replace(model, implementation="scan")
 
     def unused(self) -> str | None:
         """A line about devices that do not train, or None if all do.
@@ -212,7 +217,7 @@ def _spec(path: Any, shape: tuple[int, ...], hidden: int) -> PartitionSpec:
     """
     names = jax.tree_util.keystr(path)
     whole = PartitionSpec()
-    if hidden == 1 or len(shape) < 2:
+    if len(shape) < 2:
         return whole
     if "readout" in names:
         rows = len(shape) == 3 and shape[1] % hidden == 0

@@ -1,5 +1,6 @@
 """Steps that all processes of a run take together; one process alone takes them as they are."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,12 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def say(line: str) -> None:
+    """Print a line to stderr, in the first process alone."""
+    if is_first():
+        print(line, file=sys.stderr)
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """Run a block in every process; each leaves it once all have ended it.
@@ -28,10 +35,16 @@ def together() -> Iterator[None]:
     except (OSError, TrainingFailed, UserError, ValueError) as error:
         failure = error
     failed = gathered(np.asarray(failure is not None))
+    if failure is None and failed.any():
+        failure = TrainingFailed(f"process {failed.argmax()} of this run failed; it says why")
     if failure is not None:
-        raise failure
-    if failed.any():
-        raise TrainingFailed(f"process {failed.argmax()} of this run failed; it says why")
+        raise in_all(failure)
+
+
+def in_all(error: Exception) -> Exception:
+    """Mark an error that every process of the run raises, so that all of them end together."""
+    error.in_all_processes = True  # type: ignore[attr-defined]
+    return error
 
 
 def gathered(value: np.ndarray) -> np.ndarray:

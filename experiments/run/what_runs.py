@@ -6,19 +6,24 @@ import jax
 
 import lstm_jax as lj
 from experiments.config.schema import Config
+from experiments.devices.mesh import Placement
 from experiments.model import make_model
 from experiments.training.keys import data_key
 from lstm_jax.types import PyTree
 
 
-def implementations(config: Config, data: PyTree) -> tuple[str, ...]:
+def implementations(
+    config: Config, data: PyTree, placement: Placement | None = None
+) -> tuple[str, ...]:
     """The backends that unroll a config's model, each once; nothing is computed.
 
     Args:
       config: the config.
       data: the data of its task.
+      placement: the devices; by default one.
     """
     model = make_model(config.model, config.task)
+    model = model if placement is None else placement.model(model)
 
     def inputs(key: Any) -> Any:
         batch = config.task.sample(data, "train", key, config.train.batch_size)
@@ -51,5 +56,8 @@ def what_runs(config: Config, environment: dict[str, Any], dtype: str = "float32
         place = "cpu"
     if environment["devices"] > 1:
         place = f"{environment['devices']} x {place}"
-    model = f"{config.model.cell} {config.model.hidden_size} units"
+    layers = config.model.layers
+    model = f"{layers[0].cell} {getattr(layers[0], 'hidden_size', '')} units"
+    if len(layers) > 1:
+        model += f", {len(layers)} layers"
     return f"{model} on {place} ({', '.join(details)}), {dtype}"

@@ -24,6 +24,9 @@ from experiments.run.read_file import open_regular, read_json
 from experiments.run.shown_path import shown
 from lstm_jax.types import PyTree
 
+MAY_DIFFER = ("devices.data", "devices.hidden")
+"""Fields in which a run may resume with other values: where it trains is no part of what."""
+
 
 class Workdir:
     """The folder of one run.
@@ -136,18 +139,21 @@ class Workdir:
         except UserError as error:
             raise UserError(f"{error}; delete it, and the same command writes it again") from None
 
-    def write_environment(self, implementations: Sequence[str] = ()) -> dict[str, Any]:
+    def write_environment(
+        self, implementations: Sequence[str] = (), devices: Sequence[Any] | None = None
+    ) -> dict[str, Any]:
         """Write environment.json; if the run resumes in another environment, add that one.
 
         What may change the last digits of the results is printed as well.
 
         Args:
           implementations: the backends that unroll the model.
+          devices: the devices that train; by default one.
 
         Returns:
           The current environment.
         """
-        here = current_environment(implementations)
+        here = current_environment(implementations, devices)
         if not processes.is_first():
             return here
         first = self._first_environment()
@@ -225,7 +231,8 @@ class Workdir:
             self._raise_for(differences(_load(saved.folder / CONFIG), here), who)
 
     def _raise_for(self, differing: list[str], who: str) -> None:
-        differing = [d for d in differing if d.partition(":")[0] not in self.may_differ]
+        may_differ = {*self.may_differ, *MAY_DIFFER}
+        differing = [d for d in differing if d.partition(":")[0] not in may_differ]
         if differing:
             raise UserError(
                 f"{who} a run with another config; it has\n  "

@@ -1,9 +1,8 @@
 """A word about a loss that is finite, but absurd."""
 
-import sys
-
 import numpy as np
 
+from experiments.run import processes
 from experiments.training.lanes import Lanes
 
 FAR_ABOVE = 1000
@@ -33,10 +32,9 @@ class LossWatch:
             self._limits = FAR_ABOVE * np.abs(first)
         for lane, loss in enumerate(losses):
             if loss is not None and loss > self._limits[lane]:
-                print(
+                processes.say(
                     f"{self._lanes.name(lane)}: the loss is {loss:.3g} at update {update}, more"
                     f" than {FAR_ABOVE:,} times what it was at first; a lower"
-                    " optimizer.learning_rate may help",
-                    file=sys.stderr,
+                    " optimizer.learning_rate may help"
                 )
                 self._limits[lane] = np.inf

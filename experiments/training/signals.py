@@ -2,11 +2,15 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+import numpy as np
+
 from experiments.errors import Interrupted
+from experiments.run import processes
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -55,6 +59,22 @@ class CaughtSignal:
             self._message = None
 
 
+def agree(caught: CaughtSignal) -> bool:
+    """Whether a signal arrived in any process of the run; all call this together."""
+    signum = int(processes.gathered(np.asarray(caught.signum or 0)).max())
+    if signum and caught.signum is None:
+        caught.arrive(signum)
+    return signum > 0
+
+
+def _stderr() -> int:
+    """The descriptor of stderr, which is not 2 where several processes train."""
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return 2
+
+
 @contextmanager
 def catch_signals() -> Iterator[CaughtSignal]:
     """Record the first SIGINT, SIGTERM or SIGHUP; a second signal ends the process.
@@ -73,7 +93,7 @@ def catch_signals() -> Iterator[CaughtSignal]:
             signal.signal(each, signal.SIG_DFL)
         # os.write does not use the buffer that the signal may have interrupted.
         with suppress(OSError):
-            os.write(2, b"\nstopping; a second signal ends the run at once\n")
+            os.write(_stderr(), b"\nstopping; a second signal ends the run at once\n")
         caught.arrive(signum)
 
     for signum in before:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from experiments.config.schema import Config
 from experiments.config.values import with_values
+from experiments.devices.mesh import Placement
 from experiments.model import Model, ModelParams, make_model
 from experiments.tasks import Batch, Split, Task
 from experiments.training import keys
@@ -70,6 +71,7 @@ class TrainFunctions(NamedTuple):
 
     Attributes:
       lanes: the lanes.
+      placement: the devices.
       init: ``() -> states``, a `TrainState` with leaves ``[N, ...]``.
       train_steps: ``(data, states, active [N], updates) -> (states, stats [N, updates])``. The
         input states are donated. The state of an inactive lane does not change, and a lane keeps
@@ -80,6 +82,7 @@ class TrainFunctions(NamedTuple):
     """
 
     lanes: Lanes
+    placement: Placement
     init: Callable[[], TrainState]
     train_steps: Callable[
         [PyTree, TrainState, Bool[Array, " N"], int], tuple[TrainState, UpdateStats]
@@ -97,7 +100,9 @@ class LaneParts(NamedTuple):
     optimizer: optax.GradientTransformation
 
 
-def make_train_functions(config: Config, lanes: Lanes | None = None) -> TrainFunctions:
+def make_train_functions(
+    config: Config, lanes: Lanes | None = None, placement: Placement | None = None
+) -> TrainFunctions:
     """The pure jitted functions that train and evaluate a config.
 
     They are cached, so that an equal config in the same process does not compile again.
@@ -105,11 +110,14 @@ def make_train_functions(config: Config, lanes: Lanes | None = None) -> TrainFun
     Args:
       config: the config.
       lanes: the lanes to train; by default the seeds of the config.
+      placement: the devices; by default one, whatever the config says.
     """
-    return _cached(config, Lanes.of(config) if lanes is None else lanes)
+    return _cached(
+        config, Lanes.of(config) if lanes is None else lanes, placement or Placement.one()
+    )
 
 
-def make_functions(config: Config, lanes: Lanes) -> TrainFunctions:
+def make_functions(config: Config, lanes: Lanes, placement: Placement) -> TrainFunctions:
     """`make_train_functions` without its cache."""
     lanes.check(config)
 
@@ -117,7 +125,7 @@ def make_functions(config: Config, lanes: Lanes) -> TrainFunctions:
         own = with_values(config, lane.values)
         return LaneParts(
             own.task,
-            make_model(own.model, own.task),
+            placement.model(make_model(own.model, own.task)),
             make_optimizer(own.optimizer, config.train.updates),
         )
 
@@ -133,6 +141,7 @@ def make_functions(config: Config, lanes: Lanes) -> TrainFunctions:
         k_batch = keys.batch_key(lane.seed, state.update)
         k_draws = keys.draws_key(lane.seed, state.update)
         batch = task.sample(data, "train", k_batch, config.train.batch_size)
+        batch = placement.shard_batch(batch)
 
         def loss_of(params: ModelParams) -> Float[Array, ""]:
             outputs = model.apply(params, batch.inputs, batch.lengths, key=k_draws)
@@ -178,24 +187,33 @@ def make_functions(config: Config, lanes: Lanes) -> TrainFunctions:
         def evaluate_lane(lane: LaneArrays, params: ModelParams) -> dict[str, Float[Array, ""]]:
             task, model, _ = parts_of(lane)
             batch = task.sample(data, split, key, config.eval.sequences)
-            metrics = lax.map(
-                lambda part: task.metrics(model.apply(params, part.inputs, part.lengths), part),
-                in_parts(batch, config.eval.batch_size),
-            )
+
+            def metrics_of(part: Batch) -> dict[str, Float[Array, ""]]:
+                part = placement.shard_batch(part)
+                return task.metrics(model.apply(params, part.inputs, part.lengths), part)
+
+            metrics = lax.map(metrics_of, in_parts(batch, config.eval.batch_size))
             return jax.tree.map(jnp.mean, metrics)
 
         return jax.vmap(evaluate_lane)(lanes, params)
 
-    arrays = lanes.arrays()
-    jitted_init = jax.jit(jax.vmap(init))
-    jitted_train_steps = jax.jit(train_steps, static_argnames="updates", donate_argnames="states")
-    jitted_details = jax.jit(details)
-    jitted_evaluate = jax.jit(evaluate, static_argnames="split")
+    arrays, whole = placement.replicate(lanes.arrays()), placement.replicated
+    shardings = placement.shardings(jax.vmap(init), arrays)
+    jitted_init = jax.jit(jax.vmap(init), out_shardings=shardings)
+    jitted_train_steps = jax.jit(
+        train_steps,
+        static_argnames="updates",
+        donate_argnames="states",
+        out_shardings=(shardings, whole),
+    )
+    jitted_details = jax.jit(details, out_shardings=whole)
+    jitted_evaluate = jax.jit(evaluate, static_argnames="split", out_shardings=whole)
     jitted_params = jax.jit(
         jax.vmap(lambda s: evaluation_params(config.optimizer, s.opt_state, s.params))
     )
     return TrainFunctions(
         lanes=lanes,
+        placement=placement,
         init=lambda: jitted_init(arrays),
         train_steps=lambda data, states, active, updates: jitted_train_steps(
             data, arrays, states, active, updates=updates

@@ -1,18 +1,17 @@
 """The state of a run while it trains: it advances by one record of metrics.jsonl at a time."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.config.schema import Config
 from experiments.errors import TrainingFailed
 from experiments.model import ModelParams
+from experiments.run import processes
 from experiments.run.bundle import Bundle
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.workdir import Workdir
@@ -44,8 +43,9 @@ class Trainer:
     def __init__(
         self, config: Config, workdir: Workdir, functions: TrainFunctions, data: PyTree
     ) -> None:
-        self.config, self.workdir, self.functions, self.data = config, workdir, functions, data
-        self.lanes = functions.lanes
+        self.config, self.workdir, self.functions = config, workdir, functions
+        self.lanes, self.placement = functions.lanes, functions.placement
+        self.data, self._data = data, self.placement.replicate(data)
         self._compiled: set[object] = set()
         self._watch_loss = LossWatch(self.lanes)
         states = functions.init()
@@ -75,7 +75,7 @@ class Trainer:
 
     @property
     def params(self) -> ModelParams:
-        """The parameters of every lane ``[N, ...]`` for evaluation."""
+        """The parameters of every lane ``[N, ...]`` for evaluation, on the devices."""
         return self.functions.evaluation_params(self.states)
 
     def advance(self, show: ShowProgress) -> None:
@@ -90,7 +90,9 @@ class Trainer:
         end = min(start - start % train.log_every + train.log_every, train.updates)
         with self._device_time(end - start):
             self.states, stats = jax.block_until_ready(
-                self.functions.train_steps(self.data, self.states, jnp.asarray(active), end - start)
+                self.functions.train_steps(
+                    self._data, self.states, self.placement.replicate(active), end - start
+                )
             )
         stats = jax.tree.map(np.asarray, stats)
         counts = np.where(active, end - start, 0)
@@ -118,7 +120,8 @@ class Trainer:
             self._end(first_bad_metrics(metrics, self.active, end))
             record["validation"] = {k: _of_active(v, self.active) for k, v in metrics.items()}
             self._record_goals(metrics, self.active)
-        self.workdir.metrics.append(record)
+        if processes.is_first():
+            self.workdir.metrics.append(record)
         # Add the time before the checkpoint is saved, so that the checkpoint includes it.
         progress.seconds += time.perf_counter() - began
         if end % train.checkpoint_every == 0:
@@ -151,7 +154,7 @@ class Trainer:
         return failure(self.config, self.lanes, self.progress, self.workdir.path)
 
     def _evaluate(self, split: Split) -> dict[str, np.ndarray]:
-        return jax.tree.map(np.asarray, self.functions.evaluate(self.data, split, self.params))
+        return jax.tree.map(np.asarray, self.functions.evaluate(self._data, split, self.params))
 
     @contextmanager
     def _device_time(self, kind: object) -> Iterator[None]:
@@ -177,8 +180,8 @@ class Trainer:
 
     def _divergence(self, lane: int, offset: int, start: int, stats: UpdateStats) -> Divergence:
         """Why a lane diverged in the last dispatch; its last good state is kept in a bundle."""
-        details = self.functions.details(self.data, self.states)
-        details = jax.tree.map(lambda leaf: np.asarray(leaf[lane]), details)
+        details = self.functions.details(self._data, self.states)
+        details = jax.tree.map(lambda leaf: np.asarray(leaf)[lane], details)
         loss, grad_norm = float(stats.loss[lane, offset]), float(stats.grad_norm[lane, offset])
         divergence = divergence_of(start + offset + 1, loss, grad_norm, details)
         event = {
@@ -186,12 +189,14 @@ class Trainer:
             "losses": stats.loss[lane, :offset].tolist(),
             "gradient_norms": {k: f"{v}" for k, v in gradient_norms(details.grads).items()},
         }
-        state = jax.tree.map(lambda leaf: np.asarray(leaf[lane : lane + 1]), self.states)
+        states = self.placement.to_host(self.states)
+        state = jax.tree.map(lambda leaf: leaf[lane : lane + 1], states)
         bundle = Bundle.of(self.workdir.path, self.lanes.name(lane), divergence.update)
         try:
-            bundle.write(self.lanes.config(self.config, lane), state, event)
+            if processes.is_first():
+                bundle.write(self.lanes.config(self.config, lane), state, event)
         except OSError as error:
-            print(f"{bundle.path}: cannot be written: {error.strerror}", file=sys.stderr)
+            processes.say(f"{bundle.path}: cannot be written: {error.strerror}")
         return divergence
 
     def _end(self, diverged: dict[int, Divergence]) -> None:
@@ -200,7 +205,7 @@ class Trainer:
             self.progress.diverged[lane] = divergence._asdict()
         rest = "; the others go on" if self.active.any() else ""
         for lane, divergence in diverged.items():
-            print(f"{self.lanes.name(lane)} diverged: {divergence}{rest}", file=sys.stderr)
+            processes.say(f"{self.lanes.name(lane)} diverged: {divergence}{rest}")
 
 
 def _means(series: np.ndarray, counts: np.ndarray) -> list[float | None]:

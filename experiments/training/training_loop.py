@@ -1,13 +1,15 @@
 """One run from its config to its summary: train, resume, stop, test, draw."""
 
-import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from experiments.config.schema import Config
+from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted
+from experiments.run import processes
 from experiments.run.figures import draw_figures
 from experiments.run.summary import describe_task, summarize
 from experiments.run.what_runs import implementations, what_runs
@@ -16,7 +18,7 @@ from experiments.training import extension
 from experiments.training.data import load_data
 from experiments.training.memory import memory_errors
 from experiments.training.progress_bar import show_progress
-from experiments.training.signals import CaughtSignal, catch_signals
+from experiments.training.signals import CaughtSignal, agree, catch_signals
 from experiments.training.train_step import make_train_functions
 from experiments.training.trainer import Trainer
 
@@ -40,17 +42,23 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
     workdir = Workdir.of(path, config, may_differ=[extension.FIELD])
     finished = workdir.summary()
     if finished is not None and extension.other_updates(workdir, config) is None:
-        _say(f"this run is finished, in {path}:")
+        processes.say(f"this run is finished, in {path}:")
         return finished
     with memory_errors(config, f"what was saved in {path} is intact"):
-        data = load_data(config)
+        with processes.together():
+            data, placement = load_data(config), Placement.of(config)
         with workdir.locked(), catch_signals() as caught:
-            extension.extend(workdir, config)
+            with processes.together():
+                if processes.is_first():
+                    extension.extend(workdir, config)
             workdir.begin(config)
-            _say(f"{describe_task(config.task)}: compiling, which takes some seconds")
-            trainer = Trainer(config, workdir, make_train_functions(config), data)
-            here = workdir.write_environment(implementations(config, data))
-            _say(what_runs(config, here))
+            processes.say(f"{describe_task(config.task)}: compiling, which takes some seconds")
+            functions = make_train_functions(config, placement=placement)
+            trainer = Trainer(config, workdir, functions, data)
+            here = workdir.write_environment(
+                implementations(config, data, placement), placement.devices
+            )
+            processes.say(what_runs(config, here))
             _train(trainer, caught)
             with caught.stops_at_once(
                 f"all updates are done and saved in {path};"
@@ -66,9 +74,11 @@ def _train(trainer: Trainer, caught: CaughtSignal) -> None:
     if config.seeds > 1:
         name += f" to {config.seed + config.seeds - 1}"
     if trainer.progress.update:
-        _say(f"resuming from update {trainer.progress.update} in {path}")
-    with show_progress(name, trainer.progress.update, config.train.updates) as show:
-        while not trainer.done and not caught:
+        processes.say(f"resuming from update {trainer.progress.update} in {path}")
+    show_none = nullcontext(lambda update, loss, metrics: None)
+    progress = show_progress(name, trainer.progress.update, config.train.updates)
+    with progress if processes.is_first() else show_none as show:
+        while not trainer.done and not agree(caught):
             trainer.advance(show)
     trainer.save()
     if not trainer.healthy.any():
@@ -77,13 +87,14 @@ def _train(trainer: Trainer, caught: CaughtSignal) -> None:
         update = trainer.progress.update
         state = f"at update {update}; the state is saved in {path}" if update else "before update 1"
         again = "resume" if update else "start"
-        raise Interrupted(caught.signum, f"stopped {state}; run the same command again to {again}")
+        stopped = f"stopped {state}; run the same command again to {again}"
+        raise processes.in_all(Interrupted(caught.signum, stopped))
 
 
 def _finish(trainer: Trainer, command: str) -> dict[str, Any]:
     """Test the trained model, draw the figures, and write the summary."""
     config, workdir = trainer.config, trainer.workdir
-    _say(f"testing on {config.eval.sequences:,} sequences, and drawing the figures")
+    processes.say(f"testing on {config.eval.sequences:,} sequences, and drawing the figures")
     test = trainer.test()
     if not trainer.healthy.any():
         raise trainer.failure()
@@ -92,11 +103,9 @@ def _finish(trainer: Trainer, command: str) -> dict[str, Any]:
     )
     # The figures show the first seed that has not diverged.
     first = int(trainer.healthy.argmax())
-    params = jax.tree.map(lambda leaf: leaf[first:], trainer.params)
-    draw_figures(config, params, trainer.data, workdir, summary)
-    workdir.write_summary(summary)
+    params = jax.tree.map(lambda leaf: leaf[first:], trainer.placement.to_host(trainer.params))
+    with processes.together():
+        if processes.is_first():
+            draw_figures(config, params, trainer.data, workdir, summary)
+            workdir.write_summary(summary)
     return summary
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
