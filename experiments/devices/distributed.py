@@ -141,7 +141,8 @@ def exit_code(error: BaseException) -> int:
 
 
 def _join(processes: Processes) -> None:
-    quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+    # JAX sets the variable to 1 where it is not set.
+    quiet = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1"
     if quiet:
         separate_streams()
     import jax
