@@ -55,12 +55,15 @@ class Model:
             return inputs
         return jax.nn.one_hot(inputs, self.input_size)
 
-    def apply(self, params: ModelParams, inputs: Array) -> Float[Array, "T B O"]:
+    def apply(
+        self, params: ModelParams, inputs: Array, lengths: Int[Array, " B"] | None = None
+    ) -> Float[Array, "T B O"]:
         """Outputs of every step, for inputs ``[T, B, I]`` or class indices ``[T, B]``."""
         _, hs = lj.unroll(
             self.cell,
             params.cell,
             self.encode(inputs),
+            lengths=lengths,
             implementation=self.implementation,
             remat=self.remat,
         )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from pydantic import ConfigDict
 
 from experiments.tasks.goal import Goal
@@ -20,16 +20,19 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class Batch(NamedTuple):
-    """A batch of sequences: in every array, time is axis 0 and the batch is axis 1.
+    """A batch of sequences: in inputs and targets, time is axis 0 and the batch is axis 1.
 
     Attributes:
       inputs: features ``[T, B, I]``, or class indices ``[T, B]``, which the model encodes one-hot.
       targets: the targets of the loss, arrays ``[T, B]``, or ``[1, B]`` if only the last step
         has a target.
+      lengths: the valid steps of every sequence ``[B]``, with padding after them; None if all are
+        valid. The model is unrolled with them, and `Task.loss` must not read padding.
     """
 
     inputs: Array
     targets: PyTree
+    lengths: Int[Array, " B"] | None = None
 
 
 class Task(Protocol):

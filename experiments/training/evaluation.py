@@ -24,7 +24,7 @@ def evaluate_run(workdir: Workdir, config: Config) -> tuple[int, dict[str, np.nd
     Raises:
       UserError: if there is no checkpoint, or too little data.
     """
-    data = load_data(config)
+    data = load_data(config, ["test"])
     # The checkpoint has the shapes of the config that was trained.
     like = jax.eval_shape(make_train_functions(workdir.config()).init)
     restored = workdir.checkpoints.restore(like) if workdir.checkpoints_path.exists() else None

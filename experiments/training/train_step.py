@@ -79,7 +79,7 @@ def make_train_functions(config: Config) -> TrainFunctions:
         batch = task.sample(data, "train", k_batch, config.train.batch_size)
 
         def loss_of(params: ModelParams) -> Float[Array, ""]:
-            return task.loss(model.apply(params, batch.inputs), batch)
+            return task.loss(model.apply(params, batch.inputs, batch.lengths), batch)
 
         loss, grads = jax.value_and_grad(loss_of)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -105,13 +105,15 @@ def make_train_functions(config: Config) -> TrainFunctions:
         batch = task.sample(data, split, key, config.eval.sequences)
 
         def in_parts(array: Array) -> Array:
+            if array.ndim == 1:  # lengths [B]
+                return array.reshape(-1, config.eval.batch_size)
             length, _, *rest = array.shape
             parts = array.reshape(length, -1, config.eval.batch_size, *rest)
             return jnp.moveaxis(parts, 1, 0)
 
         def evaluate_seed(params: ModelParams) -> dict[str, Float[Array, ""]]:
             metrics = lax.map(
-                lambda part: task.metrics(model.apply(params, part.inputs), part),
+                lambda part: task.metrics(model.apply(params, part.inputs, part.lengths), part),
                 jax.tree.map(in_parts, batch),
             )
             return jax.tree.map(jnp.mean, metrics)
