@@ -111,7 +111,7 @@ class Adding:
         key: PRNGKey,
         sequences: int,
     ) -> "dict[str, Figure | str]":
-        """Predictions against targets and, for an LSTM, its cell state over one sequence."""
+        """Predictions, errors at other lengths and, for an LSTM, its cell state over a sequence."""
         from experiments.tasks.adding_figures import draw_adding
 
         del data
