@@ -121,16 +121,23 @@ def errors_at_lengths(
     return dict(zip(lengths, np.asarray(parts.mean(axis=0)).tolist(), strict=True))
 
 
-def error_against_length(task: Adding, errors: Mapping[str, Mapping[int, float]]) -> Figure:
+def error_against_length(
+    task: Adding, errors: Mapping[str, Mapping[int, float | Sequence[float]]]
+) -> Figure:
     """The error of networks on sequences of several lengths, beside the error without memory.
 
     Args:
       task: the task, for its baseline, and for the lengths of its training sequences.
-      errors: errors by length, for every name of a network.
+      errors: errors by length, for every name of a network; or errors of several networks of that
+        name, of which the figure has the median, and a band from the smallest to the largest.
     """
     figure, axes = new_figure(7.0, 4.2)
     for (name, found), colour in zip(errors.items(), (BLUE, GREEN), strict=False):
-        axes.plot([*found], [*found.values()], marker="o", color=colour, label=name)
+        each = np.array([np.atleast_1d(values) for values in found.values()])
+        axes.plot([*found], np.median(each, axis=1), marker="o", color=colour, label=name)
+        axes.fill_between(
+            [*found], each.min(axis=1), each.max(axis=1), color=colour, alpha=0.2, linewidth=0
+        )
     (name, value), *_ = task.baselines((), "test").items()
     axes.axhline(value, color=ORANGE, linestyle="--", label=f"{name}: {value:.4g}")
     axes.axhline(task.solved.threshold, color=GREY, linewidth=1, label=f"solved: {task.solved}")
