@@ -131,7 +131,7 @@ def error_against_length(
       errors: errors by length, for every name of a network; or errors of several networks of that
         name, of which the figure has the median, and a band from the smallest to the largest.
     """
-    figure, axes = new_figure(7.0, 4.2)
+    figure, axes = new_figure(7.0, 4.8)
     for (name, found), colour in zip(errors.items(), (BLUE, GREEN), strict=False):
         each = np.array([np.atleast_1d(values) for values in found.values()])
         axes.plot([*found], np.median(each, axis=1), marker="o", color=colour, label=name)
@@ -151,7 +151,7 @@ def error_against_length(
     axes.set_xticks(ticks, [str(length) for length in ticks])
     axes.minorticks_off()
     axes.set_title("Held-out sequences of other lengths than those of the training")
-    axes.legend(frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 
 

@@ -120,18 +120,19 @@ def test_the_error_at_another_length_is_that_of_an_evaluation_there():
 
 def test_the_figure_of_lengths_has_every_network_the_baseline_and_the_trained_lengths():
     errors = {"one": {4: 0.1, 8: 0.001}, "many": {4: [0.02, 0.01, 0.04], 8: [0.3, 0.1, 0.2]}}
-    (axes,) = error_against_length(Adding(length=8, min_length=4), errors).axes
+    figure = error_against_length(Adding(length=8, min_length=4), errors)
+    (axes,), (legend,) = figure.axes, figure.legends
     one, many, baseline = axes.lines[:3]
     np.testing.assert_allclose(one.get_xydata(), [[4, 0.1], [8, 0.001]])
     np.testing.assert_allclose(many.get_ydata(), [0.02, 0.2])
     band = axes.collections[1].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == (0.01, 0.3)
     assert baseline.get_ydata()[0] == 1 / 6
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels[:2] == ["one", "many"]
     assert labels[-1] == "trained on 4 to 8 steps"
-    (axes,) = error_against_length(Adding(length=8), {"one": errors["one"]}).axes
-    assert axes.get_legend().get_texts()[-1].get_text() == "trained on 8 steps"
+    (legend,) = error_against_length(Adding(length=8), {"one": errors["one"]}).legends
+    assert legend.get_texts()[-1].get_text() == "trained on 8 steps"
 
 
 def test_the_figures_of_adding_have_the_error_at_a_quarter_to_four_times_the_length(monkeypatch):
