@@ -70,7 +70,8 @@ def describe_task(task: Task) -> str:
     """
     settings = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}  # type: ignore[arg-type]
     del settings["name"]
-    return ", ".join([task.name, *(f"{name} {value}" for name, value in settings.items())])
+    given = (f"{name} {value}" for name, value in settings.items() if value is not None)
+    return ", ".join([task.name, *given])
 
 
 def render(summary: dict[str, Any], workdir: Path) -> str:

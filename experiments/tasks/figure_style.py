@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#1f6fb4", "#d9661f", "#8a8a8a"
+BLUE, ORANGE, GREY, GREEN = "#1f6fb4", "#d9661f", "#8a8a8a", "#2f8f4e"
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:

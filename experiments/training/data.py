@@ -1,6 +1,7 @@
 """Loading a task's data, with a check that there is enough for the config."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 
@@ -11,21 +12,21 @@ from experiments.training.keys import data_key
 from lstm_jax.types import PyTree
 
 
-def load_data(config: Config) -> PyTree:
+def load_data(config: Config, splits: Sequence[Split] = ("train", "validation", "test")) -> PyTree:
     """Load the data that the task samples from.
 
     The size of every split is checked now, not after hours of training.
+
+    Args:
+      config: the config.
+      splits: the splits that will be sampled; an evaluation needs no training sequences.
 
     Raises:
       UserError: if the data is missing, or too small for the config.
     """
     task = config.task
     held_out = config.eval.sequences
-    counts: dict[Split, int] = {
-        "train": config.train.batch_size,
-        "validation": held_out,
-        "test": held_out,
-    }
+    counts = {split: config.train.batch_size if split == "train" else held_out for split in splits}
     try:
         data = task.load()
         for split, count in counts.items():

@@ -10,8 +10,13 @@ from experiments.config.schema import Config, EvalConfig
 from experiments.model import make_model
 from experiments.run.figures import draw_figures, learning_curve
 from experiments.run.workdir import Workdir
-from experiments.tasks import Adding, Chars, Copy
-from experiments.tasks.adding_figures import memory, predictions
+from experiments.tasks import Adding, Chars, Copy, adding_figures
+from experiments.tasks.adding_figures import (
+    error_against_length,
+    errors_at_lengths,
+    memory,
+    predictions,
+)
 from experiments.tasks.copy_figures import recall
 from experiments.tasks.figure_style import new_figure
 from experiments.training.keys import data_key
@@ -100,3 +105,45 @@ def test_a_task_brings_its_own_figures_and_texts(tmp_path, monkeypatch):
     ]
     assert (tmp_path / "figures" / "mine.txt").read_text() == "text\n"
     assert (tmp_path / "figures" / "mine.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_error_at_another_length_is_that_of_an_evaluation_there():
+    """Sequences of all lengths are one padded batch; padding must change nothing."""
+    config, model, params = made(Adding(length=8))
+    errors = errors_at_lengths(config.task, model, params, KEY, [4, 8, 32], 60)
+    assert [*errors] == [4, 8, 32]
+    for length, error in errors.items():
+        task = Adding(length=length)
+        parts = [task.sample((), "test", key, 20) for key in jax.random.split(KEY, 3)]
+        alone = [float(task.loss(model.apply(params, part.inputs), part)) for part in parts]
+        assert error == pytest.approx(np.mean(alone), rel=1e-4)
+
+
+def test_the_figure_of_lengths_has_every_network_the_baseline_and_the_trained_lengths():
+    errors = {"one": {4: 0.1, 8: 0.001}, "many": {4: [0.02, 0.01, 0.04], 8: [0.3, 0.1, 0.2]}}
+    figure = error_against_length(Adding(length=8, min_length=4), errors)
+    (axes,), (legend,) = figure.axes, figure.legends
+    one, many, baseline = axes.lines[:3]
+    np.testing.assert_allclose(one.get_xydata(), [[4, 0.1], [8, 0.001]])
+    np.testing.assert_allclose(many.get_ydata(), [0.02, 0.2])
+    band = axes.collections[1].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (0.01, 0.3)
+    assert baseline.get_ydata()[0] == 1 / 6
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels[:2] == ["one", "many"]
+    assert labels[-1] == "trained on 4 to 8 steps"
+    (legend,) = error_against_length(Adding(length=8), {"one": errors["one"]}).legends
+    assert legend.get_texts()[-1].get_text() == "trained on 8 steps"
+
+
+def test_the_figures_of_adding_have_the_error_at_a_quarter_to_four_times_the_length(monkeypatch):
+    config, model, params = made(Adding(length=8))
+    drawn = {}
+    monkeypatch.setattr(
+        adding_figures,
+        "error_against_length",
+        lambda task, errors: drawn.update(errors) or new_figure(1.0, 1.0)[0],
+    )
+    found = adding_figures.draw_adding(config.task, model, params, KEY, 20)
+    assert {"predictions.png", "memory.png", "error_against_length.png"} <= set(found)
+    assert [*drawn["network"]] == [2, 4, 8, 16, 32]
