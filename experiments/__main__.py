@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.errors import Interrupted, TrainingFailed, UserError
+from experiments.streams import make_streams_readable
 
 USAGE = """\
 usage: python -m experiments COMMAND ...
@@ -15,8 +16,9 @@ commands:
       train a config, or resume its run in the workdir
   evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
       evaluate a trained model, also on other lengths or more sequences
-  report WORKDIR ...
-      print a Markdown table of finished runs
+  report WORKDIR ... [--format terminal|markdown|csv] [--out FOLDER|none] [--metric NAME]
+        [--by FIELD ...]
+      compare runs, or all runs in a folder, in tables and figures (in runs/report)
   bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
         [--against flax,torch,haiku,equinox,keras|none] [--implementations NAME,...]
         [--out FOLDER] [--render]
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       0: done; 1: failed; 2: bad usage; 128 + N: stopped by signal N.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    make_streams_readable()
     try:
         code = dispatch(arguments)
         # Flush here, not when Python exits, so that a closed pipe is handled below.
@@ -93,12 +96,9 @@ def dispatch(arguments: list[str]) -> int:
 
             return evaluate_command(rest)
         case ["report", *rest]:
-            from experiments.report.table import report
+            from experiments.commands.report import report_command
 
-            if not rest:
-                raise UserError("report: WORKDIR comes next: the folder of a finished run")
-            print(report([Path(folder) for folder in rest]))
-            return 0
+            return report_command(rest)
         case ["bench", *rest]:
             from experiments.bench.command import bench_command
 

@@ -70,6 +70,16 @@ def describe_task(task: Task) -> str:
     return ", ".join([task.name, *(f"{name} {value}" for name, value in settings.items())])
 
 
+def lower_is_better(task: Task, metric: str) -> bool:
+    """Whether lower values of a metric are better: as its goals say, or true if it has none.
+
+    >>> from experiments.tasks import Adding
+    >>> lower_is_better(Adding(), "mse"), lower_is_better(Adding(), "within_0.04")
+    (True, False)
+    """
+    return all(goal.relation == "<" for goal in goals(task).values() if goal.metric == metric)
+
+
 def render(summary: dict[str, Any], workdir: Path) -> str:
     """A summary as text, in a few lines."""
     metric, seeds = summary["metric"], summary["seeds"]

@@ -1,0 +1,203 @@
+"""The tables of a report: arms, and their comparison in pairs, as data for every format."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from experiments.numbers import between, span
+from experiments.report.arms import Arm, Section, show_value
+from experiments.report.statistics import (
+    Estimate,
+    chance_of_difference,
+    chance_of_sooner,
+    mean,
+    median_time,
+    probability_of_improvement,
+    probability_of_sooner,
+)
+
+GOAL = "solved"
+# With more arms than this, only the best is compared with the others.
+ALL_PAIRS = 6
+
+
+class Cell(NamedTuple):
+    """A value, and what stands below or behind it in a smaller place."""
+
+    main: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a title; the first column names the row."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+
+
+def arms_table(section: Section) -> Table:
+    """For every arm: seeds solved, updates to solve, the test metric, and diverged seeds."""
+    diverged = any(seed.diverged_at is not None for seed in section.seeds)
+    columns = ["arm", "solved", "updates to solve", f"test {section.metric}"]
+    rows = []
+    for arm in section.arms:
+        row = [Cell(f"{arm.key}  {arm.name}"), _solved(arm), _time(arm)]
+        row.append(_metric(arm, section.metric))
+        if diverged:
+            lost = sum(seed.diverged_at is not None for seed in arm.seeds)
+            row.append(Cell(f"{lost} of {len(arm.seeds)}" if lost else "none"))
+        rows.append(row)
+    return Table(section.title, columns + ["diverged"] * diverged, rows)
+
+
+def pairs_table(section: Section) -> Table | None:
+    """For pairs of arms, the probability that a seed of the one is better; None for one arm."""
+    arms, metric = section.arms, section.metric
+    if len(arms) < 2:
+        return None
+    title = "probability that a seed of the first arm is better than one of the second"
+    pairs = list(itertools.combinations(arms, 2))
+    if len(arms) > ALL_PAIRS:
+        best = best_arm(section)
+        pairs = [(best, other) for other in arms if other is not best]
+        title += "; the best arm against each other one"
+    better = f"{'lower' if section.lower else 'higher'} test {metric}"
+    rows = [
+        [Cell(f"{a.key} over {b.key}"), _sooner(a, b), _better(a, b, section)] for a, b in pairs
+    ]
+    return Table(title, ["pair", "solves sooner", better], rows)
+
+
+def best_arm(section: Section) -> Arm:
+    """The arm with the best mean of the test metric; without any, with the lowest median time."""
+
+    def rank(arm: Arm) -> tuple[float, float]:
+        values = arm.compared(section.metric, section.lower)
+        reached = median_time(arm.times_to(GOAL)).value
+        return (sum(values) / len(values) if values else math.inf, reached)
+
+    return min(section.arms, key=rank)
+
+
+def notes(section: Section) -> list[str]:
+    """What differs between the arms, the baselines, and what a reader must know of the runs."""
+    found = [_differing(section)]
+    if section.pooled:
+        several = [f"{field} ({_values(values)})" for field, values in section.pooled.items()]
+        found.append(f"Runs that differ in {', '.join(several)} are one arm.")
+    if section.metric == section.task.metric:
+        baselines: dict[str, list[float]] = {}
+        for arm in section.arms:
+            for run in arm.runs:
+                for name, value in run.baselines.items():
+                    baselines.setdefault(name, []).append(value)
+        shown = [f"{name}: {between(values)}" for name, values in baselines.items()]
+        if shown:
+            found.append(f"Baselines of {section.metric}: {', '.join(shown)}.")
+    for arm in section.arms:
+        for run in arm.runs:
+            if run.summary is None:
+                at = span([seed.updates for seed in run.seeds])
+                budget = run.config.train.updates
+                found.append(f"{arm.key}: {run.path} is not finished: {at} of {budget:,} updates.")
+    for arm in section.arms:
+        lost = [s for s in arm.seeds if s.diverged_at is not None]
+        found += [f"{arm.key}: seed {s.seed} diverged at {s.diverged_at:,} ({s.run})" for s in lost]
+    found += section.repeated
+    single = [arm.key for arm in section.arms if len(arm.seeds) == 1]
+    if single:
+        found.append(f"One seed has no interval: {', '.join(single)}.")
+    return found
+
+
+def explanation(sections: Sequence[Section]) -> str:
+    """What the numbers of the tables are."""
+    text = (
+        "updates to solve: median by Kaplan-Meier; seeds that are not solved count as not solved"
+        " up to their last update. to: 95% bootstrap interval over seeds."
+    )
+    if any(len(section.arms) > 1 for section in sections):
+        text += " p: chance of such a difference between equal arms."
+    return text
+
+
+def _differing(section: Section) -> str:
+    if not section.fields or len(section.arms) == 1:
+        seeds = span([len(arm.seeds) for arm in section.arms])
+        return f"One config, {seeds} {'seed' if seeds == '1' else 'seeds'}."
+    parts = []
+    for field in section.fields:
+        keys: dict[str, list[str]] = {}
+        for arm in section.arms:
+            keys.setdefault(show_value(arm.values[field]), []).append(arm.key)
+        values = [f"{value} ({', '.join(names)})" for value, names in keys.items()]
+        parts.append(f"{field}: {', '.join(values)}")
+    return f"The configs differ in {'; in '.join(parts)}. All other fields are equal."
+
+
+def _values(values: Sequence[object]) -> str:
+    return ", ".join(map(show_value, values))
+
+
+def _solved(arm: Arm) -> Cell:
+    count = sum(seed.reached_at.get(GOAL) is not None for seed in arm.seeds)
+    tested = [seed.reached_on_test.get(GOAL) for seed in arm.seeds]
+    on_test = sum(map(bool, tested))
+    detail = f"{on_test} on test" if None not in tested and on_test != count else ""
+    return Cell(f"{count} of {len(arm.seeds)}", detail)
+
+
+def _time(arm: Arm) -> Cell:
+    times = arm.times_to(GOAL)
+    median = median_time(times)
+    if math.isfinite(median.value):
+        main = f"{median.value:,.0f}"
+    else:
+        main = f"not reached in {times.at[-1]:,.0f}"
+    if median.low is None or median.high is None or math.isinf(median.low):
+        return Cell(main)
+    if math.isinf(median.high):
+        return Cell(main, f"{median.low:,.0f} or later")
+    return Cell(main, f"{median.low:,.0f} to {median.high:,.0f}")
+
+
+def _metric(arm: Arm, metric: str) -> Cell:
+    values = arm.finite(metric)
+    if not values:
+        return Cell("none")
+    estimate = mean(values)
+    detail = _ends(estimate, ".3g")
+    if len(values) < len(arm.seeds):
+        detail = f"{detail}{', ' if detail else ''}{len(values)} of {len(arm.seeds)} seeds"
+    return Cell(f"{estimate.value:.3g}", detail)
+
+
+def _sooner(a: Arm, b: Arm) -> Cell:
+    x, y = a.times_to(GOAL), b.times_to(GOAL)
+    if not (x.happened.any() or y.happened.any()):
+        return Cell("no seed solved")
+    return _probability(probability_of_sooner(x, y), chance_of_sooner(x, y))
+
+
+def _better(a: Arm, b: Arm, section: Section) -> Cell:
+    x, y = (arm.compared(section.metric, section.lower) for arm in (a, b))
+    if not (x and y):
+        return Cell("not finished")
+    return _probability(probability_of_improvement(x, y), chance_of_difference(x, y))
+
+
+def _probability(estimate: Estimate, chance: float) -> Cell:
+    if estimate.low is None:
+        return Cell(f"{estimate.value:.2f}")
+    shown = f"p = {chance:.2g}" if chance >= 0.001 else "p < 0.001"
+    return Cell(f"{estimate.value:.2f}", f"{_ends(estimate, '.2f')}, {shown}")
+
+
+def _ends(estimate: Estimate, form: str) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{estimate.low:{form}} to {estimate.high:{form}}"
