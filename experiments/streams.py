@@ -57,16 +57,16 @@ def _character(character: str) -> str:
     name = unicodedata.name(character, "")
     if name.startswith("BOX DRAWINGS"):
         return _box(name)
-    if name.startswith("BRAILLE PATTERN"):
-        return "*"
+    if name.endswith("BLOCK"):
+        return "#"
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or "?"
 
 
 def _box(name: str) -> str:
-    if name.endswith("HORIZONTAL"):
-        return "|" if "VERTICAL" in name.rpartition(" ")[0] and " AND " not in name else "-"
-    return "|" if name.endswith("VERTICAL") else "+"
+    if " AND " in name:
+        return "+"
+    return {"HORIZONTAL": "-", "VERTICAL": "|"}.get(name.rpartition(" ")[2], "+")
 
 
 def _replace(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -13,10 +13,16 @@ from experiments.config.file import load_config
 from experiments.config.schema import Config
 from experiments.config.yaml_file import parse_value
 from experiments.errors import UserError
-from experiments.numbers import mean_and_spread
-from experiments.run.summary import describe_task, render
+from experiments.run.summary import (
+    describe_task,
+    in_columns,
+    lower_is_better,
+    metric_rows,
+    render,
+)
 from experiments.run.workdir import Workdir
 from experiments.tasks import goals
+from experiments.training.data import load_data
 from experiments.training.evaluation import evaluate_run
 from experiments.training.training_loop import train_run
 from lstm_jax.did_you_mean import nearest
@@ -119,8 +125,19 @@ def _first_path(arguments: list[str], command: str, name: str, what: str) -> tup
 
 
 def _table(metrics: dict[str, np.ndarray], config: Config) -> str:
-    rows = {name: mean_and_spread(values) for name, values in metrics.items()}
-    for name, goal in goals(config.task).items():
-        rows[name] = f"{np.sum(goal.reached(metrics))} of {config.seeds} seeds ({goal})"
-    width = max(map(len, rows))
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows.items())
+    """The metrics beside the baselines of these sequences, and the goals that are reached."""
+    task = config.task
+    baselines = task.baselines(load_data(config), "test")
+    rows = metric_rows(task.metric, metrics, baselines)
+    reached = metrics[task.metric]
+    if np.isfinite(reached).any():
+        sign = 1 if lower_is_better(task, task.metric) else -1
+        mean = float(np.mean(reached[np.isfinite(reached)]))
+        better = [name for name, value in baselines.items() if sign * value < sign * mean]
+        if better:
+            rows.insert(len(baselines) + 1, ("", f"worse than {' and '.join(better)}"))
+    for name, goal in goals(task).items():
+        rows.append(
+            (f"{name} ({goal})", f"{np.sum(goal.reached(metrics))} of {config.seeds} seeds")
+        )
+    return in_columns(rows)

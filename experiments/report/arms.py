@@ -168,12 +168,13 @@ def short_names(fields: Sequence[str]) -> dict[str, str]:
 
     short = {}
     for field in fields:
-        longest = len(called[field].split("."))
-        for parts in range(1, longest + 1):
-            name = tail(field, parts)
-            clash = any(tail(other, parts) == name for other in fields if other != field)
-            if parts == longest or not (clash or name[0].isdigit()):
-                short[field] = name
+        words = called[field].split(".")
+        # A number belongs to the list before it.
+        numbers = [i for i, word in enumerate(words) if word.isdigit()]
+        least = len(words) - numbers[0] + 1 if numbers else 1
+        for parts in range(min(least, len(words)), len(words) + 1):
+            short[field] = tail(field, parts)
+            if all(tail(other, parts) != short[field] for other in fields if other != field):
                 break
     return short
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from experiments.report.runs import SeedResult
 from experiments.report.statistics import mean_band
+from experiments.run.curves import on_common_updates
 
 
 class MeanCurve(NamedTuple):
@@ -36,21 +37,12 @@ def mean_curve(seeds: Sequence[SeedResult], metric: str) -> MeanCurve:
       seeds: the seeds of an arm.
       metric: the name of the metric.
     """
-    curves = [(seed, *seed.curves[metric]) for seed in seeds if metric in seed.curves]
-    updates = np.unique(np.concatenate([np.array([]), *(at for _, at, _ in curves)]))
-    values = np.full((len(curves), len(updates)), np.nan)
-    for row, (seed, at, series) in zip(values, curves, strict=True):
-        # The last evaluation at or before each update.
-        last = np.searchsorted(at, updates, side="right") - 1
-        stays = seed.finished and seed.diverged_at is None
-        known = (last >= 0) & (stays | (updates <= at[-1]))
-        row[known] = series[last[known]]
-    return _summary(updates, values)
+    shown = [seed for seed in seeds if metric in seed.curves]
+    stays = [seed.finished and seed.diverged_at is None for seed in shown]
+    return _summary(*on_common_updates([seed.curves[metric] for seed in shown], stays))
 
 
-def _summary(
-    updates: Float[np.ndarray, " k"], values: Float[np.ndarray, "n k"]
-) -> MeanCurve:
+def _summary(updates: Float[np.ndarray, " k"], values: Float[np.ndarray, "n k"]) -> MeanCurve:
     mean, low, high = (np.full(len(updates), np.nan) for _ in range(3))
     known = np.isfinite(values)
     # Updates at which the same seeds have values are resampled together.

@@ -1,6 +1,7 @@
 """The figures of a report: arms in one picture, each with its own colour and line."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,16 +17,19 @@ from experiments.tasks import goals
 from experiments.tasks.figure_style import (
     COLOURS,
     GREY,
-    LINES,
-    MARKERS,
     legend_beside,
     line_style,
     new_figure,
+    reference_style,
 )
 
 WIDE = 10.0
 # The values of a field are on a logarithmic axis if they span more than this factor.
 LARGE_RANGE = 5.0
+SEED: dict[str, Any] = {
+    "color": COLOURS[0], "alpha": 0.5, "linestyle": "", "marker": "o", "markersize": 4,
+    "markeredgewidth": 0, "zorder": 3,
+}  # fmt: skip
 
 
 def draw_report(section: Section, folder: Path, prefix: str = "") -> list[Path]:
@@ -83,10 +87,14 @@ def survival(section: Section) -> Figure:
     """The share of the seeds that are solved after each update, by Kaplan-Meier."""
     figure, axes = new_figure(WIDE, 4.2)
     censored = False
+    end = max(seed.updates for seed in section.seeds)
     for i, arm in enumerate(section.arms):
         style = line_style(i)
         times = arm.times_to(GOAL)
         at, share = kaplan_meier(times)
+        if share[-1] == 0:
+            # All seeds are solved, and stay so.
+            at, share = np.append(at, end), np.append(share, 0.0)
         axes.step(at, 1 - share, where="post", **style, linewidth=2.0, label=_label(arm))
         over = times.at[~times.happened]
         heights = 1 - share[np.searchsorted(at, over, side="right") - 1]
@@ -116,7 +124,7 @@ def against_field(section: Section, field: str) -> Figure:
     estimates = [mean(arm.finite(metric)) for arm in arms]
     for at, arm in zip(x, arms, strict=True):
         values = arm.finite(metric)
-        axes.plot(np.full(len(values), at), values, "o", color=COLOURS[0], alpha=0.35, markersize=4)
+        axes.plot(np.full(len(values), at), values, **SEED)
     middle = np.array([estimate.value for estimate in estimates])
     ends = np.array([[e.low or e.value, e.high or e.value] for e in estimates]).T
     axes.errorbar(
@@ -126,16 +134,19 @@ def against_field(section: Section, field: str) -> Figure:
         color=COLOURS[0],
         linewidth=2.0,
         marker="o",
-        markersize=7,
-        capsize=4,
+        markersize=8,
+        markerfacecolor="white",
+        capsize=5,
         label="mean, 95% interval",
     )
-    axes.plot([], [], "o", color=COLOURS[0], alpha=0.35, markersize=4, label="seeds")
+    axes.plot([], [], **SEED, label="seeds")
     if metric == section.task.metric:
         names = dict.fromkeys(n for arm in arms for run in arm.runs for n in run.baselines)
         for i, baseline in enumerate(names):
-            points = [(a, arm.runs[0].baselines.get(baseline)) for a, arm in zip(x, arms, strict=True)]
-            axes.plot(*zip(*points, strict=True), color=COLOURS[1], linestyle=LINES[i % 3 + 1], label=baseline)
+            points = [
+                (a, arm.runs[0].baselines.get(baseline)) for a, arm in zip(x, arms, strict=True)
+            ]
+            axes.plot(*zip(*points, strict=True), **reference_style(i), label=baseline)
     _scale(axes, section)
     if x.min() > 0 and x.max() / x.min() > LARGE_RANGE:
         axes.set_xscale("log")
@@ -158,10 +169,7 @@ def _references(axes: Axes, section: Section) -> None:
                 baselines.setdefault(name, set()).add(value)
         same = {name: next(iter(v)) for name, v in baselines.items() if len(v) == 1}
         for i, (name, value) in enumerate(same.items()):
-            axes.axhline(
-                value, color=GREY, linestyle=LINES[i % 3 + 1], linewidth=1.2,
-                label=f"{name}: {value:.4g}", zorder=1,
-            )  # fmt: skip
+            axes.axhline(value, **reference_style(i), label=f"{name}: {value:.4g}")
     for name, goal in goals(section.task).items():
         if goal.metric == section.metric:
             axes.axhline(goal.threshold, color=GREY, linewidth=1, label=f"{name}: {goal}", zorder=1)

@@ -117,11 +117,11 @@ def notes(section: Section) -> list[str]:
 def explanation(sections: Sequence[Section]) -> str:
     """What the numbers of the tables are."""
     text = (
-        "updates to solve: median by Kaplan-Meier; seeds that are not solved count as not solved"
-        " up to their last update. to: 95% bootstrap interval over seeds."
+        "Updates to solve: the median by Kaplan-Meier; a seed that is not solved counts as unsolved"
+        " up to its last update. Ranges: 95% bootstrap intervals over seeds."
     )
     if any(len(section.arms) > 1 for section in sections):
-        text += " p: chance of such a difference between equal arms."
+        text += " p: the chance of such a difference between equal arms."
     return text
 
 
@@ -193,7 +193,7 @@ def _better(a: Arm, b: Arm, section: Section) -> Cell:
 def _probability(estimate: Estimate, chance: float) -> Cell:
     if estimate.low is None:
         return Cell(f"{estimate.value:.2f}")
-    shown = f"p = {chance:.2g}" if chance >= 0.001 else "p < 0.001"
+    shown = f"p {chance:.2g}" if chance >= 0.001 else "p < 0.001"
     return Cell(f"{estimate.value:.2f}", f"{_ends(estimate, '.2f')}, {shown}")
 
 

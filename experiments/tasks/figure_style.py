@@ -3,15 +3,16 @@
 import textwrap
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#1f6fb4", "#d9661f", "#8a8a8a"
+BLUE, ORANGE, GREY, INK = "#1f6fb4", "#d9661f", "#8a8a8a", "#222222"
 
-# Okabe & Ito (2008): told apart with every kind of colour blindness, on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
+# Of Okabe & Ito (2008), told apart with every kind of colour blindness; brown instead of the black
+# that means and texts have.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5230")
 LINES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LEGEND_WIDTH = 30
 
 
@@ -36,6 +37,23 @@ def line_style(index: int) -> dict[str, Any]:
     """
     again, colour = divmod(index, len(COLOURS))
     return {"color": COLOURS[colour], "linestyle": LINES[(colour + again) % len(LINES)]}
+
+
+def seed_colour(index: int, count: int) -> Any:
+    """The colour of one of several seeds: different ones, or for many a scale from dark to light."""
+    if count <= len(COLOURS):
+        return COLOURS[index]
+    return colormaps["viridis"](0.9 * index / (count - 1))
+
+
+def reference_style(index: int) -> dict[str, Any]:
+    """Colour and line of one of several baselines, none of them solid.
+
+    >>> reference_style(0)
+    {'color': '#8a8a8a', 'linestyle': '--', 'linewidth': 1.2, 'zorder': 1}
+    """
+    dashes = LINES[1:][index % len(LINES[1:])]
+    return {"color": GREY, "linestyle": dashes, "linewidth": 1.2, "zorder": 1}
 
 
 def legend_beside(axes: Axes) -> None:

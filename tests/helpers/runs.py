@@ -1,0 +1,102 @@
+"""Folders of runs, written without training."""
+
+import json
+from pathlib import Path
+
+from experiments.config.file import dump_config
+from experiments.config.schema import Config, EvalConfig, OptimizerConfig, TrainConfig
+from experiments.run.summary import describe_task
+from experiments.tasks import Adding, goals
+
+BASELINES = {"always answer 1": 1 / 6, "one operand known": 1 / 12}
+
+
+def config_of(*, task=None, learning_rate=0.01, updates=1000, seed=0, seeds=1, **fields):
+    """A config of the adding task, or another, with a few settings."""
+    return Config(
+        task=task or Adding(length=50),
+        optimizer=OptimizerConfig(learning_rate=learning_rate),
+        train=TrainConfig(updates=updates, log_every=100, eval_every=100),
+        eval=EvalConfig(sequences=10, batch_size=10),
+        seed=seed,
+        seeds=seeds,
+        **fields,
+    )
+
+
+def write_run(
+    path,
+    solved_at,
+    *,
+    test=None,
+    diverged=None,
+    finished=True,
+    until=None,
+    on_test=None,
+    **settings,
+):
+    """Write the files of a run of the adding task: every seed is at 1e-1, and solved at 1e-4.
+
+    Args:
+      path: the workdir.
+      solved_at: for each seed the update at which it is solved, or None.
+      test: the test metric of each seed; that of the last update if None.
+      diverged: for each seed the update at which it diverged, or None.
+      finished: whether there is a summary.
+      until: the last update; that of the config if None.
+      on_test: by goal, whether each seed reached it on test sequences; as while training if None.
+      settings: of `config_of`.
+    """
+    path, count = Path(path), len(solved_at)
+    config = config_of(seeds=count, **settings)
+    metric, until = config.task.metric, until or config.train.updates
+    diverged = diverged or [None] * count
+    path.mkdir(parents=True)
+    (path / "config.yaml").write_text(dump_config(config))
+    lines = []
+    for update in range(100, until + 1, 100):
+        values = [
+            None if lost and update >= lost else 1e-4 if at and update >= at else 0.1
+            for at, lost in zip(solved_at, diverged, strict=True)
+        ]
+        record = {"update": update, "sequences": 32 * update, "loss": values}
+        lines.append(json.dumps(record | {"validation": {metric: values}}))
+    (path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    if not finished:
+        return path
+    test = test or [1e-4 if at else 0.1 for at in solved_at]
+    named = goals(config.task)
+    first = {name: solved_at if name == "solved" else [None] * count for name in named}
+    reached = {name: [at is not None for at in first[name]] for name in named} | (on_test or {})
+    summary = {
+        "command": f"python -m experiments train {path}",
+        "task": describe_task(config.task),
+        "seeds": list(range(config.seed, config.seed + count)),
+        "updates": [lost or until for lost in diverged],
+        "sequences": [32 * (lost or until) for lost in diverged],
+        "batch_size": 32,
+        "metric": metric,
+        "baselines": BASELINES if config.task.name == "adding" else {"memoryless": 0.3},
+        "test": {metric: {"seeds": test}},
+        "goals": {
+            name: {
+                "goal": str(goal),
+                "reached_on_test": reached[name],
+                "first_at_update": first[name],
+            }
+            for name, goal in named.items()
+        },
+        "diverged": [
+            None if lost is None else {"update": lost, "metric": "loss", "value": None, "group": ""}
+            for lost in diverged
+        ],
+        "seconds": 75.0,
+        "updates_per_second": 13.0,
+        "python_share": 0.01,
+        "figures": [],
+    }
+    (path / "summary.json").write_text(json.dumps(summary))
+    versions = {"jax": "0.10.2"}
+    environment = {"cores": 2, "cpu": "a CPU", "versions": versions}
+    (path / "environment.json").write_text(json.dumps(environment))
+    return path
