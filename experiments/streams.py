@@ -21,6 +21,7 @@ _INSTEAD = {
     "•": "*",
     "≤": "<=",
     "≥": ">=",
+    "⁄": "/",  # of a fraction such as one half
     "→": "->",
     "←": "<-",
 }
@@ -59,8 +60,8 @@ def _character(character: str) -> str:
         return _box(name)
     if name.endswith("BLOCK"):
         return "#"
-    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    return plain or "?"
+    parts = unicodedata.normalize("NFKD", character)
+    return "".join(c if c.isascii() else _INSTEAD.get(c, "") for c in parts) or "?"
 
 
 def _box(name: str) -> str:

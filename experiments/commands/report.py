@@ -85,10 +85,11 @@ def write_report(sections: list[Section], runs: list[RunResult], folder: Path) -
             prefix = f"{section.task.name.rpartition(':')[2]}_" if len(sections) > 1 else ""
             figures += draw_report(section, folder, prefix)
         table, page = folder / "report.csv", folder / "report.md"
-        table.write_text(as_csv(sections), encoding="utf-8")
+        # A path that is not UTF-8 is written as its bytes.
+        table.write_text(as_csv(sections), encoding="utf-8", errors="surrogateescape")
         pictures = "\n\n".join(f"![{path.stem}]({path.name})" for path in figures)
         text = f"{markdown_report(sections, runs)}\n\n{pictures}\n"
-        page.write_text(text, encoding="utf-8", errors="replace")
+        page.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     return [*figures, table, page]

@@ -76,7 +76,8 @@ class Section:
     Attributes:
       arms: the arms, ordered by the fields in which they differ.
       fields: these fields, dotted.
-      pooled: fields in which runs of one arm differ, as ``--by`` leaves them out, with their values.
+      pooled: fields in which runs of one arm differ, as ``--by`` leaves them out, and their
+        values.
       task: the task of the first run; others may have other settings.
       metric: the metric that is compared.
       repeated: seeds that were found in more than one run of an arm, as text.

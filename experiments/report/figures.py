@@ -58,7 +58,7 @@ def draw_report(section: Section, folder: Path, prefix: str = "") -> list[Path]:
 def learning_curves(section: Section) -> Figure:
     """The metric on validation sequences: a line for every seed, the mean and its interval."""
     metric = section.metric
-    figure, axes = new_figure(WIDE, 4.6)
+    figure, axes = new_figure(WIDE, _height(section, 4.6))
     for i, arm in enumerate(section.arms):
         style = line_style(i)
         for seed in arm.seeds:
@@ -85,7 +85,7 @@ def learning_curves(section: Section) -> Figure:
 
 def survival(section: Section) -> Figure:
     """The share of the seeds that are solved after each update, by Kaplan-Meier."""
-    figure, axes = new_figure(WIDE, 4.2)
+    figure, axes = new_figure(WIDE, _height(section, 4.2))
     censored = False
     end = max(seed.updates for seed in section.seeds)
     for i, arm in enumerate(section.arms):
@@ -157,6 +157,11 @@ def against_field(section: Section, field: str) -> Figure:
     axes.set(xlabel=_spaced(name), ylabel=f"{_spaced(metric)}, test", title=section.title)
     legend_beside(axes)
     return figure
+
+
+def _height(section: Section, least: float) -> float:
+    """The height at which the legend, with two lines for each arm, fits beside the axes."""
+    return max(least, 0.36 * len(section.arms) + 1.6)
 
 
 def _references(axes: Axes, section: Section) -> None:

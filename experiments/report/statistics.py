@@ -2,17 +2,17 @@
 
 Intervals are bootstrap intervals: the statistic of many resamples of the seeds, drawn with
 replacement, between two of its quantiles. A resample is a row of counts, how often each seed was
-drawn, so that every statistic is computed for all resamples at once. All numbers are float64 and all
-draws come from one seed: the same data give the same intervals.
+drawn, so that every statistic is computed for all resamples at once. All numbers are float64, and
+all draws come from one seed: the same data give the same intervals.
 
-The quantiles allow for few seeds. Between the quantiles 0.025 and 0.975, the interval of a mean of n
-values is too short by ``sqrt((n - 1) / n)``, and as a normal one is shorter than Student's. They are
-moved outwards to ``Phi(-sqrt(n / (n - 1)) t)``, with Student's quantile t of n - 1 degrees of freedom;
-for n = 10 this is 0.0086.
+The quantiles allow for few seeds. Between the quantiles 0.025 and 0.975, the interval of a mean of
+n values is too short by ``sqrt((n - 1) / n)``, and as a normal one is shorter than Student's. They
+are moved outwards to ``Phi(-sqrt(n / (n - 1)) t)``, with Student's quantile t of n - 1 degrees of
+freedom; for n = 10 this is 0.0086.
 
-References: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13; Hesterberg (2015),
-What teachers should know about the bootstrap, section 5; Agarwal et al. (2021), Deep reinforcement
-learning at the edge of the statistical precipice.
+References: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 13; Hesterberg
+(2015), What teachers should know about the bootstrap, section 5; Agarwal et al. (2021), Deep
+reinforcement learning at the edge of the statistical precipice.
 """
 
 import itertools
@@ -80,8 +80,8 @@ class Times:
 def surviving(times: Times, counts: Int[np.ndarray, "R n"]) -> Float[np.ndarray, "R n"]:
     """The Kaplan-Meier estimate of the share to which the event has not happened, for resamples.
 
-    ``S(t) = prod_{t_i <= t} (1 - d_i / n_i)``, with ``d_i`` events at time ``t_i`` among the ``n_i``
-    that are still observed then.
+    ``S(t) = prod_{t_i <= t} (1 - d_i / n_i)``, with ``d_i`` events at time ``t_i`` among the
+    ``n_i`` that are still observed then.
 
     Args:
       times: the times of n seeds.
@@ -193,8 +193,8 @@ def probability_of_sooner(x: Times, y: Times) -> Estimate:
     """The probability that a seed of one arm gets to the event before one of another.
 
     ``sum_t f_x(t) (S_y(t) + f_y(t) / 2) + S_x(tau) S_y(tau) / 2``: ``S`` is the Kaplan-Meier
-    estimate, ``f`` are its steps, and ``tau`` is the time up to which both arms are known. Two seeds
-    that have not got there by then are equal. Without censored times before ``tau`` this is
+    estimate, ``f`` are its steps, and ``tau`` is the time up to which both arms are known. Two
+    seeds that have not got there by then are equal. Without censored times before ``tau`` this is
     `probability_of_improvement` of the times.
 
     Reference: Efron (1967), The two sample problem with censored data.

@@ -22,8 +22,8 @@ def on_common_updates(
       Updates, and the values of every curve at them, nan where it has none.
 
     >>> import numpy as np
-    >>> first = np.array([10.0, 20.0]), np.array([0.5, 0.4])
-    >>> updates, values = on_common_updates([first, (np.array([30.0]), np.array([0.1]))], [True, True])
+    >>> curves = [(np.array([10.0, 20]), np.array([0.5, 0.4])), (np.array([30.0]), np.array([0.1]))]
+    >>> updates, values = on_common_updates(curves, [True, True])
     >>> updates.tolist(), values.tolist()
     ([10.0, 20.0, 30.0], [[0.5, 0.4, 0.4], [nan, nan, 0.1]])
     """

@@ -169,10 +169,8 @@ def _when(goal: dict[str, Any], summary: dict[str, Any]) -> str:
         text = "not reached"
     if [at is not None for at in first_at_update] == [bool(value) for value in on_test]:
         return text
-    if count == 1:
-        there = "reached" if tested else "not"
-    else:
-        there = f"{tested} of {count} seeds"
+    one = "reached" if tested else "not"
+    there = one if count == 1 else f"{tested} of {count} seeds"
     return f"{text} on validation sequences, but {there} on test sequences"
 
 

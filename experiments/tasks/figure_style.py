@@ -40,7 +40,7 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 def seed_colour(index: int, count: int) -> Any:
-    """The colour of one of several seeds: different ones, or for many a scale from dark to light."""
+    """The colour of one of several seeds: its own, or for many one on a scale."""
     if count <= len(COLOURS):
         return COLOURS[index]
     return colormaps["viridis"](0.9 * index / (count - 1))

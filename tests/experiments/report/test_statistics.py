@@ -219,7 +219,7 @@ def covered(estimate, truth):
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 10, 20])
 def test_the_intervals_cover_the_truth(n, monkeypatch):
-    """In nine of ten simulations or more: for a mean, a median with a third censored, a comparison."""
+    """In nine of ten simulations: of a mean, a median with a third censored, a comparison."""
     monkeypatch.setattr(statistics, "RESAMPLES", 1000)
     rng = np.random.default_rng(0)
     hits = []

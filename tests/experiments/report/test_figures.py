@@ -1,0 +1,147 @@
+"""The content of the figures of a report."""
+
+import numpy as np
+import pytest
+
+from experiments.report.arms import make_sections
+from experiments.report.curves import mean_curve
+from experiments.report.figures import against_field, draw_report, learning_curves, survival
+from experiments.report.runs import find_runs, read_run
+from experiments.report.statistics import mean
+from experiments.run.curves import on_common_updates
+from experiments.tasks import Adding
+from tests.helpers.runs import write_run
+
+
+def section_of(folder):
+    (section,) = make_sections([read_run(path) for path in find_runs([folder])])
+    return section
+
+
+@pytest.fixture
+def rates(tmp_path):
+    write_run(tmp_path / "slow", [900, None, None], learning_rate=1e-3, diverged=[None, None, 600])
+    write_run(tmp_path / "fast", [300, 400, 500], learning_rate=0.1)
+    return section_of(tmp_path)
+
+
+def labels(axes):
+    return [text.get_text().replace("\n", " ") for text in axes.get_legend().get_texts()]
+
+
+def line(axes, label):
+    (found,) = [line for line in axes.lines if line.get_label() == label]
+    return found
+
+
+def test_learning_curves_have_a_mean_a_band_and_a_line_for_every_seed(rates):
+    (axes,) = learning_curves(rates).axes
+    assert labels(axes) == [
+        "learning_rate 0.001 (3 seeds)",
+        "learning_rate 0.1 (3 seeds)",
+        "diverged",
+        "always answer 1: 0.1667",
+        "one operand known: 0.08333",
+        "solved: mse < 0.001",
+    ]
+    fast = line(axes, "learning_rate 0.1 (3 seeds)")
+    assert fast.get_xdata().tolist() == list(range(100, 1001, 100))
+    np.testing.assert_allclose(
+        fast.get_ydata()[2:5], [(2 * 0.1 + 1e-4) / 3, (0.1 + 2e-4) / 3, 1e-4]
+    )
+    assert len(axes.collections) == 2  # the bands
+    (cross,) = [l for l in axes.lines if l.get_marker() == "x" and len(l.get_xdata())]
+    assert cross.get_xydata().tolist() == [[500, 0.1]]
+    seeds = [l for l in axes.lines if l.get_alpha() == 0.3]
+    assert len(seeds) == 6
+    assert axes.get_yscale() == "log"
+
+
+def test_arms_differ_in_colour_and_in_line(tmp_path):
+    for i in range(9):
+        write_run(tmp_path / str(i), [300], learning_rate=0.1 + i)
+    (axes,) = learning_curves(section_of(tmp_path)).axes
+    arms = [l for l in axes.lines if l.get_label().startswith("learning_rate")]
+    styles = {(l.get_color(), l.get_linestyle()) for l in arms}
+    assert len(arms) == len(styles) == 9
+
+
+def test_the_legend_is_beside_the_axes(rates):
+    figure = learning_curves(rates)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    box = axes.get_legend().get_window_extent()
+    assert box.x0 >= axes.get_window_extent().x1
+    assert box.x1 <= figure.bbox.x1
+    assert box.y0 >= figure.bbox.y0
+
+
+def test_survival_has_the_steps_of_the_share_that_is_solved(rates):
+    (axes,) = survival(rates).axes
+    fast = line(axes, "learning_rate 0.1 (3 seeds)")
+    assert fast.get_drawstyle() == "steps-post"
+    np.testing.assert_allclose(
+        fast.get_xydata(), [[0, 0], [300, 1 / 3], [400, 2 / 3], [500, 1], [1000, 1]], atol=1e-12
+    )
+    slow = line(axes, "learning_rate 0.001 (3 seeds)")
+    np.testing.assert_allclose(slow.get_xydata(), [[0, 0], [900, 1 / 3], [1000, 1 / 3]], atol=1e-12)
+    marks = [l.get_xydata().tolist() for l in axes.lines if l.get_marker() == "|"]
+    np.testing.assert_allclose(marks[0], [[1000, 1 / 3]] * 2)
+    assert labels(axes)[-1] == "ends unsolved"
+
+
+def test_error_against_length(tmp_path):
+    tests = {50: [1e-4, 3e-4], 100: [1e-3, 2e-3], 400: [0.1, 0.2]}
+    for length, test in tests.items():
+        write_run(tmp_path / str(length), [300, 400], test=test, task=Adding(length=length))
+    section = section_of(tmp_path)
+    (axes,) = against_field(section, "task.length").axes
+    (bars,) = axes.containers
+    means, _, (intervals,) = bars.lines
+    expected = {length: mean(test) for length, test in tests.items()}
+    np.testing.assert_allclose(means.get_xydata(), [[n, e.value] for n, e in expected.items()])
+    for segment, (n, estimate) in zip(intervals.get_segments(), expected.items(), strict=True):
+        np.testing.assert_allclose(segment, [[n, estimate.low], [n, estimate.high]])
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["50", "100", "400"]
+    np.testing.assert_allclose(line(axes, "always answer 1").get_ydata(), [1 / 6] * 3)
+
+
+def test_files_are_named_by_what_they_show(tmp_path, rates):
+    out = tmp_path / "out"
+    out.mkdir()
+    paths = draw_report(rates, out, prefix="adding_")
+    assert [path.name for path in paths] == [
+        "adding_learning_curves.png",
+        "adding_survival.png",
+        "adding_mse_against_optimizer.learning_rate.png",
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_runs_without_any_result_are_drawn(tmp_path):
+    write_run(tmp_path / "a", [None], finished=False, until=100)
+    assert len(draw_report(section_of(tmp_path), tmp_path)) == 2
+
+
+def test_a_curve_keeps_its_value_where_a_seed_stopped_and_ends_where_it_diverged():
+    ended = np.array([100.0, 200.0]), np.array([0.3, 0.2])
+    longer = np.array([100.0, 200.0, 300.0]), np.array([0.5, 0.4, 0.1])
+    updates, values = on_common_updates([ended, longer], [True, True])
+    assert updates.tolist() == [100, 200, 300]
+    assert values.tolist() == [[0.3, 0.2, 0.2], [0.5, 0.4, 0.1]]
+    _, values = on_common_updates([ended, longer], [False, True])
+    np.testing.assert_array_equal(values[0], [0.3, 0.2, np.nan])
+    sparse = np.array([250.0]), np.array([0.7])
+    updates, values = on_common_updates([longer, sparse], [True, True])
+    assert updates.tolist() == [100, 200, 250, 300]
+    np.testing.assert_array_equal(values, [[0.5, 0.4, 0.4, 0.1], [np.nan, np.nan, 0.7, 0.7]])
+
+
+def test_the_mean_of_a_curve_leaves_out_what_diverged(tmp_path):
+    run = read_run(write_run(tmp_path / "a", [300, None, 300], diverged=[None, 500, None]))
+    curve = mean_curve(run.seeds, "mse")
+    np.testing.assert_allclose(curve.mean[[2, 3, 4]], [(0.1 + 2e-4) / 3] * 2 + [1e-4])
+    assert curve.low[2] < curve.mean[2] < curve.high[2]
+    nothing = mean_curve(run.seeds, "accuracy")
+    assert nothing.updates.shape == nothing.mean.shape == (0,)
