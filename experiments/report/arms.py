@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
@@ -107,14 +108,6 @@ class Section:
             return self.task.name
         return describe_task(self.task)
 
-    @property
-    def numeric_field(self) -> str | None:
-        """The only field in which the arms differ, if all its values are numbers."""
-        if len(self.fields) != 1 or len(self.arms) < 2:
-            return None
-        values = [arm.values[self.fields[0]] for arm in self.arms]
-        return self.fields[0] if all(map(_is_number, values)) else None
-
 
 def make_sections(
     runs: Sequence[RunResult], by: Sequence[str] = (), metric: str | None = None
@@ -218,7 +211,7 @@ def _section(runs: Sequence[RunResult], by: Sequence[str]) -> Section:
     arms, repeated = [], []
     for key, members in zip(_letters(len(indices)), indices, strict=True):
         seeds, again = _distinct([runs[i] for i in members])
-        repeated += [f"{key}: {text}" for text in again]
+        repeated += [f"{key}: seeds {text}." for text in again]
         settings = {name: values[members[0]].get(name) for name in fields}
         text = ", ".join(f"{names[f]} {show_value(value)}" for f, value in settings.items())
         text = text or describe_task(runs[members[0]].config.task)
@@ -245,17 +238,21 @@ def _ordered(
 def _distinct(runs: Sequence[RunResult]) -> tuple[list[SeedResult], list[str]]:
     """The seeds of runs, of equal seeds of one config only the one that got farthest."""
     found: dict[tuple[int, str], SeedResult] = {}
-    repeated = []
+    dropped: dict[tuple[Path, Path], list[int]] = {}
     for run in runs:
         config = _config_key(run.values)
         for seed in run.seeds:
             other = found.get((seed.seed, config))
             if other is not None:
                 kept = max(other, seed, key=lambda s: (s.finished, s.updates))
-                dropped = seed if kept is other else other
-                repeated.append(f"seed {seed.seed} of {dropped.run} is that of {kept.run}")
+                again = seed if kept is other else other
+                dropped.setdefault((again.run, kept.run), []).append(seed.seed)
                 seed = kept
             found[seed.seed, config] = seed
+    repeated = [
+        f"{', '.join(map(str, numbers))} of {again} are those of {kept}, and count once"
+        for (again, kept), numbers in dropped.items()
+    ]
     return list(found.values()), repeated
 
 

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from experiments.report.arms import Arm, Section, short_names
+from experiments.report.axes import FieldAxis, field_axes
 from experiments.report.curves import mean_curve
 from experiments.report.statistics import kaplan_meier, mean
 from experiments.report.tables import GOAL
 from experiments.tasks import goals
 from experiments.tasks.figure_style import (
-    COLOURS,
     GREY,
     legend_beside,
     line_style,
@@ -26,8 +26,9 @@ from experiments.tasks.figure_style import (
 WIDE = 10.0
 # The values of a field are on a logarithmic axis if they span more than this factor.
 LARGE_RANGE = 5.0
+MOST_TICKS = 12
 SEED: dict[str, Any] = {
-    "color": COLOURS[0], "alpha": 0.5, "linestyle": "", "marker": "o", "markersize": 4,
+    "alpha": 0.5, "linestyle": "", "marker": "o", "markersize": 4,
     "markeredgewidth": 0, "zorder": 3,
 }  # fmt: skip
 
@@ -45,8 +46,9 @@ def draw_report(section: Section, folder: Path, prefix: str = "") -> list[Path]:
       metric_against_FIELD.png.
     """
     figures = {"learning_curves": learning_curves(section), "survival": survival(section)}
-    if (field := section.numeric_field) and any(arm.finite(section.metric) for arm in section.arms):
-        figures[f"{section.metric}_against_{field}"] = against_field(section, field)
+    if any(arm.finite(section.metric) for arm in section.arms):
+        for axis in field_axes(section):
+            figures[f"{section.metric}_against_{axis.field}"] = against_field(section, axis)
     paths = []
     for name, figure in figures.items():
         path = folder / f"{prefix}{_file_name(name)}.png"
@@ -58,7 +60,7 @@ def draw_report(section: Section, folder: Path, prefix: str = "") -> list[Path]:
 def learning_curves(section: Section) -> Figure:
     """The metric on validation sequences: a line for every seed, the mean and its interval."""
     metric = section.metric
-    figure, axes = new_figure(WIDE, _height(section, 4.6))
+    figure, axes = new_figure(WIDE, 4.6)
     for i, arm in enumerate(section.arms):
         style = line_style(i)
         for seed in arm.seeds:
@@ -72,12 +74,12 @@ def learning_curves(section: Section) -> Figure:
         axes.fill_between(
             curve.updates, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0
         )
-        axes.plot(curve.updates, curve.mean, **style, linewidth=2.0, label=_label(arm))
+        axes.plot(curve.updates, curve.mean, **style, linewidth=2.0, label=_label(arm, section))
     if any(seed.diverged_at is not None for seed in section.seeds):
         axes.plot([], [], "x", color=GREY, markersize=7, label="diverged")
     _references(axes, section)
     _scale(axes, section)
-    axes.set(xlabel="updates", ylabel=f"{_spaced(metric)}, validation", title=section.title)
+    axes.set(xlabel="updates", ylabel=f"{_spaced(metric)}, validation", title=_title(section))
     axes.set_xlim(left=0)
     legend_beside(axes)
     return figure
@@ -85,7 +87,7 @@ def learning_curves(section: Section) -> Figure:
 
 def survival(section: Section) -> Figure:
     """The share of the seeds that are solved after each update, by Kaplan-Meier."""
-    figure, axes = new_figure(WIDE, _height(section, 4.2))
+    figure, axes = new_figure(WIDE, 4.2)
     censored = False
     end = max(seed.updates for seed in section.seeds)
     for i, arm in enumerate(section.arms):
@@ -95,7 +97,7 @@ def survival(section: Section) -> Figure:
         if share[-1] == 0:
             # All seeds are solved, and stay so.
             at, share = np.append(at, end), np.append(share, 0.0)
-        axes.step(at, 1 - share, where="post", **style, linewidth=2.0, label=_label(arm))
+        axes.step(at, 1 - share, where="post", **style, linewidth=2.0, label=_label(arm, section))
         over = times.at[~times.happened]
         heights = 1 - share[np.searchsorted(at, over, side="right") - 1]
         axes.plot(over, heights, "|", color=style["color"], markersize=11, markeredgewidth=1.6)
@@ -107,7 +109,7 @@ def survival(section: Section) -> Figure:
     axes.set(
         xlabel="updates",
         ylabel=f"share of seeds {GOAL}",
-        title=f"{section.title}: {GOAL} is {goals(section.task)[GOAL]}",
+        title=f"{_title(section)}: {GOAL} is {goals(section.task)[GOAL]}",
         ylim=(-0.03, 1.03),
     )
     axes.set_xlim(left=0)
@@ -115,53 +117,70 @@ def survival(section: Section) -> Figure:
     return figure
 
 
-def against_field(section: Section, field: str) -> Figure:
+def against_field(section: Section, axis: FieldAxis) -> Figure:
     """The test metric of every seed, its mean and interval, against a number of the config."""
-    metric, name = section.metric, short_names([field])[field]
-    figure, axes = new_figure(WIDE - 1.5, 4.4)
-    arms = [arm for arm in section.arms if arm.finite(metric)]
-    x = np.array([arm.values[field] for arm in arms], np.float64)
-    estimates = [mean(arm.finite(metric)) for arm in arms]
-    for at, arm in zip(x, arms, strict=True):
-        values = arm.finite(metric)
-        axes.plot(np.full(len(values), at), values, **SEED)
-    middle = np.array([estimate.value for estimate in estimates])
-    ends = np.array([[e.low or e.value, e.high or e.value] for e in estimates]).T
-    axes.errorbar(
-        x,
-        middle,
-        yerr=np.abs(ends - middle),
-        color=COLOURS[0],
-        linewidth=2.0,
-        marker="o",
-        markersize=8,
-        markerfacecolor="white",
-        capsize=5,
-        label="mean, 95% interval",
-    )
-    axes.plot([], [], **SEED, label="seeds")
-    if metric == section.task.metric:
-        names = dict.fromkeys(n for arm in arms for run in arm.runs for n in run.baselines)
-        for i, baseline in enumerate(names):
-            points = [
-                (a, arm.runs[0].baselines.get(baseline)) for a, arm in zip(x, arms, strict=True)
-            ]
-            axes.plot(*zip(*points, strict=True), **reference_style(i), label=baseline)
+    metric, name = section.metric, _spaced(short_names([axis.field])[axis.field])
+    figure, axes = new_figure(WIDE - 1.0, 4.4)
+    values: set[float] = set()
+    for i, (label, line) in enumerate(axis.lines):
+        arms = [arm for arm in line if arm.finite(metric)]
+        if not arms:
+            continue
+        x = np.array([arm.values[axis.field] for arm in arms], np.float64)
+        values |= set(x.tolist())
+        for at, arm in zip(x, arms, strict=True):
+            seeds = arm.finite(metric)
+            axes.plot(np.full(len(seeds), at), seeds, **SEED, color=line_style(i)["color"])
+        estimates = [mean(arm.finite(metric)) for arm in arms]
+        middle = np.array([e.value for e in estimates])
+        low = np.array([e.value if e.low is None else e.low for e in estimates])
+        high = np.array([e.value if e.high is None else e.high for e in estimates])
+        axes.errorbar(
+            x,
+            middle,
+            yerr=[middle - low, high - middle],
+            **line_style(i),
+            linewidth=2.0,
+            marker="o",
+            markersize=8,
+            markerfacecolor="white",
+            capsize=5,
+            label=label or "mean, 95% interval",
+        )
+    axes.plot([], [], **SEED, color=GREY, label="seeds")
+    _baselines_against(axes, section, axis)
     _scale(axes, section)
-    if x.min() > 0 and x.max() / x.min() > LARGE_RANGE:
+    at = sorted(values)
+    if at[0] > 0 and at[-1] / at[0] > LARGE_RANGE:
         axes.set_xscale("log")
-    if len(x) <= 12:
-        axes.set_xticks(x)
+    if len(at) <= MOST_TICKS:
+        axes.set_xticks(at)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set(xlabel=_spaced(name), ylabel=f"{_spaced(metric)}, test", title=section.title)
+    axes.set(
+        xlabel=name,
+        ylabel=f"{_spaced(metric)}, test",
+        title=f"{section.title}: {_spaced(metric)} against {name}",
+    )
     legend_beside(axes)
     return figure
 
 
-def _height(section: Section, least: float) -> float:
-    """The height at which the legend, with two lines for each arm, fits beside the axes."""
-    return max(least, 0.36 * len(section.arms) + 1.6)
+def _baselines_against(axes: Axes, section: Section, axis: FieldAxis) -> None:
+    """The baselines at each value of the field, if they depend on no other field."""
+    if section.metric != section.task.metric:
+        return
+    points: dict[str, dict[float, set[float]]] = {}
+    for _, arms in axis.lines:
+        for arm in arms:
+            for run in arm.runs:
+                for name, value in run.baselines.items():
+                    at = points.setdefault(name, {}).setdefault(arm.values[axis.field], set())
+                    at.add(value)
+    for i, (name, at) in enumerate(points.items()):
+        if all(len(values) == 1 for values in at.values()):
+            x = sorted(at)
+            axes.plot(x, [next(iter(at[v])) for v in x], **reference_style(i), label=name)
 
 
 def _references(axes: Axes, section: Section) -> None:
@@ -185,9 +204,25 @@ def _scale(axes: Axes, section: Section) -> None:
         axes.set_yscale(section.task.metric_scale)
 
 
-def _label(arm: Arm) -> str:
-    seeds = "1 seed" if len(arm.seeds) == 1 else f"{len(arm.seeds)} seeds"
-    return f"{arm.name} ({seeds})"
+def _label(arm: Arm, section: Section) -> str:
+    return arm.name if _seeds_of_all(section) else f"{arm.name} ({_seeds(len(arm.seeds))})"
+
+
+def _title(section: Section) -> str:
+    """The task, and the number of seeds if all arms have as many."""
+    count = _seeds_of_all(section)
+    if count is None:
+        return section.title
+    return f"{section.title}, {_seeds(count)}{' each' if len(section.arms) > 1 else ''}"
+
+
+def _seeds_of_all(section: Section) -> int | None:
+    counts = {len(arm.seeds) for arm in section.arms}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _spaced(name: str) -> str:

@@ -106,7 +106,10 @@ def notes(section: Section) -> list[str]:
                 found.append(f"{arm.key}: {run.path} is not finished: {at} of {budget:,} updates.")
     for arm in section.arms:
         lost = [s for s in arm.seeds if s.diverged_at is not None]
-        found += [f"{arm.key}: seed {s.seed} diverged at {s.diverged_at:,} ({s.run})" for s in lost]
+        found += [
+            f"{arm.key}: seed {s.seed} diverged at update {s.diverged_at:,} ({s.run})."
+            for s in lost
+        ]
     found += section.repeated
     single = [arm.key for arm in section.arms if len(arm.seeds) == 1]
     if single:
@@ -194,7 +197,9 @@ def _probability(estimate: Estimate, chance: float) -> Cell:
     if estimate.low is None:
         return Cell(f"{estimate.value:.2f}")
     shown = f"p {chance:.2g}" if chance >= 0.001 else "p < 0.001"
-    return Cell(f"{estimate.value:.2f}", f"{_ends(estimate, '.2f')}, {shown}")
+    # Where all pairs agree, so do all resamples: the interval would say nothing.
+    agree = {0.0: "no pair", 1.0: "every pair"}.get(estimate.value)
+    return Cell(f"{estimate.value:.2f}", f"{agree or _ends(estimate, '.2f')}, {shown}")
 
 
 def _ends(estimate: Estimate, form: str) -> str:

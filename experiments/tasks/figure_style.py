@@ -14,6 +14,8 @@ BLUE, ORANGE, GREY, INK = "#1f6fb4", "#d9661f", "#8a8a8a", "#222222"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5230")
 LINES = ("-", "--", "-.", ":")
 LEGEND_WIDTH = 30
+# Inches a line, with the space between two entries.
+LINE_HEIGHT = 0.2
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -57,7 +59,10 @@ def reference_style(index: int) -> dict[str, Any]:
 
 
 def legend_beside(axes: Axes) -> None:
-    """Draw the legend to the right of the axes, where it covers no data."""
+    """Draw the legend to the right of the axes, where it covers no data.
+
+    A figure of one pair of axes is made as high as its legend.
+    """
     handles, labels = axes.get_legend_handles_labels()
     labels = ["\n".join(textwrap.wrap(label, LEGEND_WIDTH)) for label in labels]
     axes.legend(
@@ -70,3 +75,6 @@ def legend_beside(axes: Axes) -> None:
         borderaxespad=0.0,
         handlelength=2.6,
     )
+    figure, lines = axes.get_figure(root=True), sum(label.count("\n") + 1 for label in labels)
+    if figure is not None and len(figure.axes) == 1:
+        figure.set_figheight(max(figure.get_figheight(), LINE_HEIGHT * lines + 0.8))

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from experiments.config.schema import ModelConfig
 from experiments.report.arms import make_sections
+from experiments.report.axes import field_axes
 from experiments.report.curves import mean_curve
 from experiments.report.figures import against_field, draw_report, learning_curves, survival
 from experiments.report.runs import find_runs, read_run
@@ -37,37 +39,42 @@ def line(axes, label):
 def test_learning_curves_have_a_mean_a_band_and_a_line_for_every_seed(rates):
     (axes,) = learning_curves(rates).axes
     assert labels(axes) == [
-        "learning_rate 0.001 (3 seeds)",
-        "learning_rate 0.1 (3 seeds)",
+        "learning_rate 0.001",
+        "learning_rate 0.1",
         "diverged",
         "always answer 1: 0.1667",
         "one operand known: 0.08333",
         "solved: mse < 0.001",
     ]
-    fast = line(axes, "learning_rate 0.1 (3 seeds)")
+    fast = line(axes, "learning_rate 0.1")
     assert fast.get_xdata().tolist() == list(range(100, 1001, 100))
     np.testing.assert_allclose(
         fast.get_ydata()[2:5], [(2 * 0.1 + 1e-4) / 3, (0.1 + 2e-4) / 3, 1e-4]
     )
     assert len(axes.collections) == 2  # the bands
-    (cross,) = [l for l in axes.lines if l.get_marker() == "x" and len(l.get_xdata())]
+    (cross,) = [x for x in axes.lines if x.get_marker() == "x" and len(x.get_xdata())]
     assert cross.get_xydata().tolist() == [[500, 0.1]]
-    seeds = [l for l in axes.lines if l.get_alpha() == 0.3]
+    seeds = [found for found in axes.lines if found.get_alpha() == 0.3]
     assert len(seeds) == 6
     assert axes.get_yscale() == "log"
+    assert axes.get_title() == "adding, length 50, 3 seeds each"
 
 
 def test_arms_differ_in_colour_and_in_line(tmp_path):
     for i in range(9):
         write_run(tmp_path / str(i), [300], learning_rate=0.1 + i)
     (axes,) = learning_curves(section_of(tmp_path)).axes
-    arms = [l for l in axes.lines if l.get_label().startswith("learning_rate")]
-    styles = {(l.get_color(), l.get_linestyle()) for l in arms}
+    arms = [found for found in axes.lines if found.get_label().startswith("learning_rate")]
+    styles = {(found.get_color(), found.get_linestyle()) for found in arms}
     assert len(arms) == len(styles) == 9
 
 
-def test_the_legend_is_beside_the_axes(rates):
-    figure = learning_curves(rates)
+@pytest.mark.parametrize("arms", [2, 30])
+def test_the_legend_is_beside_the_axes_and_fits_the_figure(tmp_path, arms):
+    for i in range(arms):
+        model = ModelConfig(forget_bias=i)
+        write_run(tmp_path / str(i), [300], updates=300, learning_rate=0.1 + i, model=model)
+    figure = learning_curves(section_of(tmp_path))
     figure.draw_without_rendering()
     (axes,) = figure.axes
     box = axes.get_legend().get_window_extent()
@@ -78,14 +85,14 @@ def test_the_legend_is_beside_the_axes(rates):
 
 def test_survival_has_the_steps_of_the_share_that_is_solved(rates):
     (axes,) = survival(rates).axes
-    fast = line(axes, "learning_rate 0.1 (3 seeds)")
+    fast = line(axes, "learning_rate 0.1")
     assert fast.get_drawstyle() == "steps-post"
     np.testing.assert_allclose(
         fast.get_xydata(), [[0, 0], [300, 1 / 3], [400, 2 / 3], [500, 1], [1000, 1]], atol=1e-12
     )
-    slow = line(axes, "learning_rate 0.001 (3 seeds)")
+    slow = line(axes, "learning_rate 0.001")
     np.testing.assert_allclose(slow.get_xydata(), [[0, 0], [900, 1 / 3], [1000, 1 / 3]], atol=1e-12)
-    marks = [l.get_xydata().tolist() for l in axes.lines if l.get_marker() == "|"]
+    marks = [found.get_xydata().tolist() for found in axes.lines if found.get_marker() == "|"]
     np.testing.assert_allclose(marks[0], [[1000, 1 / 3]] * 2)
     assert labels(axes)[-1] == "ends unsolved"
 
@@ -95,7 +102,9 @@ def test_error_against_length(tmp_path):
     for length, test in tests.items():
         write_run(tmp_path / str(length), [300, 400], test=test, task=Adding(length=length))
     section = section_of(tmp_path)
-    (axes,) = against_field(section, "task.length").axes
+    (axis,) = field_axes(section)
+    (axes,) = against_field(section, axis).axes
+    assert axes.get_title() == "adding: mse against length"
     (bars,) = axes.containers
     means, _, (intervals,) = bars.lines
     expected = {length: mean(test) for length, test in tests.items()}
@@ -105,6 +114,41 @@ def test_error_against_length(tmp_path):
     assert axes.get_xscale() == axes.get_yscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["50", "100", "400"]
     np.testing.assert_allclose(line(axes, "always answer 1").get_ydata(), [1 / 6] * 3)
+
+
+def test_arms_that_differ_in_two_numbers_are_lines(tmp_path):
+    for length in (50, 100):
+        for rate in (0.1, 0.01, 0.001):
+            path = tmp_path / f"{length}-{rate}"
+            write_run(path, [300, 400], learning_rate=rate, task=Adding(length=length))
+    section = section_of(tmp_path)
+    by_length, by_rate = field_axes(section)
+    assert by_length.field == "task.length"
+    assert [label for label, _ in by_length.lines] == [
+        f"learning_rate {rate}" for rate in (0.001, 0.01, 0.1)
+    ]
+    assert [(label, len(arms)) for label, arms in by_rate.lines] == [
+        ("length 50", 3),
+        ("length 100", 3),
+    ]
+    (axes,) = against_field(section, by_rate).axes
+    assert labels(axes)[-2:] == ["length 50", "length 100"]
+    assert [bars.get_label() for bars in axes.containers] == ["length 50", "length 100"]
+
+
+def test_a_number_that_changes_with_another_makes_no_line_of_its_own(tmp_path):
+    for length in (50, 100):
+        model = ModelConfig(chrono_t_max=length)
+        write_run(tmp_path / str(length), [300], task=Adding(length=length), model=model)
+    axes = field_axes(section_of(tmp_path))
+    assert [axis.field for axis in axes] == ["task.length", "model.chrono_t_max"]
+    assert [[label for label, _ in axis.lines] for axis in axes] == [[""], [""]]
+
+
+def test_words_are_no_axis(tmp_path):
+    for cell in ("lstm", "tanh_rnn"):
+        write_run(tmp_path / cell, [300], model=ModelConfig(cell=cell))
+    assert field_axes(section_of(tmp_path)) == []
 
 
 def test_files_are_named_by_what_they_show(tmp_path, rates):

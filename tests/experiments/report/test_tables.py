@@ -57,7 +57,7 @@ def test_pairs_have_the_probability_its_interval_and_the_chance(two_arms):
     assert table.columns == ["pair", "solves sooner", "lower test mse"]
     ((pair, sooner, better),) = table.rows
     assert pair == Cell("A over B")
-    assert sooner == Cell("0.00", "0.00 to 0.00, p 0.029")
+    assert sooner == Cell("0.00", "no pair, p 0.029")
     # One of four seeds is equal to the others: 4 / 16 pairs, each counted half.
     assert better.main == "0.12"
     assert notes(two_arms) == [
@@ -102,7 +102,7 @@ def test_diverged_seeds_are_counted_and_named(tmp_path):
         Cell("0.0001", "0.0001 to 0.0001, 2 of 3 seeds"),
         Cell("1 of 3"),
     ]
-    assert f"A: seed 4 diverged at 700 ({tmp_path / 'a'})" in notes(section)
+    assert f"A: seed 4 diverged at update 700 ({tmp_path / 'a'})." in notes(section)
 
 
 def test_seeds_solved_while_training_but_not_on_test_sequences_are_told_apart(tmp_path):
