@@ -105,11 +105,10 @@ def notes(section: Section) -> list[str]:
                 budget = run.config.train.updates
                 found.append(f"{arm.key}: {run.path} is not finished: {at} of {budget:,} updates.")
     for arm in section.arms:
-        lost = [s for s in arm.seeds if s.diverged_at is not None]
-        found += [
-            f"{arm.key}: seed {s.seed} diverged at update {s.diverged_at:,} ({s.run})."
-            for s in lost
-        ]
+        for seed in arm.seeds:
+            if seed.diverged_at is not None:
+                place = f"update {seed.diverged_at:,} ({seed.run})"
+                found.append(f"{arm.key}: seed {seed.seed} diverged at {place}.")
     found += section.repeated
     single = [arm.key for arm in section.arms if len(arm.seeds) == 1]
     if single:

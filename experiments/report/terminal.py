@@ -1,6 +1,5 @@
 """A report for the terminal: tables that fit its width."""
 
-import textwrap
 from collections.abc import Sequence
 
 from rich import box
@@ -11,6 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from experiments.report.tables import Cell, Table
+from experiments.text import wrap_at_commas
 
 # The width at which the names of rows are wrapped, if a table is too wide otherwise.
 NARROW = 24
@@ -43,7 +43,7 @@ def _as_rows(table: Table, separator: str, first_column: int | None) -> RichTabl
     for first, *others in table.rows:
         name = first.main
         if first_column is not None:
-            name = "\n".join(textwrap.wrap(name, first_column, subsequent_indent="   "))
+            name = wrap_at_commas(name, first_column, indent="   ")
         rows.add_row(Text(name), *(_text(cell, separator) for cell in others))
     return rows
 

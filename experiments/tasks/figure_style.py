@@ -1,11 +1,12 @@
 """The colours, lines and axes that all figures share."""
 
-import textwrap
 from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from experiments.text import wrap_at_commas
 
 BLUE, ORANGE, GREY, INK = "#1f6fb4", "#d9661f", "#8a8a8a", "#222222"
 
@@ -64,7 +65,7 @@ def legend_beside(axes: Axes) -> None:
     A figure of one pair of axes is made as high as its legend.
     """
     handles, labels = axes.get_legend_handles_labels()
-    labels = ["\n".join(textwrap.wrap(label, LEGEND_WIDTH)) for label in labels]
+    labels = [wrap_at_commas(label, LEGEND_WIDTH) for label in labels]
     axes.legend(
         handles,
         labels,

@@ -170,8 +170,8 @@ def test_a_narrower_one_has_the_intervals_below():
 
 def test_names_are_wrapped_before_rows_become_lists():
     assert printed(58)[-2:] == [
-        "A  a name, of several   450                0.1",
-        "   words                300 to 600         0.05 to 0.2",
+        "A  a name,            450                0.1",
+        "   of several words   300 to 600         0.05 to 0.2",
     ]
 
 
