@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.errors import Interrupted, TrainingFailed, UserError
-from experiments.streams import make_streams_readable
+from experiments.plain_text import make_streams_readable
 
 USAGE = """\
 usage: python -m experiments COMMAND ...

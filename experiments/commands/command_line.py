@@ -6,23 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import tyro
 
+from experiments.commands.evaluation_table import evaluation_table
 from experiments.config.file import load_config
 from experiments.config.schema import Config
 from experiments.config.yaml_file import parse_value
 from experiments.errors import UserError
-from experiments.run.summary import (
-    describe_task,
-    in_columns,
-    lower_is_better,
-    metric_rows,
-    render,
-)
+from experiments.run.summary import describe_task, render
 from experiments.run.workdir import Workdir
-from experiments.tasks import goals
-from experiments.training.data import load_data
 from experiments.training.evaluation import evaluate_run
 from experiments.training.training_loop import train_run
 from lstm_jax.did_you_mean import nearest
@@ -81,7 +73,7 @@ def evaluate_command(arguments: list[str]) -> int:
     updates, metrics = evaluate_run(workdir, config)
     print(f"{describe_task(config.task)}, {config.eval.sequences:,} test sequences,", end=" ")
     print(f"after {updates:,} updates\n")
-    print(_table(metrics, config))
+    print(evaluation_table(metrics, config))
     return 0
 
 
@@ -122,22 +114,3 @@ def _first_path(arguments: list[str], command: str, name: str, what: str) -> tup
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"{command}: {name} comes first: {what}")
     return Path(arguments[0]), arguments[1:]
-
-
-def _table(metrics: dict[str, np.ndarray], config: Config) -> str:
-    """The metrics beside the baselines of these sequences, and the goals that are reached."""
-    task = config.task
-    baselines = task.baselines(load_data(config), "test")
-    rows = metric_rows(task.metric, metrics, baselines)
-    reached = metrics[task.metric]
-    if np.isfinite(reached).any():
-        sign = 1 if lower_is_better(task, task.metric) else -1
-        mean = float(np.mean(reached[np.isfinite(reached)]))
-        better = [name for name, value in baselines.items() if sign * value < sign * mean]
-        if better:
-            rows.insert(len(baselines) + 1, ("", f"worse than {' and '.join(better)}"))
-    for name, goal in goals(task).items():
-        rows.append(
-            (f"{name} ({goal})", f"{np.sum(goal.reached(metrics))} of {config.seeds} seeds")
-        )
-    return in_columns(rows)

@@ -53,18 +53,13 @@ def dump_config(config: Config) -> str:
 
 def differences(old: Config, new: Config) -> list[str]:
     """The fields that differ between two configs, as ``name: old, not new``."""
-    a, b = config_values(old), config_values(new)
+    a, b = _leaves(dataclasses.asdict(old)), _leaves(dataclasses.asdict(new))
     missing = "(none)"
     return [
         f"{name}: {a.get(name, missing)}, not {b.get(name, missing)}"
         for name in dict.fromkeys([*a, *b])
         if a.get(name, missing) != b.get(name, missing)
     ]
-
-
-def config_values(config: Config) -> dict[str, Any]:
-    """The values of all fields of a config by dotted name."""
-    return _leaves(dataclasses.asdict(config))
 
 
 def field_names(task: Any = None) -> list[str]:

@@ -7,13 +7,12 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from experiments.config.file import nearest_field
 from experiments.errors import UserError
 from experiments.report.runs import RunResult, SeedResult
 from experiments.report.statistics import Times
 from experiments.run.summary import describe_task, lower_is_better
 from experiments.tasks import Task
-from lstm_jax.did_you_mean import did_you_mean
+from lstm_jax.did_you_mean import did_you_mean, nearest
 
 SEED_FIELDS = ("seed", "seeds")
 LONGEST_VALUE = 40
@@ -129,8 +128,9 @@ def make_sections(
     names = list(dict.fromkeys(name for one in values for name in one if name not in SEED_FIELDS))
     for name in by:
         if name not in names:
-            near = nearest_field(name, names)
-            hint = f"; did you mean {near}?" if near else ""
+            by_tail = {known.rpartition(".")[2]: known for known in names}
+            near = nearest(name, [*names, *by_tail])
+            hint = f"; did you mean {by_tail.get(near, near)}?" if near else ""
             raise UserError(f"--by {name}: no run has a field of this name{hint}")
     tasks = dict.fromkeys(run.config.task.name for run in runs)
     sections = []
@@ -192,11 +192,7 @@ def show_value(value: Any, longest: int | None = LONGEST_VALUE) -> str:
 
 def _section(runs: Sequence[RunResult], by: Sequence[str]) -> Section:
     values = [run.values for run in runs]
-    differing = [
-        name
-        for name in dict.fromkeys(name for one in values for name in one)
-        if name not in SEED_FIELDS and len({_key(one.get(name)) for one in values}) > 1
-    ]
+    differing = _differing(values)
     fields = [name for name in by if any(name in one for one in values)] if by else differing
     pooled = {
         name: list({_key(one.get(name)): one.get(name) for one in values}.values())
@@ -218,6 +214,24 @@ def _section(runs: Sequence[RunResult], by: Sequence[str]) -> Section:
         arms.append(Arm(key, text, settings, [runs[i] for i in members], seeds))
     task = runs[0].config.task
     return Section(arms, fields, pooled, task, task.metric, repeated)
+
+
+def _differing(values: Sequence[dict[str, Any]]) -> list[str]:
+    """The fields that differ, without those that only come with the value of another field.
+
+    An optimizer, say, has fields that others lack: they say nothing that its name does not.
+    """
+    names = [n for n in dict.fromkeys(n for one in values for n in one) if n not in SEED_FIELDS]
+    apart = [n for n in names if len({_key(one.get(n)) for one in values}) > 1]
+    found = [n for n in apart if len({_key(one[n]) for one in values if n in one}) > 1]
+    for name in apart:
+        groups: dict[tuple[str, ...], set[str]] = {}
+        for one in values:
+            group = groups.setdefault(tuple(_key(one.get(n)) for n in found), set())
+            group.add(_key(one.get(name)))
+        if any(len(group) > 1 for group in groups.values()):
+            found.append(name)
+    return [name for name in names if name in found]
 
 
 def _ordered(

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import yaml
 from jaxtyping import Float
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from experiments.config.file import config_values
+from experiments.config.file import dump_config
 from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.run.workdir import Workdir
 from experiments.tasks import goals
 
 CONFIG_FILE, SUMMARY_FILE, METRICS_FILE = "config.yaml", "summary.json", "metrics.jsonl"
+# In the folder of several points of a sweep that still train together: their seeds differ in more
+# than the seed, and each point has a folder of its own when it is finished.
+POINTS_FILE = "points.json"
 Checked = TypeVar("Checked")
 
 
@@ -128,7 +132,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
 
     Returns:
       Every workdir once, sorted below each folder. Runs below a folder that have not trained yet
-      are left out.
+      are left out, as are points of a sweep that are not finished.
 
     Raises:
       UserError: if a path is neither, or is a run that has not trained yet.
@@ -140,6 +144,8 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         else:
             runs = [Path(folder) for folder, _, _ in os.walk(path) if _has_trained(Path(folder))]
         if not runs:
+            if (path / POINTS_FILE).exists():
+                raise UserError(f"{path}: points of a sweep that are not finished")
             if (path / CONFIG_FILE).exists():
                 raise UserError(f"{path}: has no results yet: no {METRICS_FILE}, no {SUMMARY_FILE}")
             raise UserError(
@@ -182,8 +188,9 @@ def read_run(path: Path) -> RunResult:
 
 
 def _has_trained(path: Path) -> bool:
-    files = (SUMMARY_FILE, METRICS_FILE)
-    return (path / CONFIG_FILE).exists() and any((path / name).exists() for name in files)
+    if not (path / CONFIG_FILE).exists() or (path / POINTS_FILE).exists():
+        return False
+    return any((path / name).exists() for name in (SUMMARY_FILE, METRICS_FILE))
 
 
 def _finished(
@@ -300,6 +307,6 @@ def _values(config: Config) -> dict[str, Any]:
         else:
             values[name] = value
 
-    for name, value in config_values(config).items():
+    for name, value in yaml.safe_load(dump_config(config)).items():
         add(name, value)
     return values

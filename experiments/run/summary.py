@@ -94,13 +94,14 @@ def render(summary: dict[str, Any], workdir: Path) -> str:
         else:
             verdicts.append(f"{name} by {reached} of {len(seeds)} seeds")
         rows.append((f"{name} ({goal['goal']})", _when(goal, summary)))
-    lost = [
-        f"seed {seed} at update {place['update']:,}"
-        for seed, place in zip(seeds, summary.get("diverged") or [], strict=False)
-        if place is not None
+    rows += [
+        (
+            f"seed {seed} diverged",
+            f"{bad['metric']} became {bad['value']} at update {bad['update']:,}",
+        )
+        for seed, bad in zip(seeds, summary.get("diverged") or [], strict=False)
+        if bad is not None
     ]
-    if lost:
-        rows.append(("diverged", ", ".join(lost)))
     share = summary["python_share"]
     rows.append(("trained for", _counts(summary["updates"], summary["batch_size"])))
     rows.append(

@@ -1,27 +1,25 @@
 """Folders of runs, written without training."""
 
+import dataclasses
 import json
 from pathlib import Path
 
-from experiments.config.file import dump_config
-from experiments.config.schema import Config, EvalConfig, OptimizerConfig, TrainConfig
+from experiments.config.file import dump_config, load_config
 from experiments.run.summary import describe_task
 from experiments.tasks import Adding, goals
 
+CONFIG = Path(__file__).parents[2] / "configs" / "demo.yaml"
 BASELINES = {"always answer 1": 1 / 6, "one operand known": 1 / 12}
 
 
-def config_of(*, task=None, learning_rate=0.01, updates=1000, seed=0, seeds=1, **fields):
-    """A config of the adding task, or another, with a few settings."""
-    return Config(
-        task=task or Adding(length=50),
-        optimizer=OptimizerConfig(learning_rate=learning_rate),
-        train=TrainConfig(updates=updates, log_every=100, eval_every=100),
-        eval=EvalConfig(sequences=10, batch_size=10),
-        seed=seed,
-        seeds=seeds,
-        **fields,
-    )
+def config_of(fields=None, *, task=None, learning_rate=0.01, updates=1000, seed=0, seeds=1):
+    """A config of the adding task, or another, with a few settings and others by dotted name."""
+    task = dataclasses.asdict(task or Adding(length=50))
+    flags = {f"task.{name}": value for name, value in task.items()}
+    flags |= {"optimizer.learning_rate": learning_rate, "seed": seed, "seeds": seeds}
+    flags |= {"train.updates": updates, "train.log_every": 100, "train.eval_every": 100}
+    flags |= {"eval.sequences": 10, "eval.batch_size": 10}
+    return load_config(CONFIG, flags | (fields or {}))
 
 
 def write_run(
@@ -87,7 +85,9 @@ def write_run(
             for name, goal in named.items()
         },
         "diverged": [
-            None if lost is None else {"update": lost, "metric": "loss", "value": None, "group": ""}
+            None
+            if lost is None
+            else {"update": lost, "metric": "loss", "value": "inf", "group": ""}
             for lost in diverged
         ],
         "seconds": 75.0,

@@ -61,8 +61,8 @@ def test_csv_and_markdown(runs, capsys):
 
 
 def test_fields_and_metrics_are_chosen(runs, capsys):
-    main(["report", *runs, "--by", "task.length", "model.cell", "--out", "none"])
-    assert "A  length 50, cell lstm   4 of 4" in capsys.readouterr().out
+    main(["report", *runs, "--by", "task.length", "train.stop_when", "--out", "none"])
+    assert "A  length 50, stop_when mastered   4 of 4" in capsys.readouterr().out
     assert main(["report", *runs, "--metric", "msee"]) == 2
     assert "--metric msee: must be one of mse; did you mean mse?" in capsys.readouterr().err
 

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from experiments.config.schema import ModelConfig
 from experiments.errors import UserError
 from experiments.report.arms import make_sections, short_names, show_value
 from experiments.report.runs import read_run
@@ -32,18 +31,21 @@ def test_runs_that_differ_in_the_seed_are_one_arm(tmp_path):
 def test_arms_have_the_fields_that_differ_and_numbers_are_in_order(tmp_path):
     runs = [
         write_run(
-            tmp_path / f"{rate}-{cell}", [300], learning_rate=rate, model=ModelConfig(cell=cell)
+            tmp_path / f"{rate}-{goal}",
+            [300],
+            learning_rate=rate,
+            fields={"train.stop_when": goal},
         )
         for rate in (0.1, 1e-3)
-        for cell in ("tanh_rnn", "lstm")
+        for goal in ("solved", "never")
     ]
     (section,) = sections(*runs)
-    assert section.fields == ["model.cell", "optimizer.learning_rate"]
+    assert section.fields == ["optimizer.learning_rate", "train.stop_when"]
     assert names(section) == [
-        "cell tanh_rnn, learning_rate 0.001",
-        "cell tanh_rnn, learning_rate 0.1",
-        "cell lstm, learning_rate 0.001",
-        "cell lstm, learning_rate 0.1",
+        "learning_rate 0.001, stop_when solved",
+        "learning_rate 0.001, stop_when never",
+        "learning_rate 0.1, stop_when solved",
+        "learning_rate 0.1, stop_when never",
     ]
     assert section.title == "adding, length 50"
 
@@ -129,3 +131,24 @@ def test_sections_in_a_list_are_compared_one_by_one(tmp_path):
     (section,) = make_sections([one, two])
     assert section.fields == ["model.layers.1.cell"]
     assert names(section) == ["layers.1.cell lstm", "layers.1.cell gru"]
+
+
+def test_fields_that_come_with_a_choice_are_not_named(tmp_path):
+    """But they tell arms apart if nothing else does, as the layers of a longer list."""
+    run = read_run(write_run(tmp_path / "a", [300]))
+
+    def like(**values):
+        fields = {name.replace("__", "."): value for name, value in values.items()}
+        return dataclasses.replace(run, values=run.values | fields)
+
+    sgd = like(optimizer__name="sgd", optimizer__momentum=0.9, optimizer__b1=None)
+    lion = like(optimizer__name="lion", optimizer__shape=2)
+    (section,) = make_sections([run, sgd, lion])
+    assert section.fields == ["optimizer.name", "optimizer.b1"]
+    one, two = (
+        like(model__layers__0__cell="gru"),
+        like(model__layers__0__cell="gru", model__layers__1__cell="gru", model__layers__1__size=3),
+    )
+    (section,) = make_sections([one, two])
+    assert section.fields == ["model.layers.1.cell"]
+    assert names(section) == ["layers.1.cell none", "layers.1.cell gru"]

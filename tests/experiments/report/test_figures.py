@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from experiments.config.schema import ModelConfig
 from experiments.report.arms import make_sections
 from experiments.report.axes import field_axes
 from experiments.report.curves import mean_curve
@@ -72,8 +71,8 @@ def test_arms_differ_in_colour_and_in_line(tmp_path):
 @pytest.mark.parametrize("arms", [2, 30])
 def test_the_legend_is_beside_the_axes_and_fits_the_figure(tmp_path, arms):
     for i in range(arms):
-        model = ModelConfig(forget_bias=i)
-        write_run(tmp_path / str(i), [300], updates=300, learning_rate=0.1 + i, model=model)
+        fields = {"model.chrono_t_max": 10 + i}
+        write_run(tmp_path / str(i), [300], updates=300, learning_rate=0.1 + i, fields=fields)
     figure = learning_curves(section_of(tmp_path))
     figure.draw_without_rendering()
     (axes,) = figure.axes
@@ -138,16 +137,16 @@ def test_arms_that_differ_in_two_numbers_are_lines(tmp_path):
 
 def test_a_number_that_changes_with_another_makes_no_line_of_its_own(tmp_path):
     for length in (50, 100):
-        model = ModelConfig(chrono_t_max=length)
-        write_run(tmp_path / str(length), [300], task=Adding(length=length), model=model)
+        fields = {"model.chrono_t_max": length}
+        write_run(tmp_path / str(length), [300], task=Adding(length=length), fields=fields)
     axes = field_axes(section_of(tmp_path))
     assert [axis.field for axis in axes] == ["task.length", "model.chrono_t_max"]
     assert [[label for label, _ in axis.lines] for axis in axes] == [[""], [""]]
 
 
 def test_words_are_no_axis(tmp_path):
-    for cell in ("lstm", "tanh_rnn"):
-        write_run(tmp_path / cell, [300], model=ModelConfig(cell=cell))
+    for goal in ("solved", "never"):
+        write_run(tmp_path / goal, [300], fields={"train.stop_when": goal})
     assert field_axes(section_of(tmp_path)) == []
 
 

@@ -59,7 +59,7 @@ def test_when_a_goal_was_reached(tmp_path, solved_at, on_test, text):
 
 def test_diverged_seeds_are_named(tmp_path):
     lines = rendered(tmp_path / "a", [300, None], diverged=[None, 500], test=[1e-4, None], seed=2)
-    assert row(lines, "diverged") == "seed 3 at update 500"
+    assert row(lines, "seed 3 diverged") == "loss became inf at update 500"
     assert row(lines, "mse, reached") == "0.0001 (1 of 2 seeds)"
     assert "diverged" not in "\n".join(rendered(tmp_path / "b", [300]))
 

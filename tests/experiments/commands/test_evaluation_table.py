@@ -1,29 +1,20 @@
-"""The table of the command evaluate."""
+"""The table that the command evaluate prints."""
 
 import numpy as np
-import pytest
 
-from experiments.__main__ import main
-from experiments.commands import command_line
+from experiments.commands.evaluation_table import evaluation_table
 from experiments.tasks import Copy
-from tests.helpers.runs import write_run
+from tests.helpers.runs import config_of
 
 
-@pytest.fixture
-def evaluated(tmp_path, monkeypatch, capsys):
-    """A function that prints the table of given metrics, and returns its lines."""
-
-    def table(metrics, **settings):
-        path = write_run(tmp_path / "run", [300] * 2, **settings)
-        arrays = {name: np.array(values) for name, values in metrics.items()}
-        monkeypatch.setattr(command_line, "evaluate_run", lambda *_: (300, arrays))
-        assert main(["evaluate", str(path)]) == 0
-        return [line.strip() for line in capsys.readouterr().out.splitlines()[2:]]
-
-    return table
+def evaluated(metrics, **settings):
+    """The lines of the table of given metrics of two seeds."""
+    arrays = {name: np.array(values) for name, values in metrics.items()}
+    table = evaluation_table(arrays, config_of(seeds=2, **settings))
+    return [line.strip() for line in table.splitlines()]
 
 
-def test_baselines_stand_beside_the_result(evaluated):
+def test_baselines_stand_beside_the_result():
     assert evaluated({"within_0.04": [0.1, 0.3], "mse": [0.40, 0.50]}) == [
         "mse, always answer 1            0.1667",
         "mse, one operand known          0.08333",
@@ -35,25 +26,25 @@ def test_baselines_stand_beside_the_result(evaluated):
     ]
 
 
-def test_only_what_is_better_is_named(evaluated):
+def test_only_what_is_better_is_named():
     lines = evaluated({"within_0.04": [0.1, 0.3], "mse": [0.10, 0.12]})
     assert lines[3] == "worse than one operand known"
 
 
-def test_a_result_better_than_the_baselines_has_no_remark(evaluated):
+def test_a_result_better_than_the_baselines_has_no_remark():
     lines = evaluated({"within_0.04": [1.0, 1.0], "mse": [1e-4, 2e-4]})
     assert not any("worse" in line for line in lines)
     assert lines[-2] == "solved (mse < 0.001)            2 of 2 seeds"
 
 
-def test_a_seed_without_a_result_is_left_out(evaluated):
+def test_a_seed_without_a_result_is_left_out():
     lines = evaluated({"within_0.04": [0.1, np.nan], "mse": [0.1, np.nan]})
     assert lines[2] == "mse, reached                    0.1 (1 of 2 seeds)"
     assert lines[3] == "worse than one operand known"
     assert lines[-2] == "solved (mse < 0.001)            0 of 2 seeds"
 
 
-def test_the_baselines_are_those_of_the_evaluated_task(evaluated):
+def test_the_baselines_are_those_of_the_evaluated_task():
     metrics = {"cross_entropy": [0.1] * 2, "recall_accuracy": [1.0] * 2}
     lines = evaluated(metrics | {"perfect_sequences": [1.0] * 2}, task=Copy(delay=5))
     assert lines[0].startswith("cross_entropy, memoryless")

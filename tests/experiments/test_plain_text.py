@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from experiments.streams import in_ascii, make_streams_readable
+from experiments.plain_text import in_ascii, make_streams_readable
 
 
 def printed(text, encoding, monkeypatch):
