@@ -113,6 +113,7 @@ def test_any_encoding_of_the_terminal_will_do(runs, monkeypatch, form, encoding)
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", stream)
     assert main(["report", *runs, "--format", form, "--out", "none"]) == 0
+    stream.flush()
     out = stream.buffer.getvalue().decode(encoding)
     if form == "markdown":
         assert {"ascii": "0.0001 +- 0"}.get(encoding, "0.0001 ± 0") in out
@@ -129,6 +130,7 @@ def test_a_path_that_is_not_utf_8(runs, monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     monkeypatch.setattr(sys, "stdout", stream)
     assert main(["report", *runs, "--format", "csv", "--out", "here"]) == 0
+    stream.flush()
     assert b"sweep/\xff," in stream.buffer.getvalue()
 
 
