@@ -1,5 +1,6 @@
 """The figures of a report: arms in one picture, each with its own colour and line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from experiments.report.arms import Arm, Section, short_names
 from experiments.report.axes import FieldAxis, field_axes
 from experiments.report.curves import mean_curve
+from experiments.report.runs import SeedResult
 from experiments.report.statistics import kaplan_meier, mean
 from experiments.report.tables import GOAL
 from experiments.tasks import goals
@@ -75,7 +77,7 @@ def learning_curves(section: Section) -> Figure:
             curve.updates, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0
         )
         axes.plot(curve.updates, curve.mean, **style, linewidth=2.0, label=_label(arm, section))
-    if any(seed.diverged_at is not None for seed in section.seeds):
+    if _diverged(section.seeds):
         axes.plot([], [], "x", color=GREY, markersize=7, label="diverged")
     _references(axes, section)
     _scale(axes, section)
@@ -148,6 +150,13 @@ def against_field(section: Section, axis: FieldAxis) -> Figure:
             label=label or "mean, 95% interval",
         )
     axes.plot([], [], **SEED, color=GREY, label="seeds")
+    lost = [arm for _, arms in axis.lines for arm in arms if _diverged(arm.seeds)]
+    if lost:
+        # At the top of the axes: a seed that diverged has no value.
+        x = [arm.values[axis.field] for arm in lost]
+        top = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        axes.plot(x, [1.0] * len(x), "x", color=GREY, markersize=8, label="some diverged", **top)
+        values |= set(map(float, x))
     _baselines_against(axes, section, axis)
     _scale(axes, section)
     at = sorted(values)
@@ -202,6 +211,10 @@ def _references(axes: Axes, section: Section) -> None:
 def _scale(axes: Axes, section: Section) -> None:
     if section.metric == section.task.metric:
         axes.set_yscale(section.task.metric_scale)
+
+
+def _diverged(seeds: Sequence[SeedResult]) -> bool:
+    return any(seed.diverged_at is not None for seed in seeds)
 
 
 def _label(arm: Arm, section: Section) -> str:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from experiments.numbers import between, span
@@ -40,18 +41,13 @@ class Table:
 
 
 def arms_table(section: Section) -> Table:
-    """For every arm: seeds solved, updates to solve, the test metric, and diverged seeds."""
-    diverged = any(seed.diverged_at is not None for seed in section.seeds)
+    """For every arm: seeds that are solved and that diverged, updates to solve, the test metric."""
     columns = ["arm", "solved", "updates to solve", f"test {section.metric}"]
-    rows = []
-    for arm in section.arms:
-        row = [Cell(f"{arm.key}  {arm.name}"), _solved(arm), _time(arm)]
-        row.append(_metric(arm, section.metric))
-        if diverged:
-            lost = sum(seed.diverged_at is not None for seed in arm.seeds)
-            row.append(Cell(f"{lost} of {len(arm.seeds)}" if lost else "none"))
-        rows.append(row)
-    return Table(section.title, columns + ["diverged"] * diverged, rows)
+    rows = [
+        [Cell(f"{arm.key}  {arm.name}"), _solved(arm), _time(arm), _metric(arm, section.metric)]
+        for arm in section.arms
+    ]
+    return Table(section.title, columns, rows)
 
 
 def pairs_table(section: Section) -> Table | None:
@@ -105,10 +101,12 @@ def notes(section: Section) -> list[str]:
                 budget = run.config.train.updates
                 found.append(f"{arm.key}: {run.path} is not finished: {at} of {budget:,} updates.")
     for arm in section.arms:
+        lost: dict[Path, list[str]] = {}
         for seed in arm.seeds:
             if seed.diverged_at is not None:
-                place = f"update {seed.diverged_at:,} ({seed.run})"
-                found.append(f"{arm.key}: seed {seed.seed} diverged at {place}.")
+                text = f"seed {seed.seed} at update {seed.diverged_at:,}"
+                lost.setdefault(seed.run, []).append(text)
+        found += [f"{arm.key}: diverged in {run}: {', '.join(s)}." for run, s in lost.items()]
     found += section.repeated
     single = [arm.key for arm in section.arms if len(arm.seeds) == 1]
     if single:
@@ -149,22 +147,20 @@ def _solved(arm: Arm) -> Cell:
     count = sum(seed.reached_at.get(GOAL) is not None for seed in arm.seeds)
     tested = [seed.reached_on_test.get(GOAL) for seed in arm.seeds]
     on_test = sum(map(bool, tested))
-    detail = f"{on_test} on test" if None not in tested and on_test != count else ""
-    return Cell(f"{count} of {len(arm.seeds)}", detail)
+    lost = sum(seed.diverged_at is not None for seed in arm.seeds)
+    details = [f"{on_test} on test"] if None not in tested and on_test != count else []
+    details += [f"{lost} diverged"] if lost else []
+    return Cell(f"{count} of {len(arm.seeds)}", ", ".join(details))
 
 
 def _time(arm: Arm) -> Cell:
     times = arm.times_to(GOAL)
     median = median_time(times)
-    if math.isfinite(median.value):
-        main = f"{median.value:,.0f}"
-    else:
-        main = f"not reached in {times.at[-1]:,.0f}"
-    if median.low is None or median.high is None or math.isinf(median.low):
-        return Cell(main)
-    if math.isinf(median.high):
-        return Cell(main, f"{median.low:,.0f} or later")
-    return Cell(main, f"{median.low:,.0f} to {median.high:,.0f}")
+    main = f"{median.value:,.0f}" if math.isfinite(median.value) else "not reached"
+    if median.low is not None and median.high is not None and math.isfinite(median.low):
+        end = f"to {median.high:,.0f}" if math.isfinite(median.high) else "or later"
+        return Cell(main, f"{median.low:,.0f} {end}")
+    return Cell(main, "" if math.isfinite(median.value) else f"in {times.at[-1]:,.0f}")
 
 
 def _metric(arm: Arm, metric: str) -> Cell:

@@ -144,6 +144,16 @@ def test_a_number_that_changes_with_another_makes_no_line_of_its_own(tmp_path):
     assert [[label for label, _ in axis.lines] for axis in axes] == [[""], [""]]
 
 
+def test_what_diverged_is_marked_above_its_value(tmp_path):
+    write_run(tmp_path / "a", [300, 300], learning_rate=0.1)
+    write_run(tmp_path / "b", [None, None], learning_rate=100.0, diverged=[200, 300])
+    section = section_of(tmp_path)
+    (axis,) = field_axes(section)
+    (axes,) = against_field(section, axis).axes
+    assert line(axes, "some diverged").get_xydata().tolist() == [[100.0, 1.0]]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "100"]
+
+
 def test_words_are_no_axis(tmp_path):
     for goal in ("solved", "never"):
         write_run(tmp_path / goal, [300], fields={"train.stop_when": goal})

@@ -46,7 +46,7 @@ def test_an_arm_has_its_seeds_its_median_time_and_its_mean(two_arms):
     assert table.columns == ["arm", "solved", "updates to solve", "test mse"]
     slow, fast = table.rows
     assert slow[:2] == [Cell("A  learning_rate 0.001"), Cell("1 of 4")]
-    assert slow[2] == Cell("not reached in 1,000", "900 or later")
+    assert slow[2] == Cell("not reached", "900 or later")
     assert slow[3].main == "0.075"
     assert fast[1:3] == [Cell("4 of 4"), Cell("450", "300 to 600")]
     assert fast[3] == Cell("0.0001", "0.0001 to 0.0001")
@@ -94,20 +94,22 @@ def test_one_arm_has_no_pairs_and_one_seed_no_interval(tmp_path):
 def test_diverged_seeds_are_counted_and_named(tmp_path):
     write_run(tmp_path / "a", [300, None, 400], diverged=[None, 700, None], seed=3)
     section = section_of(tmp_path)
-    table = arms_table(section)
-    assert table.columns[-1] == "diverged"
-    assert table.rows[0][1:] == [
-        Cell("2 of 3"),
+    assert arms_table(section).rows[0][1:] == [
+        Cell("2 of 3", "1 diverged"),
         Cell("400", "300 or later"),
         Cell("0.0001", "0.0001 to 0.0001, 2 of 3 seeds"),
-        Cell("1 of 3"),
     ]
-    assert f"A: seed 4 diverged at update 700 ({tmp_path / 'a'})." in notes(section)
+    assert f"A: diverged in {tmp_path / 'a'}: seed 4 at update 700." in notes(section)
 
 
 def test_seeds_solved_while_training_but_not_on_test_sequences_are_told_apart(tmp_path):
     write_run(tmp_path / "a", [300, 400], on_test={"solved": [True, False]})
     assert arms_table(section_of(tmp_path)).rows[0][1] == Cell("2 of 2", "1 on test")
+
+
+def test_an_arm_that_never_solves_has_the_updates_that_it_had(tmp_path):
+    write_run(tmp_path / "a", [None, None])
+    assert arms_table(section_of(tmp_path)).rows[0][2] == Cell("not reached", "in 1,000")
 
 
 def test_a_run_that_is_not_finished_is_named(tmp_path):
@@ -116,7 +118,7 @@ def test_a_run_that_is_not_finished_is_named(tmp_path):
     section = section_of(tmp_path)
     assert arms_table(section).rows[0][1:] == [
         Cell("1 of 2"),
-        Cell("not reached in 500", "300 or later"),
+        Cell("not reached", "300 or later"),
         Cell("none"),
     ]
     assert pairs_table(section).rows[0][2] == Cell("not finished")
