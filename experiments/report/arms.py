@@ -174,7 +174,7 @@ def short_names(fields: Sequence[str]) -> dict[str, str]:
 
 
 def show_value(value: Any, longest: int | None = LONGEST_VALUE) -> str:
-    """A value of a config as text, cut after `longest` characters.
+    """A value of a config as text, cut after `longest` characters; with all digits if it is None.
 
     >>> show_value(1e-3), show_value(None), show_value(True), show_value([1, 2])
     ('0.001', 'none', 'true', '[1, 2]')
@@ -185,7 +185,7 @@ def show_value(value: Any, longest: int | None = LONGEST_VALUE) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return f"{value:.12g}"
+            return repr(value) if longest is None else f"{value:.4g}"
     text = str(value)
     return text if longest is None or len(text) <= longest else text[: longest - 3] + "..."
 

@@ -15,7 +15,7 @@ from experiments.report.axes import FieldAxis, field_axes
 from experiments.report.curves import mean_curve
 from experiments.report.runs import SeedResult
 from experiments.report.statistics import kaplan_meier, mean
-from experiments.report.tables import GOAL
+from experiments.report.tables import GOAL, best_first
 from experiments.tasks import goals
 from experiments.tasks.figure_style import (
     GREY,
@@ -29,6 +29,9 @@ WIDE = 10.0
 # The values of a field are on a logarithmic axis if they span more than this factor.
 LARGE_RANGE = 5.0
 MOST_TICKS = 12
+# With more arms than this, the best have a line of their own and the others are grey.
+MOST_ARMS = 12
+OTHER: dict[str, Any] = {"color": GREY, "alpha": 0.35, "linewidth": 0.8, "zorder": 1}
 SEED: dict[str, Any] = {
     "alpha": 0.5, "linestyle": "", "marker": "o", "markersize": 4,
     "markeredgewidth": 0, "zorder": 3,
@@ -63,20 +66,30 @@ def learning_curves(section: Section) -> Figure:
     """The metric on validation sequences: a line for every seed, the mean and its interval."""
     metric = section.metric
     figure, axes = new_figure(WIDE, 4.6)
-    for i, arm in enumerate(section.arms):
+    shown, others = _shown(section)
+    for arm in others:
+        curve = mean_curve(arm.seeds, metric)
+        axes.plot(curve.updates, curve.mean, **OTHER)
+    for i, arm in enumerate(shown):
         style = line_style(i)
         for seed in arm.seeds:
-            if metric not in seed.curves:
-                continue
-            at, values = seed.curves[metric]
-            axes.plot(at, values, color=style["color"], alpha=0.3, linewidth=0.8)
-            if seed.diverged_at is not None:
-                axes.plot(at[-1:], values[-1:], "x", color=style["color"], markersize=7)
+            cross = {"marker": "x", "color": style["color"], "markersize": 7, "clip_on": False}
+            if metric in seed.curves:
+                at, values = seed.curves[metric]
+                axes.plot(at, values, color=style["color"], alpha=0.3, linewidth=0.8)
+                if seed.diverged_at is not None:
+                    axes.plot(at[-1:], values[-1:], **cross)
+            elif seed.diverged_at is not None:
+                # Before its first value: at the top of the axes.
+                top = axes.get_xaxis_transform()
+                axes.plot([seed.diverged_at], [1.0], **cross, transform=top)
         curve = mean_curve(arm.seeds, metric)
         axes.fill_between(
             curve.updates, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0
         )
         axes.plot(curve.updates, curve.mean, **style, linewidth=2.0, label=_label(arm, section))
+    if others:
+        axes.plot([], [], **OTHER, label=f"{len(others)} other arms, means")
     if _diverged(section.seeds):
         axes.plot([], [], "x", color=GREY, markersize=7, label="diverged")
     _references(axes, section)
@@ -92,7 +105,11 @@ def survival(section: Section) -> Figure:
     figure, axes = new_figure(WIDE, 4.2)
     censored = False
     end = max(seed.updates for seed in section.seeds)
-    for i, arm in enumerate(section.arms):
+    shown, others = _shown(section)
+    for arm in others:
+        at, share = kaplan_meier(arm.times_to(GOAL))
+        axes.step(at, 1 - share, where="post", **OTHER)
+    for i, arm in enumerate(shown):
         style = line_style(i)
         times = arm.times_to(GOAL)
         at, share = kaplan_meier(times)
@@ -104,6 +121,8 @@ def survival(section: Section) -> Figure:
         heights = 1 - share[np.searchsorted(at, over, side="right") - 1]
         axes.plot(over, heights, "|", color=style["color"], markersize=11, markeredgewidth=1.6)
         censored |= bool(len(over))
+    if others:
+        axes.plot([], [], **OTHER, label=f"{len(others)} other arms")
     if censored:
         axes.plot(
             [], [], "|", color=GREY, markersize=11, markeredgewidth=1.6, label="ends unsolved"
@@ -141,12 +160,14 @@ def against_field(section: Section, axis: FieldAxis) -> Figure:
             x,
             middle,
             yerr=[middle - low, high - middle],
-            **line_style(i),
+            color=line_style(i)["color"],
+            linestyle=line_style(i)["linestyle"] if axis.connected else "",
+            elinewidth=2.0 if axis.connected else 0.8,
             linewidth=2.0,
             marker="o",
-            markersize=8,
+            markersize=8 if axis.connected else 4,
             markerfacecolor="white",
-            capsize=5,
+            capsize=5 if axis.connected else 0,
             label=label or "mean, 95% interval",
         )
     axes.plot([], [], **SEED, color=GREY, label="seeds")
@@ -190,6 +211,13 @@ def _baselines_against(axes: Axes, section: Section, axis: FieldAxis) -> None:
         if all(len(values) == 1 for values in at.values()):
             x = sorted(at)
             axes.plot(x, [next(iter(at[v])) for v in x], **reference_style(i), label=name)
+
+
+def _shown(section: Section) -> tuple[list[Arm], list[Arm]]:
+    """The arms with a line of their own, in their order, and the others."""
+    best = [arm.key for arm in best_first(section)[:MOST_ARMS]]
+    shown = [arm for arm in section.arms if arm.key in best]
+    return shown, [arm for arm in section.arms if arm.key not in best]
 
 
 def _references(axes: Axes, section: Section) -> None:

@@ -20,8 +20,11 @@ from experiments.report.statistics import (
 )
 
 GOAL = "solved"
-# With more arms than this, only the best is compared with the others.
+# With more arms than this, only the best is compared, with as many of the next as MOST_PAIRS.
 ALL_PAIRS = 6
+MOST_PAIRS = 10
+# With more values of a field than this, their range is told.
+MOST_VALUES = 8
 
 
 class Cell(NamedTuple):
@@ -58,9 +61,9 @@ def pairs_table(section: Section) -> Table | None:
     title = "probability that a seed of the first arm is better than one of the second"
     pairs = list(itertools.combinations(arms, 2))
     if len(arms) > ALL_PAIRS:
-        best = best_arm(section)
-        pairs = [(best, other) for other in arms if other is not best]
-        title += "; the best arm against each other one"
+        best, *others = best_first(section)
+        pairs = [(best, other) for other in others[:MOST_PAIRS]]
+        title += "; the best arm against the next ones"
     better = f"{'lower' if section.lower else 'higher'} test {metric}"
     rows = [
         [Cell(f"{a.key} over {b.key}"), _sooner(a, b), _better(a, b, section)] for a, b in pairs
@@ -68,15 +71,15 @@ def pairs_table(section: Section) -> Table | None:
     return Table(title, ["pair", "solves sooner", better], rows)
 
 
-def best_arm(section: Section) -> Arm:
-    """The arm with the best mean of the test metric; without any, with the lowest median time."""
+def best_first(section: Section) -> list[Arm]:
+    """The arms by the mean of the test metric; without any, by the median time."""
 
     def rank(arm: Arm) -> tuple[float, float]:
         values = arm.compared(section.metric, section.lower)
         reached = median_time(arm.times_to(GOAL)).value
         return (sum(values) / len(values) if values else math.inf, reached)
 
-    return min(section.arms, key=rank)
+    return sorted(section.arms, key=rank)
 
 
 def notes(section: Section) -> list[str]:
@@ -134,9 +137,15 @@ def _differing(section: Section) -> str:
         keys: dict[str, list[str]] = {}
         for arm in section.arms:
             keys.setdefault(show_value(arm.values[field]), []).append(arm.key)
-        values = [f"{value} ({', '.join(names)})" for value, names in keys.items()]
+        values = [f"{value} ({_keys(names)})" for value, names in keys.items()]
+        if len(values) > MOST_VALUES:
+            values = [f"{len(values)} values, {next(iter(keys))} to {next(reversed(keys))}"]
         parts.append(f"{field}: {', '.join(values)}")
     return f"The configs differ in {'; in '.join(parts)}. All other fields are equal."
+
+
+def _keys(keys: Sequence[str]) -> str:
+    return ", ".join(keys) if len(keys) <= MOST_VALUES else f"{len(keys)} arms"
 
 
 def _values(values: Sequence[object]) -> str:

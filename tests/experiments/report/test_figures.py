@@ -6,7 +6,13 @@ import pytest
 from experiments.report.arms import make_sections
 from experiments.report.axes import field_axes
 from experiments.report.curves import mean_curve
-from experiments.report.figures import against_field, draw_report, learning_curves, survival
+from experiments.report.figures import (
+    MOST_ARMS,
+    against_field,
+    draw_report,
+    learning_curves,
+    survival,
+)
 from experiments.report.runs import find_runs, read_run
 from experiments.report.statistics import mean
 from experiments.run.curves import on_common_updates
@@ -59,6 +65,14 @@ def test_learning_curves_have_a_mean_a_band_and_a_line_for_every_seed(rates):
     assert axes.get_title() == "adding, length 50, 3 seeds each"
 
 
+def test_a_seed_that_diverged_before_its_first_value_is_marked_at_the_top(tmp_path):
+    write_run(tmp_path / "a", [300, None], diverged=[None, 20])
+    (axes,) = learning_curves(section_of(tmp_path)).axes
+    (cross,) = [x for x in axes.lines if x.get_marker() == "x" and len(x.get_xdata())]
+    assert cross.get_xydata().tolist() == [[20, 1]]
+    assert cross.get_transform() == axes.get_xaxis_transform()
+
+
 def test_arms_differ_in_colour_and_in_line(tmp_path):
     for i in range(9):
         write_run(tmp_path / str(i), [300], learning_rate=0.1 + i)
@@ -66,6 +80,18 @@ def test_arms_differ_in_colour_and_in_line(tmp_path):
     arms = [found for found in axes.lines if found.get_label().startswith("learning_rate")]
     styles = {(found.get_color(), found.get_linestyle()) for found in arms}
     assert len(arms) == len(styles) == 9
+
+
+def test_of_many_arms_the_best_have_lines_of_their_own(tmp_path):
+    for i in range(MOST_ARMS + 3):
+        run = {"learning_rate": 0.1 + i, "test": [1.0 + i], "updates": 300}
+        write_run(tmp_path / str(i), [300], **run)
+    section = section_of(tmp_path)
+    for figure in (learning_curves(section), survival(section)):
+        found = labels(figure.axes[0])
+        named = [label for label in found if label.startswith("learning_rate")]
+        assert named == [f"learning_rate {0.1 + i:.4g}" for i in range(MOST_ARMS)]
+        assert any(label.startswith("3 other arms") for label in found)
 
 
 @pytest.mark.parametrize("arms", [2, 30])
@@ -142,6 +168,20 @@ def test_a_number_that_changes_with_another_makes_no_line_of_its_own(tmp_path):
     axes = field_axes(section_of(tmp_path))
     assert [axis.field for axis in axes] == ["task.length", "model.chrono_t_max"]
     assert [[label for label, _ in axis.lines] for axis in axes] == [[""], [""]]
+
+
+def test_random_points_are_a_cloud(tmp_path):
+    """Every learning rate is there once, but the sizes do not rise or fall with them."""
+    for i in range(14):
+        fields = {"model.hidden_size": 4 + i * 5 % 14}
+        write_run(tmp_path / str(i), [300], learning_rate=0.1 + i, updates=300, fields=fields)
+    by_size, by_rate = field_axes(section_of(tmp_path))
+    for axis in (by_size, by_rate):
+        ((label, arms),) = axis.lines
+        assert (label, len(arms), axis.connected) == ("", 14, False)
+    (axes,) = against_field(section_of(tmp_path), by_rate).axes
+    (points,) = axes.containers
+    assert points.lines[0].get_linestyle() == "None"
 
 
 def test_what_diverged_is_marked_above_its_value(tmp_path):

@@ -125,11 +125,25 @@ def test_a_run_that_is_not_finished_is_named(tmp_path):
     assert f"A: {tmp_path / 'a'} is not finished: 500 of 1,000 updates." in notes(section)
 
 
-def test_with_many_arms_the_best_is_compared_with_the_others(tmp_path):
+def test_with_many_arms_the_best_is_compared_with_the_next_ones(tmp_path):
     for i in range(ALL_PAIRS + 1):
-        write_run(tmp_path / str(i), [300], learning_rate=0.1 + i, test=[abs(i - 2) + 1.0])
+        write_run(tmp_path / str(i), [300], learning_rate=0.1 + i, test=[abs(i - 2.1) + 1.0])
     table = pairs_table(section_of(tmp_path))
-    assert [row[0].main for row in table.rows] == [f"C over {key}" for key in "ABDEFG"]
+    assert [row[0].main for row in table.rows] == [f"C over {key}" for key in "DBEAFG"]
+
+
+def test_many_values_of_a_field_are_a_range(tmp_path):
+    for i in range(9):
+        write_run(tmp_path / str(i), [300], learning_rate=(i + 1) / 7)
+    note = notes(section_of(tmp_path))[0]
+    assert "optimizer.learning_rate: 9 values, 0.1429 to 1.286. All" in note
+
+
+def test_many_arms_of_one_value_are_counted(tmp_path):
+    for i in range(10):
+        fields = {"model.hidden_size": 7 if i else 8}
+        write_run(tmp_path / str(i), [300], learning_rate=0.1 + i, fields=fields)
+    assert "model.hidden_size: 7 (9 arms), 8 (J);" in notes(section_of(tmp_path))[0]
 
 
 def test_pooled_fields_are_named(tmp_path):
