@@ -139,6 +139,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     for word in unknown:
         flag = word.partition("=")[0]
         raise UserError(f"report: unknown option {flag}{did_you_mean(flag, _Parser.flags)}")
+    if "" in given.runs:
+        raise UserError("report: WORKDIR is empty; it must be the folder of a run, or of several")
     if not given.runs:
         raise UserError("report: WORKDIR is missing: the folder of a run, or of several")
     if given.format not in FORMATS:

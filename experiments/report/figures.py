@@ -31,6 +31,8 @@ LARGE_RANGE = 5.0
 MOST_TICKS = 12
 # With more arms than this, the best have a line of their own and the others are grey.
 MOST_ARMS = 12
+# With more arms than this, there are no lines for single seeds.
+MOST_WITH_SEEDS = 6
 OTHER: dict[str, Any] = {"color": GREY, "alpha": 0.35, "linewidth": 0.8, "zorder": 1}
 SEED: dict[str, Any] = {
     "alpha": 0.5, "linestyle": "", "marker": "o", "markersize": 4,
@@ -67,6 +69,7 @@ def learning_curves(section: Section) -> Figure:
     metric = section.metric
     figure, axes = new_figure(WIDE, 4.6)
     shown, others = _shown(section)
+    crowded = len(shown) > MOST_WITH_SEEDS
     for arm in others:
         curve = mean_curve(arm.seeds, metric)
         axes.plot(curve.updates, curve.mean, **OTHER)
@@ -76,7 +79,8 @@ def learning_curves(section: Section) -> Figure:
             cross = {"marker": "x", "color": style["color"], "markersize": 7, "clip_on": False}
             if metric in seed.curves:
                 at, values = seed.curves[metric]
-                axes.plot(at, values, color=style["color"], alpha=0.3, linewidth=0.8)
+                if not crowded:
+                    axes.plot(at, values, color=style["color"], alpha=0.3, linewidth=0.8)
                 if seed.diverged_at is not None:
                     axes.plot(at[-1:], values[-1:], **cross)
             elif seed.diverged_at is not None:
@@ -84,8 +88,9 @@ def learning_curves(section: Section) -> Figure:
                 top = axes.get_xaxis_transform()
                 axes.plot([seed.diverged_at], [1.0], **cross, transform=top)
         curve = mean_curve(arm.seeds, metric)
+        alpha = 0.06 if crowded else 0.18
         axes.fill_between(
-            curve.updates, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0
+            curve.updates, curve.low, curve.high, color=style["color"], alpha=alpha, linewidth=0
         )
         axes.plot(curve.updates, curve.mean, **style, linewidth=2.0, label=_label(arm, section))
     if others:

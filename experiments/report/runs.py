@@ -169,7 +169,11 @@ def read_run(path: Path) -> RunResult:
     summary = None if content is None else _check(SummaryRecord, content, path / SUMMARY_FILE)
     if summary is not None:
         _check_lengths(summary, path / SUMMARY_FILE)
-    records = [_check(UpdateRecord, r, path / METRICS_FILE) for r in workdir.metrics.read()]
+    try:
+        lines = workdir.metrics.read()
+    except ValueError:
+        raise UserError(f"{path / METRICS_FILE}: cannot be read: not written by a run") from None
+    records = [_check(UpdateRecord, line, path / METRICS_FILE) for line in lines]
     count = config.seeds if summary is None else len(summary.seeds)
     for record in records:
         series = {"loss": record.loss, **(record.validation or {})}

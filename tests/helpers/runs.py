@@ -96,7 +96,7 @@ def write_run(
         "figures": [],
     }
     (path / "summary.json").write_text(json.dumps(summary))
-    versions = {"jax": "0.10.2"}
-    environment = {"cores": 2, "cpu": "a CPU", "versions": versions}
+    environment = {"python": "3.11.7", "platform": "Linux x86_64", "cpu": "a CPU", "cores": 2}
+    environment |= {"device": "cpu", "backend": "cpu", "versions": {"jax": "0.10.2"}}
     (path / "environment.json").write_text(json.dumps(environment))
     return path

@@ -87,6 +87,7 @@ def test_figures_of_several_tasks_have_their_names(runs, capsys):
         (["sweep", "--by"], "expected at least one argument"),
         (["sweep", "--by", "lenght"], "did you mean task.length?"),
         (["sweep", "nowhere"], "nowhere: not the folder of a run"),
+        ([""], "WORKDIR is empty"),
         (["file"], "file: not the folder of a run"),
     ],
 )
