@@ -17,8 +17,9 @@ commands:
       evaluate a trained model, also on other lengths or more sequences
   replay DIR
       compute the update again at which a seed diverged, from a folder in WORKDIR/diverged
-  report WORKDIR ...
-      print a Markdown table of finished runs
+  report WORKDIR ... [--format terminal|markdown|csv] [--out FOLDER|none] [--metric NAME]
+        [--by FIELD ...]
+      compare runs, or all runs in a folder, in tables and figures (in runs/report)
   bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
         [--against flax,torch,haiku,equinox,keras|none] [--implementations NAME,...]
         [--out FOLDER] [--render]

@@ -10,7 +10,8 @@ import pytest
 
 from experiments.commands.listing import header
 from experiments.config.file import load_config
-from experiments.report.table import report
+from experiments.report.run_table import run_table
+from experiments.report.runs import read_run
 from experiments.run.workdir import Workdir
 from tests.helpers.expected import expected_range
 
@@ -82,5 +83,5 @@ def test_every_task_has_a_result_and_a_row_in_the_table():
     tasks = {json.loads((p / "summary.json").read_text())["task"].split(",")[0] for p in RESULTS}
     assert tasks == {"adding", "copy", "chars"}
     page = (ROOT / "docs" / "results" / "README.md").read_text()
-    for line in report(RESULTS).splitlines():
+    for line in run_table([read_run(path) for path in RESULTS]).splitlines():
         assert line in page

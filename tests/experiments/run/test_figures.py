@@ -47,15 +47,59 @@ def made(task):
 def test_a_learning_curve_has_every_seed_and_the_baselines():
     config, _, _ = made(Adding(length=8))
     (axes,) = learning_curve(config, RECORDS, {"always answer 1": 1 / 6}).axes
-    curves = [line.get_xydata().tolist() for line in axes.lines[:4]]
-    assert curves == [[[10, 0.3], [20, 0.2]], [[20, 0.1]], [[10, 0.2]], []]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["training", "held-out", "always answer 1: 0.1667", "solved: mse < 0.001"]
+    curves = [line.get_xydata().tolist() for line in axes.lines[:5]]
+    assert curves == [[[10, 0.3], [20, 0.2]], [[20, 0.1]], [[10, 0.2]], [], [[20, 0.1]]]
+    assert labels(axes) == [
+        *("seed 0", "seed 1", "mean of the seeds", "loss in training"),
+        *("always answer 1: 0.1667", "solved: mse < 0.001"),
+    ]
     assert axes.get_yscale() == "log"
     assert axes.get_xlabel() == "updates of 32 sequences"
     config, _, _ = made(Chars())
     (axes,) = learning_curve(config, [], {}).axes
     assert axes.get_yscale() == "linear"
+
+
+def records(*values):
+    """Records of one metric, with a list of values for each update."""
+    return [
+        {"update": 10 * i, "loss": row, "validation": {"mse": row}}
+        for i, row in enumerate(values, 1)
+    ]
+
+
+def labels(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize("seeds", [2, 7, 30])
+def test_every_seed_has_a_colour_of_its_own(seeds):
+    config = Config(task=Adding(length=8), seeds=seeds)
+    (axes,) = learning_curve(config, records([0.1] * seeds), {}).axes
+    colours = {line.get_color() for line in axes.lines[: 2 * seeds]}
+    assert len(colours) == seeds
+    named = [label for label in labels(axes) if label.startswith("seed")]
+    assert named == ([f"seed {i}" for i in range(seeds)] if seeds < 9 else ["seeds 0 to 29"])
+
+
+def test_the_mean_has_the_last_value_of_seeds_that_stopped_and_none_of_those_that_diverged():
+    config = Config(task=Adding(length=8), seeds=3)
+    rows = records([0.1, 0.3, 0.8], [0.2, 0.4, None], [None, 0.6, None])
+    (axes,) = learning_curve(config, rows, {}, [None, None, {"update": 15}]).axes
+    (mean,) = [line for line in axes.lines if line.get_label() == "mean of the seeds"]
+    np.testing.assert_allclose(mean.get_xydata(), [[10, 0.4], [20, 0.3], [30, 0.4]])
+    (cross,) = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert cross.get_xydata().tolist() == [[10, 0.8]]
+    assert "diverged" in labels(axes)
+
+
+def test_the_legend_is_beside_the_curves():
+    figure = learning_curve(Config(task=Adding(length=8), seeds=8), records([0.1] * 8), {"a": 0.1})
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    box = axes.get_legend().get_window_extent()
+    assert axes.get_window_extent().x1 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y0 >= 0
 
 
 def test_predictions_are_drawn_at_the_true_sums():
