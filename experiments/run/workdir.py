@@ -1,9 +1,12 @@
 """The workdir of a run: its config, environment, metrics, summary, checkpoints and figures."""
 
+import itertools
 import json
+import math
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,15 +14,15 @@ from typing import Any
 from experiments.config.file import differences, dump_config, load_config
 from experiments.config.schema import Config
 from experiments.errors import UserError
-from experiments.run.atomic_write import write_atomic
-from experiments.run.checkpoints import Checkpoints
-from experiments.run.environment import current_environment
+from experiments.run import json_forms, lock, processes
+from experiments.run.atomic_write import write_atomic, write_errors
+from experiments.run.checkpoint_folder import CONFIG, SavedCheckpoint
+from experiments.run.checkpoints import Checkpoints, TrainingProgress
+from experiments.run.environment import current_environment, environment_differences
 from experiments.run.metrics_file import MetricsFile
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
+from experiments.run.read_file import open_regular, read_json
+from experiments.run.shown_path import shown
+from lstm_jax.types import PyTree
 
 
 class Workdir:
@@ -27,43 +30,44 @@ class Workdir:
 
     Args:
       path: the folder; `of` and `existing` also check it.
+      may_differ: names of config fields, such as ``"train.updates"``, in which the checkpoints may
+        differ from the config of the folder.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, may_differ: Sequence[str] = ()) -> None:
+        self.path, self.may_differ = path, tuple(may_differ)
         self.metrics = MetricsFile(path / "metrics.jsonl")
         self.figures_path = path / "figures"
         self.checkpoints_path = path / "checkpoints"
 
     @classmethod
-    def of(cls, path: Path, config: Config) -> "Workdir":
+    def of(cls, path: Path, config: Config, may_differ: Sequence[str] = ()) -> "Workdir":
         """The workdir for a new or started run of this config; writes nothing.
 
         Raises:
           UserError: if it belongs to a run of another config.
         """
-        workdir = cls(path)
-        differing = differences(workdir.config(), config) if workdir._started() else []
-        if differing:
-            raise UserError(
-                f"{path} has a run with another config; it has\n  "
-                + "\n  ".join(differing)
-                + "\nchoose another folder with --workdir"
-            )
+        workdir = cls(path, may_differ)
+        workdir._check(config)
         return workdir
 
     def begin(self, config: Config) -> "Workdir":
-        """Create the folder and write the config.
+        """Create the folder and write the config; where a run trains, under its lock.
 
         Raises:
-          UserError: if the folder cannot be written.
+          UserError: if the folder cannot be written, or belongs to a run of another config.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not self._started():
-                write_atomic(self._config_path, dump_config(config))
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
+        with processes.together():
+            if processes.is_first():
+                self._make_folder()
+                # Another process may have been here since `of`.
+                self._check(config)
+                text = dump_config(config)
+                if not self._started() or not os.path.lexists(self._config_path):
+                    self._check_newest_config(config)
+                    with write_errors(self._config_path, at_start=True):
+                        write_atomic(self._config_path, text)
+        self.checkpoints.config = dump_config(config)
         return self
 
     @classmethod
@@ -75,81 +79,179 @@ class Workdir:
         """
         workdir = cls(path)
         if not workdir._config_path.exists():
-            raise UserError(f"{path}: not the folder of a run; it has no config.yaml")
+            hint = ""
+            if updates := workdir.checkpoints.updates():
+                hint = f"; {shown(workdir.checkpoints_path / str(updates[0]) / CONFIG)} is a copy"
+            raise UserError(f"{shown(path)}: not the folder of a run; it has no config.yaml{hint}")
         return workdir
 
     def config(self) -> Config:
         """The config of the run."""
-        return load_config(self._config_path)
+        return _load(self._config_path)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of the run."""
-        return Checkpoints(self.checkpoints_path)
+        return Checkpoints(self.checkpoints_path, self.metrics, self._check_saved)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder for this process; at the end, close its checkpoints.
+        """Create the folder and lock it for this process, before anything else is written.
 
         Raises:
-          UserError: if another process trains in it.
+          UserError: if another process trains in it, or it cannot be written.
         """
         with ExitStack() as stack:
-            # Windows has no such lock, so there two processes are not kept apart.
-            if fcntl is not None:
-                handle = os.open(self.path, os.O_RDONLY)
-                stack.callback(os.close, handle)
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    message = f"{self.path}: another process is training there"
-                    raise UserError(message) from None
-            stack.callback(lambda: "checkpoints" in self.__dict__ and self.checkpoints.close())
+            with processes.together():
+                if processes.is_first():
+                    self._make_folder()
+                    stack.enter_context(lock.locked(self.path))
+            stack.callback(self.checkpoints.close)
             yield
 
+    def resume(self, like: PyTree) -> tuple[PyTree, TrainingProgress] | None:
+        """The state to train on from, with metrics.jsonl cut to it; `begin` comes before.
+
+        Args:
+          like: the initial states, or their shapes, dtypes and shardings.
+
+        Returns:
+          The states and the progress of the newest checkpoint that can be used, or None if
+          training starts anew.
+
+        Raises:
+          UserError: if what is there does not fit together; then nothing was changed.
+        """
+        return self.checkpoints.resume(like, self.config().train.checkpoint_every)
+
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write summary.json."""
+        """Write summary.json; numbers that are not finite become null."""
         self._write_json("summary.json", summary)
 
     def summary(self) -> dict[str, Any] | None:
         """The content of summary.json, or None if the run is not finished."""
-        return self._read_json("summary.json")
+        return self._read_json("summary.json", json_forms.SUMMARY)
 
-    def write_environment(self) -> None:
-        """Write environment.json; if the run resumes in another environment, add that one."""
-        here, first = current_environment(), self.environment()
+    def write_environment(self, implementations: Sequence[str] = ()) -> dict[str, Any]:
+        """Write environment.json; if the run resumes in another environment, add that one.
+
+        What may change the last digits of the results is printed as well.
+
+        Args:
+          implementations: the backends that unroll the model.
+
+        Returns:
+          The current environment.
+        """
+        here = current_environment(implementations)
+        if not processes.is_first():
+            return here
+        first = self._first_environment()
         if first is None:
             self._write_json("environment.json", here)
-            return
+            return here
         resumed = first.setdefault("resumed_in", [])
-        if here not in [{k: v for k, v in first.items() if k != "resumed_in"}, *resumed]:
+        before = [{k: v for k, v in first.items() if k != "resumed_in"}, *resumed]
+        if differing := environment_differences(before[-1], here):
+            print(
+                "resuming in another environment, so that the last digits may differ from an"
+                f" uninterrupted run: {'; '.join(differing)}",
+                file=sys.stderr,
+            )
+        if here not in before[-1:]:
             resumed.append(here)
             self._write_json("environment.json", first)
+        return here
 
     def environment(self) -> dict[str, Any] | None:
         """The content of environment.json, or None if there is no such file."""
-        return self._read_json("environment.json")
+        return self._read_json("environment.json", json_forms.ENVIRONMENT)
+
+    def _first_environment(self) -> dict[str, Any] | None:
+        """The environment in which the run began; a damaged file is moved aside."""
+        form = json_forms.ENVIRONMENT | {"resumed_in": [json_forms.ENVIRONMENT]}
+        path = self.path / "environment.json"
+        try:
+            first = read_json(path, json_forms.ENVIRONMENT)
+            if first is not None and "resumed_in" in first:
+                read_json(path, form)
+            return first
+        except UserError as error:
+            names = (path.with_name(f"{path.name}.damaged-{n}") for n in itertools.count(1))
+            aside = next(name for name in names if not os.path.lexists(name))
+            with write_errors(path):
+                os.rename(path, aside)
+            print(f"{error}; it is kept as {aside.name}", file=sys.stderr)
+            return None
+
+    def _make_folder(self) -> None:
+        with write_errors(self.path, at_start=True):
+            self.path.mkdir(parents=True, exist_ok=True)
 
     def _started(self) -> bool:
-        """Whether a run has written more than its config here."""
-        started = self.metrics.path.exists() or self.checkpoints_path.exists()
-        return started and self._config_path.exists()
+        """Whether a run has trained here."""
+        if not self.path.is_dir():
+            return False
+        with suppress(OSError):
+            if self.metrics.path.stat().st_size > 0:
+                return True
+        return bool(self.checkpoints.updates())
+
+    def _check(self, config: Config) -> None:
+        """Raise if the folder has a started run with another config."""
+        if self._started() and os.path.lexists(self._config_path):
+            self._raise_for(differences(self.config(), config), f"{shown(self.path)} has")
+
+    def _check_newest_config(self, config: Config) -> None:
+        """Raise if the folder has a checkpoint of another config, where config.yaml is missing."""
+        text = self.checkpoints.newest_config()
+        if text is None:
+            return
+        newest = self.checkpoints_path / str(self.checkpoints.updates()[0]) / CONFIG
+        if text != dump_config(config):
+            self._raise_for(differences(_load(newest), config), f"{shown(self.path)} has")
+        print(f"{shown(self._config_path)}: was missing; written again", file=sys.stderr)
+
+    def _check_saved(self, saved: SavedCheckpoint) -> None:
+        """Raise if a checkpoint is of another config than the folder."""
+        here = self.config()
+        if saved.config != dump_config(here):
+            who = f"{shown(self._config_path)} was changed: {shown(saved.folder)} has"
+            self._raise_for(differences(_load(saved.folder / CONFIG), here), who)
+
+    def _raise_for(self, differing: list[str], who: str) -> None:
+        differing = [d for d in differing if d.partition(":")[0] not in self.may_differ]
+        if differing:
+            raise UserError(
+                f"{who} a run with another config; it has\n  "
+                + "\n  ".join(differing)
+                + "\nchoose another folder with --workdir"
+            )
 
     @property
     def _config_path(self) -> Path:
-        return self.path / "config.yaml"
+        return self.path / CONFIG
 
-    def _read_json(self, name: str) -> Any:
-        path = self.path / name
-        if not path.exists():
-            return None
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise UserError(f"{path}: cannot be read: not written by a run")
-        return value
+    def _read_json(self, name: str, form: Any) -> Any:
+        return read_json(self.path / name, form)
 
     def _write_json(self, name: str, value: Any) -> None:
-        write_atomic(self.path / name, json.dumps(value, indent=2) + "\n")
+        with write_errors(self.path / name):
+            write_atomic(self.path / name, json.dumps(_finite(value), indent=2) + "\n")
+
+
+def _load(path: Path) -> Config:
+    try:
+        os.close(open_regular(path))
+    except OSError as error:
+        raise UserError(f"{shown(path)}: cannot be read: {error.strerror or error}") from None
+    return load_config(path)
+
+
+def _finite(value: Any) -> Any:
+    """A value of JSON, with null for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,6 +16,7 @@ from experiments.errors import Interrupted, TrainingFailed
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.figures import draw_figures
 from experiments.run.summary import summarize
+from experiments.run.what_runs import implementations, what_runs
 from experiments.run.workdir import Workdir
 from experiments.tasks import Split, goals
 from experiments.training.data import load_data
@@ -47,10 +48,11 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
         print(f"this run is finished, in {path}:", file=sys.stderr)
         return finished
     data = load_data(config)
-    workdir.begin(config)
     with workdir.locked(), catch_signals() as caught:
+        workdir.begin(config)
         trainer = Trainer(config, workdir, make_train_functions(config), data)
-        workdir.write_environment()
+        here = workdir.write_environment(implementations(config, data))
+        print(what_runs(config, here), file=sys.stderr)
         if trainer.progress.update:
             print(f"resuming from update {trainer.progress.update} in {path}", file=sys.stderr)
         name = f"{config.task.name} seed {config.seed}"
@@ -89,8 +91,7 @@ class Trainer:
         self._compiled: set[object] = set()
         states = functions.init()
         at_start = states, TrainingProgress.at_start(config.seeds)
-        self.states, self.progress = workdir.checkpoints.restore(states) or at_start
-        workdir.metrics.rewind(self.progress.update)
+        self.states, self.progress = workdir.resume(states) or at_start
 
     @property
     def active(self) -> np.ndarray:

@@ -23,10 +23,11 @@ def test_a_run_resumed_in_another_environment_records_it(monkeypatch, tmp_path):
     workdir.write_environment()
     workdir.write_environment()
     assert "resumed_in" not in workdir.environment()
-    monkeypatch.setattr("experiments.run.workdir.current_environment", lambda: {"cpu": "another"})
+    other = current_environment() | {"cpu": "another"}
+    monkeypatch.setattr("experiments.run.workdir.current_environment", lambda _: other)
     workdir.write_environment()
     workdir.write_environment()
-    assert workdir.environment()["resumed_in"] == [{"cpu": "another"}]
+    assert workdir.environment()["resumed_in"] == [other]
     assert workdir.environment()["cpu"] == current_environment()["cpu"]
 
 

@@ -1,0 +1,34 @@
+"""The forms of the JSON files of a run, which are checked when they are read."""
+
+from experiments.run.read_file import NUMBER
+
+SUMMARY = {
+    "command": str,
+    "task": str,
+    "seeds": [int],
+    "updates": [int],
+    "sequences": [int],
+    "batch_size": int,
+    "metric": str,
+    "baselines": {...: NUMBER},
+    "test": {...: {"seeds": [(*NUMBER, None)]}},
+    "goals": {
+        ...: {"goal": str, "reached_on_test": [bool], "first_at_update": [(int, None)]},
+    },
+    "seconds": NUMBER,
+    "updates_per_second": NUMBER,
+    "python_share": NUMBER,
+    "figures": [str],
+}
+"""summary.json; there may be further entries."""
+
+ENVIRONMENT = {
+    "python": str,
+    "platform": str,
+    "cpu": str,
+    "cores": int,
+    "device": str,
+    "backend": str,
+    "versions": {"jax": str, ...: (str, None)},
+}
+"""environment.json; there may be further entries."""
