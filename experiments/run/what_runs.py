@@ -51,5 +51,10 @@ def what_runs(config: Config, environment: dict[str, Any], dtype: str = "float32
         place = "cpu"
     if environment["devices"] > 1:
         place = f"{environment['devices']} x {place}"
-    model = f"{config.model.cell} {config.model.hidden_size} units"
+    layers = config.model.layers
+    sizes = dict.fromkeys(
+        f"{each.cell} {size} units" if (size := getattr(each, "hidden_size", None)) else each.cell
+        for each in layers
+    )
+    model = (f"{len(layers)} layers: " if len(layers) > 1 else "") + ", ".join(sizes)
     return f"{model} on {place} ({', '.join(details)}), {dtype}"

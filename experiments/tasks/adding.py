@@ -94,7 +94,7 @@ class Adding:
         key: PRNGKey,
         sequences: int,
     ) -> "dict[str, Figure | str]":
-        """Predictions against targets and, for an LSTM, its cell state over one sequence."""
+        """Predictions against targets, and the state of the units over one sequence."""
         from experiments.tasks.adding_figures import draw_adding
 
         del data

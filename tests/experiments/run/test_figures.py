@@ -64,7 +64,7 @@ def test_predictions_are_drawn_at_the_true_sums():
 
 def test_memory_has_one_sequence_its_cell_states_and_its_answers():
     config, model, params = made(Adding(length=8))
-    figure = memory(config.task, model, model.cell, params, KEY, units=4)
+    figure = memory(config.task, model, params, KEY, units=4)
     top, middle, bottom = figure.axes[:3]
     assert len(top.texts) == 2  # the marked values
     assert middle.images[0].get_array().shape == (4, 8)
