@@ -1,4 +1,4 @@
-"""Entry point: ``python -m experiments {train,evaluate,report,bench,list}``."""
+"""Entry point: ``python -m experiments {train,evaluate,report,profile,bench,list}``."""
 
 import os
 import sys
@@ -17,6 +17,8 @@ commands:
       evaluate a trained model, also on other lengths or more sequences
   report WORKDIR ...
       print a Markdown table of finished runs
+  profile CONFIG [--updates N] [--out DIR] [--any.field value ...]
+      print where the time of a training goes, and write a profiler trace
   bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
         [--against flax,torch,haiku,equinox,keras|none] [--implementations NAME,...]
         [--out FOLDER] [--render]
@@ -99,6 +101,10 @@ def dispatch(arguments: list[str]) -> int:
                 raise UserError("report: WORKDIR comes next: the folder of a finished run")
             print(report([Path(folder) for folder in rest]))
             return 0
+        case ["profile", *rest]:
+            from experiments.commands.profile import profile_command
+
+            return profile_command(rest)
         case ["bench", *rest]:
             from experiments.bench.command import bench_command
 
@@ -110,7 +116,9 @@ def dispatch(arguments: list[str]) -> int:
         case [command, *_]:
             from lstm_jax.did_you_mean import did_you_mean
 
-            hint = did_you_mean(command, ["train", "evaluate", "report", "bench", "list"])
+            hint = did_you_mean(
+                command, ["train", "evaluate", "report", "profile", "bench", "list"]
+            )
             raise UserError(f"unknown command {command!r}{hint}\n{USAGE}")
     raise AssertionError(arguments)
 

@@ -82,7 +82,7 @@ def layer_panels(layer: LayerTrace, units: int, length: int) -> dict[str, np.nda
     Returns:
       Values ``[length, units]`` by title.
     """
-    memory = _flat(layer.memory, length)
+    memory = _flat(np.asarray(layer.memory), length)
     order = chosen_units(memory, units)
     panels = {}
     fields = () if layer.gates is None else getattr(layer.gates, "_fields", range(len(layer.gates)))

@@ -64,14 +64,15 @@ def trace_layers(
     Returns:
       One trace for each layer and direction, from the input up.
     """
-    xs = model.encode(inputs)
-    if has_gates(model.cell):
-        states, gates = lj.trace(model.cell, params.cell, xs, lengths=lengths)
+    cell: Any = model.cell
+    if has_gates(cell):
+        xs = model.encode(inputs)
+        states, gates = lj.trace(cell, params.cell, xs, lengths=lengths)
     else:
         states, gates = layer_states(model, params, inputs, lengths), None
     return tuple(
-        LayerTrace(name, cell, of_states, of_gates)
-        for name, cell, of_states, of_gates in _named(model.cell, states, gates)
+        LayerTrace(name, single, of_states, of_gates)
+        for name, single, of_states, of_gates in _named(cell, states, gates)
     )
 
 

@@ -100,3 +100,18 @@ def test_a_task_brings_its_own_figures_and_texts(tmp_path, monkeypatch):
     ]
     assert (tmp_path / "figures" / "mine.txt").read_text() == "text\n"
     assert (tmp_path / "figures" / "mine.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_that_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys):
+    def figures(self, model, params, data, key, sequences):
+        raise RuntimeError("no such font\nand more")
+
+    monkeypatch.setattr(Adding, "figures", figures)
+    config, _, params = made(Adding(length=8))
+    summary = {}
+    both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
+    draw_figures(config, both, (), Workdir(tmp_path), summary)
+    assert summary["figures"] == ["figures/learning_curve.png"]
+    assert capsys.readouterr().err == (
+        "the figures of the task cannot be drawn: RuntimeError: no such font\n"
+    )
