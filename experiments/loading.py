@@ -29,10 +29,11 @@ from experiments.run.summary import describe_task
 from experiments.run.workdir import Workdir
 from experiments.tasks import Split, Task
 from experiments.training.data import load_data
+from experiments.training.keys import data_key
 from experiments.training.optimizer import evaluation_params
 from experiments.training.train_step import TrainState, make_train_functions
 from lstm_jax.did_you_mean import did_you_mean, unknown_arguments
-from lstm_jax.types import PyTree
+from lstm_jax.types import PRNGKey, PyTree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -164,6 +165,10 @@ class Run:
             if "validation" in record
         ]
         return columns(found)
+
+    def key(self, split: Split) -> PRNGKey:
+        """The random key from which the sequences of a split are drawn."""
+        return data_key(split, self.seed)
 
     def rows(self) -> list[dict[str, Any]]:
         """The records as flat rows, one for each update and seed: ``pandas.DataFrame(run.rows())``.

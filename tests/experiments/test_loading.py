@@ -6,62 +6,22 @@ import sys
 import textwrap
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import lstm_jax as lj
 from experiments import load_run
-from experiments.config.model import model_config
-from experiments.config.optimizer import Adam
-from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.model import make_model
-from experiments.run.checkpoints import TrainingProgress
-from experiments.run.workdir import Workdir
 from experiments.tasks import Adding
-from experiments.training.keys import data_key
-from experiments.training.train_step import make_train_functions
-
-CONFIG = Config(
-    task=Adding(length=6),
-    model=model_config(hidden_size=3),
-    optimizer=Adam(average=0.9),
-    train=TrainConfig(updates=30, log_every=10, eval_every=20, checkpoint_every=20),
-    eval=EvalConfig(sequences=12, batch_size=6),
-    seed=4,
-    seeds=2,
-)
-RECORDS = [
-    {"update": 10, "sequences": 320, "loss": [0.5, 0.4], "grad_norm": [1.0, 2.0]},
-    {
-        "update": 20,
-        "sequences": 640,
-        "loss": [0.3, None],
-        "grad_norm": [1.5, None],
-        "validation": {"mse": [0.2, None]},
-    },
-]
-
-
-def save(path, config=CONFIG, update=20):
-    """A run as training saves it, with the initial parameters; its average is half of them."""
-    states = jax.eval_shape(make_train_functions(config).init)
-    rng = np.random.default_rng(0)
-    states = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), states)
-    workdir = Workdir.of(path, config)
-    with workdir.locked():
-        workdir.begin(config)
-        for record in RECORDS:
-            workdir.metrics.append(record)
-        if update:
-            progress = dataclasses.replace(TrainingProgress.at_start(2), update=update)
-            workdir.checkpoints.save(states, progress)
-    return states
+from tests.helpers.saved_runs import CONFIG, save_run
+from tests.helpers.toys import slow_case
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "adding"
-    return path, save(path)
+    return path, save_run(path)
 
 
 @pytest.fixture(scope="module")
@@ -107,21 +67,21 @@ def test_metrics_are_arrays_and_rows(run):
     assert (rows[2]["loss"], rows[2]["validation.mse"]) == (0.3, 0.2)
 
 
-def test_a_run_is_evaluated_as_its_own_task_and_with_other_fields(run):
+@pytest.mark.parametrize(("fields", "count"), [({"length": 9}, 4), slow_case({}, None)])
+def test_a_run_is_evaluated_as_it_was_trained_and_with_other_fields(run, fields, count):
     """Against the model applied to the sequences by hand."""
-    for fields, count in (({}, 12), ({"length": 9}, 4)):
-        task = dataclasses.replace(CONFIG.task, **fields)
-        batch = task.sample((), "test", data_key("test", 4), count)
-        metrics = run.evaluate(sequences=None if not fields else count, **fields)
-        for i, seed in enumerate(run.seeds):
-            errors = run.of_seed(seed).predict(batch.inputs)[-1, :, 0] - batch.targets[0]
-            assert metrics["mse"][i] == pytest.approx(float((errors**2).mean()), rel=1e-4)
-        assert metrics["mse"].shape == (2,)
+    task = dataclasses.replace(CONFIG.task, **fields)
+    batch = task.sample((), "test", run.key("test"), count or 12)
+    metrics = run.evaluate(sequences=count, **fields)
+    outputs = jax.vmap(run.model.apply, in_axes=(0, None))(run.params_of_seeds, batch.inputs)
+    errors = outputs[:, -1, :, 0] - jnp.broadcast_to(batch.targets, outputs.shape[0::2])
+    np.testing.assert_allclose(metrics["mse"], (errors**2).mean(axis=1), rtol=1e-4)
+    assert metrics["mse"].shape == (2,)
 
 
 def test_a_trace_is_of_one_of_the_sequences_of_the_evaluation(run):
     trace = run.trace(sequence=7)
-    batch = run.task.sample((), "test", data_key("test", 4), 12)
+    batch = run.task.sample((), "test", run.key("test"), 12)
     np.testing.assert_array_equal(trace.inputs, batch.inputs[:, 7])
     np.testing.assert_array_equal(trace.targets, batch.targets[:, 7])
     np.testing.assert_allclose(trace.outputs, run.predict(batch.inputs)[:, 7], rtol=1e-5)
@@ -160,10 +120,10 @@ def test_a_folder_without_a_run_names_those_that_are_near(saved, tmp_path):
 
 
 def test_a_run_without_a_checkpoint_and_a_damaged_one_are_errors(tmp_path):
-    save(tmp_path / "new", update=0)
+    save_run(tmp_path / "new", update=0)
     with pytest.raises(FileNotFoundError, match="new has no checkpoint yet; there is one after 20"):
         load_run(str(tmp_path / "new"))
-    save(tmp_path / "damaged")
+    save_run(tmp_path / "damaged")
     for file in (tmp_path / "damaged" / "checkpoints").glob("*/*.safetensors"):
         file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"load_run: .*damaged.checkpoints: every checkpoint is"):
@@ -202,7 +162,7 @@ def test_a_task_of_ones_own_is_found_above_the_folder_of_the_run(tmp_path, monke
         "optimizer": {"name": "adam"},
         "seeds": 2,
     }
-    save(tmp_path / "runs" / "halves", make_config(tree, None, "test"))
+    save_run(tmp_path / "runs" / "halves", make_config(tree, None, "test"))
     from experiments.config.task import task_class
 
     # As in another process, from another folder.
