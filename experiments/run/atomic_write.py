@@ -105,8 +105,8 @@ def write_errors(path: Path, at_start: bool = False) -> Iterator[None]:
         message = f"{shown(path)}: cannot be written: {error.strerror or error}"
         if at_start:
             raise UserError(message) from None
-        advice = "make room" if error.errno in FULL else "once it can be written"
+        advice = "make room, and" if error.errno in FULL else "once it can be written,"
         raise TrainingFailed(
-            f"{message}; all that was saved before is intact; {advice}, and the same command"
+            f"{message}; all that was saved before is intact; {advice} the same command"
             " resumes the run"
         ) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.commands.command_line import train_command
 from experiments.config.file import dump_config
 from experiments.errors import UserError
 from experiments.run import lock
@@ -267,3 +268,19 @@ def test_progress_goes_to_json_and_back():
     progress.diverged[1] = {"update": 3, "metric": "loss", "value": "nan", "group": "cell"}
     progress.update, progress.seconds, progress.solved_at[0] = 5, 1.5, 4
     assert TrainingProgress.from_json(json.loads(json.dumps(progress.to_json()))) == progress
+
+
+def test_the_command_uses_the_folder_of_the_job(tmp_path, monkeypatch):
+    (tmp_path / "quick.yaml").write_text(dump_config(CONFIG))
+    used = []
+
+    def train_run(config, path, command):
+        used.append(path)
+        raise UserError("enough")
+
+    monkeypatch.setattr("experiments.commands.command_line.train_run", train_run)
+    for number in ("3", "4"):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", number)
+        with pytest.raises(UserError, match="enough"):
+            train_command([str(tmp_path / "quick.yaml")])
+    assert used == [Path("runs/quick-3"), Path("runs/quick-4")]
