@@ -136,18 +136,21 @@ class Workdir:
         except UserError as error:
             raise UserError(f"{error}; delete it, and the same command writes it again") from None
 
-    def write_environment(self, implementations: Sequence[str] = ()) -> dict[str, Any]:
+    def write_environment(
+        self, implementations: Sequence[str] = (), devices: Sequence[Any] | None = None
+    ) -> dict[str, Any]:
         """Write environment.json; if the run resumes in another environment, add that one.
 
         What may change the last digits of the results is printed as well.
 
         Args:
           implementations: the backends that unroll the model.
+          devices: the devices that train; by default the first one.
 
         Returns:
           The current environment.
         """
-        here = current_environment(implementations)
+        here = current_environment(implementations, devices)
         if not processes.is_first():
             return here
         first = self._first_environment()

@@ -284,3 +284,19 @@ def test_the_command_uses_the_folder_of_the_job(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="enough"):
             train_command([str(tmp_path / "quick.yaml")])
     assert used == [Path("runs/quick-3"), Path("runs/quick-4")]
+
+
+@pytest.mark.slow
+def test_a_real_training_in_a_folder_with_a_strange_name(tmp_path):
+    """Also the figures, the summary, and the parts of other libraries."""
+    (tmp_path / "quick.yaml").write_text(dump_config(CONFIG))
+    folder = os.fsencode(tmp_path) + b"/lr[0.1]*?\n\xff x"
+    python = [sys.executable, "-m", "experiments"]
+    train = ["train", str(tmp_path / "quick.yaml"), "--workdir", folder]
+    for words in ([*python, *train], [*python, "evaluate", folder]):
+        done = subprocess.run(
+            words, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONUTF8": "1"}
+        )
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        assert b"Traceback" not in done.stderr
+    assert os.listdir(folder + b"/figures")
