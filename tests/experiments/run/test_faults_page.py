@@ -134,6 +134,12 @@ ELSEWHERE = {"the process is killed, or the power fails", "killed in the middle 
 """Faults whose tests are in `test_nothing_is_lost.py` and `test_kills.py`."""
 
 
+def test_python_of_the_page_runs(capsys):
+    for code in re.findall(r"```python\n(.*?)```", PAGE, re.S):
+        exec(compile(code, "faults.md", "exec"), {})
+    assert "What differs between two runs" in capsys.readouterr().out
+
+
 def test_every_row_is_tested():
     assert FILES.keys() | ACTIONS.keys() | ELSEWHERE == ROWS.keys()
 

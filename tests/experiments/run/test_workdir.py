@@ -215,6 +215,7 @@ def test_a_damaged_summary_is_a_short_message(stopped, content, message):
         ("seeds", [0.5], r"seeds\[0\]: must be a whole number, not a number"),
         ("test", {"mse": 3}, r"test\.mse: must be a mapping, not a whole number"),
         ("goals", {"solved": {}}, r"goals\.solved\.goal is missing"),
+        ("goals", {}, r"goals\.solved is missing"),
         ("seconds", "long", r"seconds: must be a whole number or a number, not text"),
     ],
 )
