@@ -55,8 +55,9 @@ def test_a_run_killed_at_any_change_of_the_disk_ends_as_if_it_had_not(
         assert {"40", "60"} <= left <= {"20", "40", "60"}
 
 
+@pytest.mark.parametrize("first", [0, slow_case(1), slow_case(2)])
 def test_a_run_killed_while_it_mends_itself_ends_as_if_nothing_had_been(
-    whole, tmp_path, monkeypatch
+    whole, tmp_path, monkeypatch, first
 ):
     """The newest checkpoint is damaged, and a line of metrics.jsonl after the one before."""
     start = tmp_path / "start"
@@ -66,7 +67,7 @@ def test_a_run_killed_while_it_mends_itself_ends_as_if_nothing_had_been(
     lines = (start / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     (start / "metrics.jsonl").write_bytes(b"".join([*lines[:4], b"{\n", lines[5]]))
     shutil.copytree(start, tmp_path / "counted")
-    for at, call in enumerate(changes(tmp_path / "counted", monkeypatch)):
+    for at, call in list(enumerate(changes(tmp_path / "counted", monkeypatch)))[first::3]:
         path = tmp_path / f"{at}"
         shutil.copytree(start, path)
         with FaultyDisk(at, "kill").patched(monkeypatch), pytest.raises(KilledError):
@@ -138,11 +139,18 @@ def error_of(function, path):
     return None
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, slow_case(errno.EROFS), slow_case(errno.EIO)])
+@pytest.mark.parametrize(
+    ("code", "first"),
+    [
+        (errno.ENOSPC, 0), slow_case(errno.ENOSPC, 1), slow_case(errno.ENOSPC, 2),
+        *(slow_case(code, first) for code in (errno.EROFS, errno.EIO) for first in range(3)),
+    ],
+)  # fmt: skip
 def test_a_write_that_fails_is_one_line_and_the_same_command_goes_on(
-    whole, tmp_path, monkeypatch, code
+    whole, tmp_path, monkeypatch, code, first
 ):
-    for at, call in enumerate(changes(tmp_path / "counted", monkeypatch)):
+    """At every third change of the disk, from the first on."""
+    for at, call in list(enumerate(changes(tmp_path / "counted", monkeypatch)))[first::3]:
         path = tmp_path / f"{at}"
         with FaultyDisk(at, code).patched(monkeypatch):
             message = error_of(toy_train, path)
