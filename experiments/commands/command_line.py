@@ -14,6 +14,7 @@ from experiments.config.schema import Config
 from experiments.config.yaml_file import parse_value
 from experiments.errors import UserError
 from experiments.numbers import mean_and_spread
+from experiments.run.default_folder import default_workdir
 from experiments.run.summary import describe_task, render
 from experiments.run.workdir import Workdir
 from experiments.tasks import goals
@@ -39,7 +40,7 @@ def train_command(arguments: list[str]) -> int:
     with_help = any(a in ("-h", "--help") for a in rest)
     rest = [word for word in rest if word not in ("-h", "--help")]
     overrides = parse_overrides(rest, as_text=("workdir",))
-    folder = overrides.pop("workdir", f"runs/{path.stem}")
+    folder = overrides.pop("workdir", str(default_workdir(path)))
     if not folder:
         raise UserError("--workdir needs a value")
     workdir = Path(folder)

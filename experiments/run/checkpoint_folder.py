@@ -108,8 +108,10 @@ def open_checkpoint(folder: Path) -> SavedCheckpoint:
             raise DamagedError(str(error)) from None
         return SavedCheckpoint(folder, leaves, progress, metrics, texts[CONFIG].decode())
     except (DamagedError, OSError) as error:
-        if not folder.is_dir():
+        if not os.path.lexists(folder):
             raise FileNotFoundError(str(folder)) from None
+        if not folder.is_dir():
+            raise DamagedError("it is not a folder") from None
         if isinstance(error, FileNotFoundError):
             raise DamagedError(f"{Path(error.filename).name} is missing") from None
         if isinstance(error, OSError):

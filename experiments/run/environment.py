@@ -20,7 +20,7 @@ PACKAGES = ("lstm_jax", "lstm_jax_native", "jax", "jaxlib", "flax", "optax", "nu
 
 
 def current_environment(
-    implementations: Sequence[str] = (), devices: Sequence[jax.Device] | None = None
+    implementations: Sequence[str] = (), devices: Sequence[Any] | None = None
 ) -> dict[str, Any]:
     """The content of environment.json; what is not there, such as a git repository, is None.
 
@@ -40,7 +40,7 @@ def current_environment(
         "implementations": list(implementations),
         "instruction_set": _instruction_set(),
         "threads": threads(),
-        "x64": jax.config.jax_enable_x64,
+        "x64": jax.dtypes.canonicalize_dtype("float64") == "float64",
         "versions": {package: _version(package) for package in PACKAGES},
         **commit(),
     }

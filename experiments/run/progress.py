@@ -43,8 +43,8 @@ class TrainingProgress:
         >>> TrainingProgress.at_start(seeds=2).stopped_at
         [None, None]
         """
-        lists = [f.name for f in dataclasses.fields(cls) if f.default_factory is list]
-        return cls(**{name: [None] * seeds for name in lists})
+        none = [None] * seeds
+        return cls(solved_at=[*none], mastered_at=[*none], stopped_at=[*none], diverged=[*none])
 
     def to_json(self) -> dict[str, Any]:
         """The fields, with those of time apart in ``times``.

@@ -66,7 +66,7 @@ def file_chunks(
     yield len(text).to_bytes(8, "little") + text
     for array in tensors.values():
         # As bytes: NumPy has no buffers of bfloat16.
-        yield np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def map_file(handle: int) -> Buffer:

@@ -98,7 +98,7 @@ def owned_tensors(
         array, key_impl = leaf, None
         if is_key(leaf):
             key_impl, array = str(jax.random.key_impl(leaf)), jax.random.key_data(leaf)
-        if not isinstance(array, jax.Array):
+        if not hasattr(array, "addressable_shards"):
             array = np.asarray(array)
         whole[name] = {"shape": list(array.shape)} | ({"key": key_impl} if key_impl else {})
         if isinstance(array, np.ndarray) or array.is_fully_addressable:
@@ -225,21 +225,27 @@ def _mismatch(like: Any, saved: SavedLeaf) -> str | None:
 
 def _on_devices(like: Any, saved: SavedLeaf) -> Any:
     """An array of a checkpoint, of the kind of `like` and on its devices."""
-    everything = tuple(slice(0, size) for size in saved.shape)
     if not hasattr(like, "dtype"):
-        return type(like)(_read(saved, everything))
+        return type(like)(whole_array(saved))
     if isinstance(like, np.ndarray | np.generic):
-        return _read(saved, everything)
+        return whole_array(saved)
     sharding = getattr(like, "sharding", None)
     if isinstance(like, jax.Array) and not like.committed:
         sharding = None
     if sharding is None:
-        array = jnp.array(_read(saved, everything))
+        array = jnp.array(whole_array(saved))
     else:
-        array = jax.make_array_from_callback(
-            saved.shape, sharding, functools.partial(_read, saved), dtype=saved.dtype
-        )
+
+        def read(index: Index | None) -> np.ndarray:
+            return whole_array(saved) if index is None else _read(saved, index)
+
+        array = jax.make_array_from_callback(saved.shape, sharding, read, dtype=saved.dtype)
     return array if saved.key_impl is None else jax.random.wrap_key_data(array, impl=saved.key_impl)
+
+
+def whole_array(saved: SavedLeaf) -> np.ndarray:
+    """The numbers of an array of a checkpoint, in memory of their own."""
+    return _read(saved, tuple(slice(0, size) for size in saved.shape))
 
 
 def _read(saved: SavedLeaf, index: Index) -> np.ndarray:

@@ -36,6 +36,8 @@ class Workdir:
 
     def __init__(self, path: Path, may_differ: Sequence[str] = ()) -> None:
         self.path, self.may_differ = path, tuple(may_differ)
+        self._begun: Config | None = None
+        self._starts_anew = False
         self.metrics = MetricsFile(path / "metrics.jsonl")
         self.figures_path = path / "figures"
         self.checkpoints_path = path / "checkpoints"
@@ -57,17 +59,17 @@ class Workdir:
         Raises:
           UserError: if the folder cannot be written, or belongs to a run of another config.
         """
+        text = dump_config(config)
         with processes.together():
             if processes.is_first():
                 self._make_folder()
                 # Another process may have been here since `of`.
                 self._check(config)
-                text = dump_config(config)
                 if not self._started() or not os.path.lexists(self._config_path):
                     self._check_newest_config(config)
                     with write_errors(self._config_path, at_start=True):
                         write_atomic(self._config_path, text)
-        self.checkpoints.config = dump_config(config)
+        self._begun, self.checkpoints.config = config, text
         return self
 
     @classmethod
@@ -87,7 +89,7 @@ class Workdir:
 
     def config(self) -> Config:
         """The config of the run."""
-        return _load(self._config_path)
+        return self._begun or _load(self._config_path)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
@@ -122,7 +124,9 @@ class Workdir:
         Raises:
           UserError: if what is there does not fit together; then nothing was changed.
         """
-        return self.checkpoints.resume(like, self.config().train.checkpoint_every)
+        found = self.checkpoints.resume(like, self.config().train.checkpoint_every)
+        self._starts_anew = found is None
+        return found
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json; numbers that are not finite become null."""
@@ -130,24 +134,30 @@ class Workdir:
 
     def summary(self) -> dict[str, Any] | None:
         """The content of summary.json, or None if the run is not finished."""
-        return self._read_json("summary.json", json_forms.SUMMARY)
+        try:
+            return read_json(self.path / "summary.json", json_forms.SUMMARY)
+        except UserError as error:
+            raise UserError(f"{error}; delete it, and the same command writes it again") from None
 
-    def write_environment(self, implementations: Sequence[str] = ()) -> dict[str, Any]:
+    def write_environment(
+        self, implementations: Sequence[str] = (), devices: Sequence[Any] | None = None
+    ) -> dict[str, Any]:
         """Write environment.json; if the run resumes in another environment, add that one.
 
         What may change the last digits of the results is printed as well.
 
         Args:
           implementations: the backends that unroll the model.
+          devices: the devices that train; by default the first one.
 
         Returns:
           The current environment.
         """
-        here = current_environment(implementations)
+        here = current_environment(implementations, devices)
         if not processes.is_first():
             return here
         first = self._first_environment()
-        if first is None:
+        if first is None or self._starts_anew:
             self._write_json("environment.json", here)
             return here
         resumed = first.setdefault("resumed_in", [])
@@ -165,7 +175,7 @@ class Workdir:
 
     def environment(self) -> dict[str, Any] | None:
         """The content of environment.json, or None if there is no such file."""
-        return self._read_json("environment.json", json_forms.ENVIRONMENT)
+        return read_json(self.path / "environment.json", json_forms.ENVIRONMENT)
 
     def _first_environment(self) -> dict[str, Any] | None:
         """The environment in which the run began; a damaged file is moved aside."""
@@ -186,11 +196,12 @@ class Workdir:
 
     def _make_folder(self) -> None:
         with write_errors(self.path, at_start=True):
-            self.path.mkdir(parents=True, exist_ok=True)
+            if not os.path.isdir(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
 
     def _started(self) -> bool:
         """Whether a run has trained here."""
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):
             return False
         with suppress(OSError):
             if self.metrics.path.stat().st_size > 0:
@@ -231,9 +242,6 @@ class Workdir:
     @property
     def _config_path(self) -> Path:
         return self.path / CONFIG
-
-    def _read_json(self, name: str, form: Any) -> Any:
-        return read_json(self.path / name, form)
 
     def _write_json(self, name: str, value: Any) -> None:
         with write_errors(self.path / name):

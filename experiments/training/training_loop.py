@@ -52,7 +52,8 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
         workdir.begin(config)
         trainer = Trainer(config, workdir, make_train_functions(config), data)
         here = workdir.write_environment(implementations(config, data))
-        print(what_runs(config, here), file=sys.stderr)
+        dtype = jax.tree.leaves(trainer.states.params)[0].dtype.name
+        print(what_runs(config, here, dtype), file=sys.stderr)
         if trainer.progress.update:
             print(f"resuming from update {trainer.progress.update} in {path}", file=sys.stderr)
         name = f"{config.task.name} seed {config.seed}"

@@ -64,7 +64,8 @@ def test_a_finished_run_prints_its_result_again(config, capsys):
 
 def test_plain_lines_without_a_terminal(config, capsys):
     main(["train", config])
-    lines = capsys.readouterr().err.splitlines()
+    what_runs, *lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"lstm \d+ units on cpu \(.*\d threads\), float32", what_runs)
     assert [line.split("  ")[1] for line in lines] == ["2/4", "4/4"]
     assert all("loss" in line and "mse" in line for line in lines)
     assert "updates/s" in lines[-1]
