@@ -1,4 +1,4 @@
-"""Entry point: ``python -m experiments {train,evaluate,replay,report,bench,list}``."""
+"""Entry point: ``python -m experiments {train,evaluate,replay,report,profile,bench,list}``."""
 
 import importlib
 import sys
@@ -20,6 +20,8 @@ commands:
   report WORKDIR ... [--format terminal|markdown|csv] [--out FOLDER|none] [--metric NAME]
         [--by FIELD ...]
       compare runs, or all runs in a folder, in tables and figures (in runs/report)
+  profile CONFIG [--updates N] [--out DIR] [--any.field value ...]
+      print where the time of a training goes, and write a profiler trace
   bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
         [--against flax,torch,haiku,equinox,keras|none] [--implementations NAME,...]
         [--out FOLDER] [--render]
@@ -36,12 +38,13 @@ COMMANDS = {
     "evaluate": "experiments.commands.evaluate:evaluate_command",
     "replay": "experiments.commands.replay:replay_command",
     "report": "experiments.commands.report:report_command",
+    "profile": "experiments.commands.profile:profile_command",
     "bench": "experiments.bench.command:bench_command",
     "list": "experiments.commands.listing:list_command",
 }
 """The function of every command, which takes the words after the command."""
 
-WITH_OWN_HELP = {"train"}
+WITH_OWN_HELP = {"train", "profile"}
 """Commands that print a help of their own after their first argument."""
 
 

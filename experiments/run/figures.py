@@ -1,6 +1,8 @@
 """The figures of a run: the learning curve, and the figures that its task draws."""
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -33,6 +35,8 @@ def draw_figures(
 ) -> None:
     """Draw the learning curve and the task's figures, and add their names to the summary.
 
+    A figure that cannot be drawn is a line on stderr.
+
     Args:
       config: the config of the run.
       params: parameters of all seeds, leaves ``[N, ...]``; the figures use the first seed.
@@ -42,21 +46,37 @@ def draw_figures(
     """
     folder = workdir.figures_path
     folder.mkdir(exist_ok=True)
-    baselines = config.task.baselines(data, "validation")
-    curve = learning_curve(config, workdir.metrics.read(), baselines, summary.get("diverged"))
-    files = {"learning_curve.png": curve} | config.task.figures(
-        make_model(config.model, config.task),
-        jax.tree.map(lambda leaf: leaf[0], params),
-        data,
-        keys.data_key("test", config.seed),
-        config.eval.sequences,
-    )
-    for name, content in files.items():
-        if isinstance(content, str):
-            (folder / name).write_text(content, encoding="utf-8")
-        else:
-            FigureCanvasAgg(content).print_png(str(folder / name))
+
+    def curve() -> dict[str, Figure | str]:
+        records, baselines = workdir.metrics.read(), config.task.baselines(data, "validation")
+        drawn = learning_curve(config, records, baselines, summary.get("diverged"))
+        return {"learning_curve.png": drawn}
+
+    def of_task() -> dict[str, Figure | str]:
+        return config.task.figures(
+            make_model(config.model, config.task),
+            jax.tree.map(lambda leaf: leaf[0], params),
+            data,
+            keys.data_key("test", config.seed),
+            config.eval.sequences,
+        )
+
+    for what, draw in {"learning curve": curve, "figures of the task": of_task}.items():
+        try:
+            for name, content in draw().items():
+                _write(folder / name, content)
+        # A task may be the user's own, and no error of a figure may lose a finished training.
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0]
+            print(f"the {what} cannot be drawn: {type(error).__name__}: {reason}", file=sys.stderr)
     summary["figures"] = sorted(str(path.relative_to(workdir.path)) for path in folder.iterdir())
+
+
+def _write(path: Path, content: Figure | str) -> None:
+    if isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
+    else:
+        FigureCanvasAgg(content).print_png(str(path))
 
 
 def learning_curve(

@@ -2,6 +2,8 @@
 
 from experiments.run.read_file import NUMBER
 
+_GOAL = {"goal": str, "reached_on_test": [bool], "first_at_update": [(int, None)]}
+
 SUMMARY = {
     "command": str,
     "task": str,
@@ -12,9 +14,7 @@ SUMMARY = {
     "metric": str,
     "baselines": {...: NUMBER},
     "test": {...: {"seeds": [(*NUMBER, None)]}},
-    "goals": {
-        ...: {"goal": str, "reached_on_test": [bool], "first_at_update": [(int, None)]},
-    },
+    "goals": {"solved": _GOAL, ...: _GOAL},
     "seconds": NUMBER,
     "updates_per_second": NUMBER,
     "figures": [str],

@@ -57,7 +57,9 @@ def what_runs(config: Config, environment: dict[str, Any], dtype: str = "float32
     if environment["devices"] > 1:
         place = f"{environment['devices']} x {place}"
     layers = config.model.layers
-    model = f"{layers[0].cell} {getattr(layers[0], 'hidden_size', '')} units"
-    if len(layers) > 1:
-        model += f", {len(layers)} layers"
+    sizes = dict.fromkeys(
+        f"{each.cell} {size} units" if (size := getattr(each, "hidden_size", None)) else each.cell
+        for each in layers
+    )
+    model = (f"{len(layers)} layers: " if len(layers) > 1 else "") + ", ".join(sizes)
     return f"{model} on {place} ({', '.join(details)}), {dtype}"

@@ -1,4 +1,4 @@
-"""Figures of the adding task: predictions, other lengths, and the cell state over time."""
+"""Figures of the adding task: predictions, other lengths, and the units that keep the sum."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-import lstm_jax as lj
+from experiments.inspection.layers import unit_memories
 from experiments.tasks.adding import TOLERANCE, Adding
 from experiments.tasks.figure_style import BLUE, GREEN, GREY, ORANGE, new_figure
 from lstm_jax.types import PRNGKey
@@ -31,9 +31,8 @@ def draw_adding(
         "predictions.png": predictions(task, model, params, key, min(sequences, 1000)),
         "error_against_length.png": error_against_length(task, {"network": errors}),
     }
-    if isinstance(model.cell, lj.LSTM):
-        found["memory.png"] = memory(task, model, model.cell, params, key)
-    return found
+    kept = memory(task, model, params, key)
+    return found if kept is None else {**found, "memory.png": kept}
 
 
 def predictions(
@@ -49,7 +48,7 @@ def predictions(
       count: number of sequences.
     """
     batch = task.sample((), "test", key, count)
-    answers = task.answers(model.apply(params, batch.inputs))
+    answers = task.answers(model.apply(params, batch.inputs, batch.lengths))
     truth, predicted = np.asarray(batch.targets[0]), np.asarray(answers[0])
     figure, axes = new_figure(5.0, 5.0)
     line = np.array([0.0, 2.0])
@@ -160,28 +159,27 @@ def _lengths(shortest: int, longest: int) -> str:
 
 
 def memory(
-    task: Adding,
-    model: "Model",
-    cell: lj.LSTM,
-    params: "ModelParams",
-    key: PRNGKey,
-    units: int = 24,
-) -> Figure:
-    """One input sequence, the cell state over time, and the readout at every step.
+    task: Adding, model: "Model", params: "ModelParams", key: PRNGKey, units: int = 24
+) -> Figure | None:
+    """One input sequence, the state over time, and the readout at every step.
 
     Args:
       task: the task.
       model: the model.
-      cell: its cell.
       params: its parameters.
       key: the key that the sequences are drawn from.
-      units: number of units to draw, those whose cell state correlates most with the sum.
+      units: number of units to draw, those of all layers whose state correlates most with the sum.
+
+    Returns:
+      The figure, or None if no layer has a state of units.
     """
     # The deviation from the mean over many sequences is what this sequence has stored.
     batch = task.sample((), "test", key, 256)
-    states = lj.trace(cell, params.cell, batch.inputs).states
-    answers = np.asarray(model.readout(params, states.h))[:, 0, 0]
-    c = np.asarray(states.c)
+    kept = unit_memories(model, params, batch.inputs, batch.lengths)
+    if kept is None:
+        return None
+    c = np.asarray(kept, np.float32)
+    answers = np.asarray(model.apply(params, batch.inputs, batch.lengths))[:, 0, 0]
     deviations = (c - c.mean(axis=1, keepdims=True)) / (c[-1].std(axis=0) + 1e-6)
     sums = np.asarray(batch.targets[0])
     stores = (deviations[-1] * (sums - sums.mean())[:, None]).mean(axis=0)
@@ -201,7 +199,7 @@ def memory(
         deviations[:, 0, chosen].T, cmap="RdBu_r", vmin=-2.5, vmax=2.5, aspect="auto",
         interpolation="nearest", extent=(-0.5, task.length - 0.5, len(chosen) + 0.5, 0.5),
     )  # fmt: skip
-    middle.set(ylabel="cell state\nof the units that keep the sum", yticks=[1, len(chosen)])
+    middle.set(ylabel="state of the units\nthat keep the sum", yticks=[1, len(chosen)])
     figure.colorbar(image, ax=middle, label="standard deviations", pad=0.01, aspect=12)
     bottom.axhline(sums[0], color=ORANGE, linestyle="--", label=f"sum of the marked: {sums[0]:.2f}")
     bottom.plot(t, answers, color=BLUE, label=f"answer if read here; at the end {answers[-1]:.2f}")
@@ -212,7 +210,7 @@ def memory(
         ylim=(min(0.0, answers.min()), 1.5 * max(sums[0], answers.max())),
     )
     bottom.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
-    figure.suptitle(f"Two numbers marked among {task.length}, and the cell state that keeps them")
+    figure.suptitle(f"Two numbers marked among {task.length}, and the units that keep them")
     for axes in (top, bottom):
         axes.spines[["top", "right"]].set_visible(False)
     return figure

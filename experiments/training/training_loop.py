@@ -58,7 +58,8 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
             here = workdir.write_environment(
                 implementations(config, data, placement), placement.devices
             )
-            processes.say(what_runs(config, here))
+            dtype = jax.tree.leaves(trainer.states.params)[0].dtype.name
+            processes.say(what_runs(config, here, dtype))
             _train(trainer, caught)
             with caught.stops_at_once(
                 f"all updates are done and saved in {path};"

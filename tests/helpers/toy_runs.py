@@ -57,11 +57,13 @@ def toy_train(path: Path, config: Config = CONFIG) -> dict[str, Any]:
             if progress.update % config.train.checkpoint_every == 0:
                 workdir.checkpoints.save(states, progress)
         workdir.checkpoints.save(states, progress)
+        solved = {"goal": "mse < 1", "reached_on_test": [], "first_at_update": [None, 40]}
         test = {"mse": {"seeds": [float(x) for x in states["params"][:2]]}}
         summary = {
             "command": "the command", "task": "adding", "seeds": [0, 1], "updates": [60, 60],
             "sequences": [240, 240], "batch_size": 4, "metric": "mse", "baselines": {},
-            "test": test, "goals": {}, "seconds": progress.seconds, "updates_per_second": 1.0,
+            "test": test, "goals": {"solved": solved}, "seconds": progress.seconds,
+            "updates_per_second": 1.0,
             "python_share": 0.1, "figures": [],
         }  # fmt: skip
         workdir.write_summary(summary)

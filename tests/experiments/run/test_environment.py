@@ -97,6 +97,15 @@ def test_a_run_resumed_in_another_environment_records_and_says_it(monkeypatch, t
     )
 
 
+def test_a_run_that_starts_anew_forgets_the_environment_before(monkeypatch, tmp_path, capsys):
+    Workdir.of(tmp_path, CONFIG).begin(CONFIG).write_environment(["cpu"])
+    workdir = Workdir.of(tmp_path, CONFIG).begin(CONFIG)
+    assert workdir.resume({}) is None
+    here = workdir.write_environment(["scan"])
+    assert workdir.environment() == here
+    assert capsys.readouterr().err == ""
+
+
 def test_what_differs_is_named():
     before = {
         "backend": "cpu", "device_kinds": {"cpu": 1}, "processes": 1, "implementations": ["cpu"],

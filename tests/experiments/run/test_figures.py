@@ -113,7 +113,7 @@ def test_predictions_are_drawn_at_the_true_sums():
 
 def test_memory_has_one_sequence_its_cell_states_and_its_answers():
     config, model, params = made(Adding(length=8))
-    figure = memory(config.task, model, model.cell, params, KEY, units=4)
+    figure = memory(config.task, model, params, KEY, units=4)
     top, middle, bottom = figure.axes[:3]
     assert len(top.texts) == 2  # the marked values
     assert middle.images[0].get_array().shape == (4, 8)
@@ -191,3 +191,18 @@ def test_the_figures_of_adding_have_the_error_at_a_quarter_to_four_times_the_len
     found = adding_figures.draw_adding(config.task, model, params, KEY, 20)
     assert {"predictions.png", "memory.png", "error_against_length.png"} <= set(found)
     assert [*drawn["network"]] == [2, 4, 8, 16, 32]
+
+
+def test_a_figure_that_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys):
+    def figures(self, model, params, data, key, sequences):
+        raise RuntimeError("no such font\nand more")
+
+    monkeypatch.setattr(Adding, "figures", figures)
+    config, _, params = made(Adding(length=8))
+    summary = {}
+    both = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
+    draw_figures(config, both, (), Workdir(tmp_path), summary)
+    assert summary["figures"] == ["figures/learning_curve.png"]
+    assert capsys.readouterr().err == (
+        "the figures of the task cannot be drawn: RuntimeError: no such font\n"
+    )

@@ -21,7 +21,7 @@ KILLS = 24
 # Forks a training for each line that it reads, so that Python and JAX are imported once only.
 SERVER = """
 import os, sys
-import experiments.training.training_loop, experiments.commands.command_line
+import experiments.training.training_loop, experiments.commands.train
 from experiments.__main__ import main
 for line in sys.stdin:
     pid = os.fork()
