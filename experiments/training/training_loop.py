@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.config.schema import Config
 from experiments.errors import Interrupted, TrainingFailed
+from experiments.model import make_model
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.figures import draw_figures
 from experiments.run.summary import summarize
@@ -51,9 +52,13 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
     with workdir.locked(), catch_signals() as caught:
         workdir.begin(config)
         trainer = Trainer(config, workdir, make_train_functions(config), data)
-        here = workdir.write_environment(implementations(config, data))
+        model, task = make_model(config.model, config.task), config.task
+        here = workdir.write_environment(
+            implementations(model, task, data, config.train.batch_size)
+        )
+        layers = [(config.model.cell, config.model.hidden_size)]
         dtype = jax.tree.leaves(trainer.states.params)[0].dtype.name
-        print(what_runs(config, here, dtype), file=sys.stderr)
+        print(what_runs(layers, here, dtype), file=sys.stderr)
         if trainer.progress.update:
             print(f"resuming from update {trainer.progress.update} in {path}", file=sys.stderr)
         name = f"{config.task.name} seed {config.seed}"
