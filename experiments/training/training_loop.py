@@ -9,6 +9,7 @@ import jax
 from experiments.config.schema import Config
 from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted
+from experiments.model import make_model
 from experiments.run import processes
 from experiments.run.figures import draw_figures
 from experiments.run.summary import describe_task, summarize
@@ -55,11 +56,14 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
             processes.say(f"{describe_task(config.task)}: compiling, which takes some seconds")
             functions = make_train_functions(config, placement=placement)
             trainer = Trainer(config, workdir, functions, data)
+            model = placement.model(make_model(config.model, config.task))
             here = workdir.write_environment(
-                implementations(config, data, placement), placement.devices
+                implementations(model, config.task, data, config.train.batch_size),
+                placement.devices,
             )
             dtype = jax.tree.leaves(trainer.states.params)[0].dtype.name
-            processes.say(what_runs(config, here, dtype))
+            layers = [(each.cell, getattr(each, "hidden_size", 0)) for each in config.model.layers]
+            processes.say(what_runs(layers, here, dtype))
             _train(trainer, caught)
             with caught.stops_at_once(
                 f"all updates are done and saved in {path};"

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.config.schema import Config, EvalConfig, ModelConfig, TrainConfig
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.run.atomic_write import write_synced
 from experiments.run.checkpoint_folder import CHECKSUMS, write_checksums
 from experiments.run.checkpoints import TrainingProgress
@@ -19,7 +19,6 @@ from experiments.tasks import Adding
 
 CONFIG = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=4),
     train=TrainConfig(
         batch_size=4, updates=60, log_every=10, eval_every=20, checkpoint_every=20,
         stop_when="never",

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from experiments.commands.train import train_command
 
+from experiments.commands.train import train_command
 from experiments.config.file import dump_config
 from experiments.errors import UserError
 from experiments.run import lock
