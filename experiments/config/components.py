@@ -1,9 +1,11 @@
 """Parts of a config that are chosen by name: a built-in one, or one's own by its import path."""
 
+import contextlib
 import importlib
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lstm_jax.did_you_mean import did_you_mean
@@ -108,7 +110,14 @@ def where(error: BaseException) -> str:
     message = (str(error).splitlines() or [""])[0]
     if isinstance(error, SyntaxError) and error.msg:
         message = error.msg
-    return f"{type(error).__name__}: {short_text(message, 100)} ({path}, line {line})"
+    return f"{type(error).__name__}: {short_text(message)} ({_short_path(path)}, line {line})"
+
+
+def _short_path(path: str, width: int = 45) -> str:
+    """A path from the current folder, or the end of it where it is long."""
+    with contextlib.suppress(ValueError):
+        path = str(Path(path).relative_to(Path.cwd()))
+    return path if len(path) <= width else f"...{path[3 - width :]}"
 
 
 def short(value: Any) -> str:
