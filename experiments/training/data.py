@@ -6,18 +6,26 @@ import jax
 
 from experiments.config.schema import Config
 from experiments.errors import UserError
+from experiments.memory_estimate import check_memory
 from experiments.tasks import Split
 from experiments.training.keys import data_key
 from lstm_jax.types import PyTree
 
 
-def load_data(config: Config) -> PyTree:
+def load_data(config: Config, lanes: int | None = None) -> PyTree:
     """Load the data that the task samples from.
 
-    The size of every split is checked now, not after hours of training.
+    The size of every split and the memory are checked now, not after hours of training.
+
+    Args:
+      config: the config.
+      lanes: number of models that train together; by default the seeds of the config.
+
+    Returns:
+      The arrays of the task.
 
     Raises:
-      UserError: if the data is missing, or too small for the config.
+      UserError: if the data is missing or too small for the config, or there is too little memory.
     """
     task = config.task
     held_out = config.eval.sequences
@@ -28,11 +36,15 @@ def load_data(config: Config) -> PyTree:
     }
     try:
         data = task.load()
-        for split, count in counts.items():
-            key = data_key(split, config.seed)
-            jax.eval_shape(
-                functools.partial(task.sample, split=split, batch_size=count), data, key=key
+        batches = {
+            split: jax.eval_shape(
+                functools.partial(task.sample, split=split, batch_size=count),
+                data,
+                key=data_key(split, config.seed),
             )
+            for split, count in counts.items()
+        }
     except ValueError as error:
         raise UserError(str(error)) from None
+    check_memory(config, batches["train"], batches["test"], lanes)
     return data
