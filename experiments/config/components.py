@@ -46,26 +46,34 @@ def find_component(kind: str, name: Any, built_in: Mapping[str, Any]) -> Any:
 def _names(built_in: Mapping[str, Any]) -> str:
     """The names, as far as they fit on a line."""
     names = ", ".join(built_in)
-    return f"{names}," if len(names) < 50 else f"one of {len(built_in)} names ({names[:30]}...)"
+    return f"{names}," if len(names) < 50 else f"{', '.join([*built_in][:3])}, ... (see --help),"
 
 
 def import_path(path: str) -> Any:
     """The object at an import path ``package.module:Name``.
 
-    Modules of the current folder are found, as ``python -m`` finds them.
+    Modules of the current folder are found, as ``python -m`` finds them. Those of Python itself
+    are refused: they have nothing for a config, and some act when they are imported.
 
     Raises:
       ValueError: if there is no such module or name, or the module raises an error.
 
-    >>> import_path("math:pi")
-    3.141592653589793
-    >>> import_path("math:sqroot")
+    >>> import_path("optax:adabelief").__name__
+    'adabelief'
+    >>> import_path("optax:adabelif")
     Traceback (most recent call last):
-    ValueError: math has no 'sqroot'; did you mean sqrt?
+    ValueError: optax has no 'adabelif'; did you mean adabelief?
+    >>> import_path("os:system")
+    Traceback (most recent call last):
+    ValueError: os is a module of Python itself, not one of your own
     """
     module_name, _, name = path.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".") + name.split(".")):
         raise ValueError(f"an import path is package.module:Name; got {short(path)}")
+    if module_name.partition(".")[0] in sys.stdlib_module_names:
+        raise ValueError(
+            f"{short_text(module_name)} is a module of Python itself, not one of your own"
+        )
     found = _import(module_name)
     for part in name.split("."):
         if not hasattr(found, part):

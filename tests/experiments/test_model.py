@@ -43,7 +43,6 @@ ASKED = {
 DO_NOT_GO = {
     *(("min_lstm", each) for each in ("weight_drop", "recurrent_dropout")),
     *(("mlstm", each) for each in ("weight_drop", "candidate_dropout")),
-    *((cell, "recurrent_dropout") for cell in ("mlstm",)),
 }
 
 
