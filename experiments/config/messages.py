@@ -34,7 +34,7 @@ def error_lines(
         if any(f"{name}.".startswith(f"{each}.") for each in flags):
             place = f"--{shown}"
         else:
-            below = [each for each in flags if each.startswith(f"{name}.")]
+            below = [each for each in flags if "." in name and each.startswith(f"{name}.")]
             place = f"--{short_text(below[0], LONGEST_NAME)}" if below else f"{source}: {shown}"
         lines.append(f"{place}: {short_text(f'{text}{hint}', LONGEST_TEXT)}")
     if len(lines) > MOST_LINES:
@@ -64,6 +64,8 @@ def nearest_field(name: str, names: list[str]) -> str | None:
     tails = {each.rpartition(".")[2]: each for each in reversed(names)}
     if tail in tails and not tail.isdecimal():
         return tails[tail]
+    if section in names:
+        return section
     # The name of a section, which fields have in common, says nothing about the field.
     beside = [each.rpartition(".")[2] for each in names if each.rpartition(".")[0] == section]
     near = nearest(tail, beside)
