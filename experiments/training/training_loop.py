@@ -11,6 +11,7 @@ from experiments.errors import Interrupted
 from experiments.run.figures import draw_figures
 from experiments.run.summary import describe_task, summarize
 from experiments.run.workdir import Workdir
+from experiments.sinks.sinks import Sinks
 from experiments.training import extension
 from experiments.training.data import load_data
 from experiments.training.memory import memory_errors
@@ -20,13 +21,16 @@ from experiments.training.train_step import make_train_functions
 from experiments.training.trainer import Trainer
 
 
-def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
+def train_run(
+    config: Config, path: Path, command: str, sinks: Sinks | None = None
+) -> dict[str, Any]:
     """Train a config, or resume its run, and write all results to the workdir.
 
     Args:
       config: the config to train.
       path: the workdir.
       command: the command line for the summary, without the workdir.
+      sinks: where the records go, besides metrics.jsonl.
 
     Returns:
       The summary, as in summary.json.
@@ -47,14 +51,20 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
             extension.extend(workdir, config)
             workdir.begin(config)
             _say(f"{describe_task(config.task)}: compiling, which takes some seconds")
-            trainer = Trainer(config, workdir, make_train_functions(config), data)
+            trainer = Trainer(config, workdir, make_train_functions(config), data, sinks)
             workdir.write_environment()
-            _train(trainer, caught)
-            with caught.stops_at_once(
-                f"all updates are done and saved in {path};"
-                " run the same command again to test the model and draw the figures"
-            ):
-                return _finish(trainer, command)
+            summary = None
+            trainer.sinks.start(path, config, trainer.progress.update)
+            try:
+                _train(trainer, caught)
+                with caught.stops_at_once(
+                    f"all updates are done and saved in {path};"
+                    " run the same command again to test the model and draw the figures"
+                ):
+                    summary = _finish(trainer, command)
+                return summary
+            finally:
+                trainer.sinks.finish(summary)
 
 
 def _train(trainer: Trainer, caught: CaughtSignal) -> None:
