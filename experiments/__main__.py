@@ -11,8 +11,8 @@ USAGE = """\
 usage: python -m experiments COMMAND ...
 
 commands:
-  train CONFIG [--workdir DIR] [--any.field value ...]
-      train a config, or resume its run in the workdir
+  train CONFIG [--workdir DIR] [--sink tensorboard|wandb|MODULE:NAME] [--any.field value ...]
+      train a config, or resume its run in the workdir; --sink may be repeated
   evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
       evaluate a trained model, also on other lengths or more sequences
   replay DIR

@@ -7,6 +7,7 @@ from experiments.errors import UserError
 from experiments.run.summary import describe_task
 from experiments.run.workdir import Workdir
 from experiments.training.evaluation import evaluate_run
+from experiments.training.memory import memory_errors
 
 
 def evaluate_command(words: list[str]) -> int:
@@ -18,7 +19,8 @@ def evaluate_command(words: list[str]) -> int:
         raise UserError(f"--{fixed[0]}: evaluate takes --task.* and --eval.* fields only")
     workdir = Workdir.existing(path)
     config = load_config(path / "config.yaml", overrides)
-    updates, metrics = evaluate_run(workdir, config)
+    with memory_errors(config, "nothing was changed"):
+        updates, metrics = evaluate_run(workdir, config)
     print(f"{describe_task(config.task)}, {config.eval.sequences:,} test sequences,", end=" ")
     print(f"after {updates:,} updates\n")
     print(evaluation_table(metrics, config))

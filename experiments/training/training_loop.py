@@ -15,6 +15,7 @@ from experiments.run.figures import draw_figures
 from experiments.run.summary import describe_task, summarize
 from experiments.run.what_runs import implementations, what_runs
 from experiments.run.workdir import Workdir
+from experiments.sinks.sinks import Sinks
 from experiments.training import extension
 from experiments.training.data import load_data
 from experiments.training.memory import memory_errors
@@ -24,13 +25,16 @@ from experiments.training.train_step import make_train_functions
 from experiments.training.trainer import Trainer
 
 
-def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
+def train_run(
+    config: Config, path: Path, command: str, sinks: Sinks | None = None
+) -> dict[str, Any]:
     """Train a config, or resume its run, and write all results to the workdir.
 
     Args:
       config: the config to train.
       path: the workdir.
       command: the command line for the summary, without the workdir.
+      sinks: where the records go, besides metrics.jsonl.
 
     Returns:
       The summary, as in summary.json.
@@ -55,7 +59,7 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
             workdir.begin(config)
             processes.say(f"{describe_task(config.task)}: compiling, which takes some seconds")
             functions = make_train_functions(config, placement=placement)
-            trainer = Trainer(config, workdir, functions, data)
+            trainer = Trainer(config, workdir, functions, data, sinks)
             model = placement.model(make_model(config.model, config.task))
             here = workdir.write_environment(
                 implementations(model, config.task, data, config.train.batch_size),
@@ -64,12 +68,20 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
             dtype = jax.tree.leaves(trainer.states.params)[0].dtype.name
             layers = [(each.cell, getattr(each, "hidden_size", 0)) for each in config.model.layers]
             processes.say(what_runs(layers, here, dtype))
-            _train(trainer, caught)
-            with caught.stops_at_once(
-                f"all updates are done and saved in {path};"
-                " run the same command again to test the model and draw the figures"
-            ):
-                return _finish(trainer, command)
+            summary = None
+            if processes.is_first():
+                trainer.sinks.start(path, config, trainer.progress.update)
+            try:
+                _train(trainer, caught)
+                with caught.stops_at_once(
+                    f"all updates are done and saved in {path};"
+                    " run the same command again to test the model and draw the figures"
+                ):
+                    summary = _finish(trainer, command)
+                return summary
+            finally:
+                if processes.is_first():
+                    trainer.sinks.finish(summary)
 
 
 def _train(trainer: Trainer, caught: CaughtSignal) -> None:
