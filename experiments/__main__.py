@@ -1,11 +1,11 @@
 """Entry point: ``python -m experiments {train,evaluate,report,bench,list}``."""
 
-import os
+import importlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from experiments.errors import Interrupted, TrainingFailed, UserError
+from experiments.streams import finish_streams, open_streams
 
 USAGE = """\
 usage: python -m experiments COMMAND ...
@@ -28,6 +28,19 @@ commands:
 python -m experiments train CONFIG --help prints every field with the values of the file."""
 
 
+COMMANDS = {
+    "train": "experiments.commands.train:train_command",
+    "evaluate": "experiments.commands.evaluate:evaluate_command",
+    "report": "experiments.commands.report:report_command",
+    "bench": "experiments.bench.command:bench_command",
+    "list": "experiments.commands.listing:list_command",
+}
+"""The function of every command, which takes the words after the command."""
+
+WITH_OWN_HELP = {"train"}
+"""Commands that print a help of their own after their first argument."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
@@ -39,10 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = dispatch(arguments)
-        # Flush here, not when Python exits, so that a closed pipe is handled below.
-        sys.stdout.flush()
-        return code
+        return dispatch(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -54,10 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + error.signum
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader closed the pipe: discard the rest, also when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(f"failed: {place}{error.strerror or error}", file=sys.stderr)
@@ -73,47 +79,28 @@ def dispatch(arguments: list[str]) -> int:
     Returns:
       The exit code.
     """
-    # Imports are inside the cases, so that usage errors do not wait for JAX.
     match arguments:
         case [] | ["-h" | "--help", *_]:
             print(USAGE)
             return 0 if arguments else 2
-        case ["evaluate" | "report" | "bench" | "list", *rest] if {"-h", "--help"} & set(rest):
-            print(USAGE)
-            return 0
-        case ["train", "-h" | "--help", *_]:
-            print(USAGE)
-            return 0
-        case ["train", *rest]:
-            from experiments.commands.command_line import train_command
-
-            return train_command(rest)
-        case ["evaluate", *rest]:
-            from experiments.commands.command_line import evaluate_command
-
-            return evaluate_command(rest)
-        case ["report", *rest]:
-            from experiments.report.table import report
-
-            if not rest:
-                raise UserError("report: WORKDIR comes next: the folder of a finished run")
-            print(report([Path(folder) for folder in rest]))
-            return 0
-        case ["bench", *rest]:
-            from experiments.bench.command import bench_command
-
-            return bench_command(rest)
-        case ["list", *rest]:
-            from experiments.commands.listing import list_configs
-
-            return list_configs([Path(folder) for folder in rest])
+        case [command, *rest] if command in COMMANDS:
+            if rest[:1] in (["-h"], ["--help"]) or (
+                command not in WITH_OWN_HELP and {"-h", "--help"} & set(rest)
+            ):
+                print(USAGE)
+                return 0
+            module, name = COMMANDS[command].split(":")
+            # Imported here, so that usage errors do not wait for JAX.
+            return getattr(importlib.import_module(module), name)(rest)
         case [command, *_]:
             from lstm_jax.did_you_mean import did_you_mean
 
-            hint = did_you_mean(command, ["train", "evaluate", "report", "bench", "list"])
-            raise UserError(f"unknown command {command!r}{hint}\n{USAGE}")
+            raise UserError(
+                f"unknown command {command!r}{did_you_mean(command, COMMANDS)}\n{USAGE}"
+            )
     raise AssertionError(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    open_streams()
+    sys.exit(main() or finish_streams())

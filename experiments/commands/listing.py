@@ -8,6 +8,11 @@ from experiments.errors import UserError
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
+def list_command(words: list[str]) -> int:
+    """``list [FOLDER ...]``."""
+    return list_configs([Path(folder) for folder in words])
+
+
 def list_configs(folders: Sequence[Path]) -> int:
     """Print the name and header of every config file in the folders."""
     folders = folders or [CONFIGS]

@@ -28,6 +28,8 @@ class TrainingProgress:
       solved_at: for each seed, the update at which it was first solved, or None.
       mastered_at: the same for mastered.
       stopped_at: for each seed, the update at which it stopped early, or None.
+      diverged: for each seed, what was not finite and when, or None: ``{"update", "metric",
+        "value", "group"}``.
     """
 
     update: int = 0
@@ -37,6 +39,7 @@ class TrainingProgress:
     solved_at: list[int | None] = field(default_factory=list)
     mastered_at: list[int | None] = field(default_factory=list)
     stopped_at: list[int | None] = field(default_factory=list)
+    diverged: list[dict[str, Any] | None] = field(default_factory=list)
 
     @classmethod
     def at_start(cls, seeds: int) -> "TrainingProgress":
@@ -45,7 +48,12 @@ class TrainingProgress:
         >>> TrainingProgress.at_start(seeds=2).stopped_at
         [None, None]
         """
-        return cls(solved_at=[None] * seeds, mastered_at=[None] * seeds, stopped_at=[None] * seeds)
+        return cls(
+            solved_at=[None] * seeds,
+            mastered_at=[None] * seeds,
+            stopped_at=[None] * seeds,
+            diverged=[None] * seeds,
+        )
 
 
 class Checkpoints:

@@ -26,10 +26,12 @@ def evaluate_run(workdir: Workdir, config: Config) -> tuple[int, dict[str, np.nd
     """
     data = load_data(config)
     # The checkpoint has the shapes of the config that was trained.
-    like = jax.eval_shape(make_train_functions(workdir.config()).init)
+    trained = make_train_functions(workdir.config())
+    like = jax.eval_shape(trained.init)
     restored = workdir.checkpoints.restore(like) if workdir.checkpoints_path.exists() else None
     if restored is None:
         raise UserError(f"{workdir.path}: has no checkpoint yet")
     states, progress = restored
-    metrics = make_train_functions(config).evaluate(data, "test", states.params)
+    params = trained.evaluation_params(states)
+    metrics = make_train_functions(config).evaluate(data, "test", params)
     return progress.update, jax.tree.map(np.asarray, metrics)

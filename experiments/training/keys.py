@@ -5,20 +5,28 @@ the same key, for any seed and any number of updates.
 """
 
 import jax
+from jaxtyping import Array, Int
 
 from experiments.tasks import Split
 from lstm_jax.types import PRNGKey
 
-PURPOSES = {"init": 0, "train": 1, "validation": 2, "test": 3}
+Seed = int | Int[Array, ""]
+
+PURPOSES = {"init": 0, "train": 1, "validation": 2, "test": 3, "draws": 4}
 HELD_OUT_SEED = 0
 
 
-def init_key(seed: int) -> PRNGKey:
+def init_key(seed: Seed) -> PRNGKey:
     """The key of a model's initial parameters."""
     return jax.random.fold_in(jax.random.key(seed), PURPOSES["init"])
 
 
-def data_key(split: Split, seed: int) -> PRNGKey:
+def draws_key(seed: Seed) -> PRNGKey:
+    """The key of what a model draws in training, such as dropout."""
+    return jax.random.fold_in(jax.random.key(seed), PURPOSES["draws"])
+
+
+def data_key(split: Split, seed: Seed) -> PRNGKey:
     """The key of the sequences of a split; held-out sequences are the same for every seed."""
     root = jax.random.key(seed if split == "train" else HELD_OUT_SEED)
     return jax.random.fold_in(root, PURPOSES[split])

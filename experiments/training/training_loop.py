@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.config.schema import Config
 from experiments.errors import Interrupted, TrainingFailed
+from experiments.model import ModelParams
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.figures import draw_figures
 from experiments.run.summary import summarize
@@ -67,7 +68,7 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
                 " run the same command again to resume",
             )
         summary = summarize(config, trainer.progress, trainer.test(), trainer.baselines(), command)
-        draw_figures(config, trainer.states.params, data, workdir, summary)
+        draw_figures(config, trainer.params, data, workdir, summary)
         workdir.write_summary(summary)
         return summary
 
@@ -88,7 +89,7 @@ class Trainer:
         self.config, self.workdir, self.functions, self.data = config, workdir, functions, data
         self._compiled: set[object] = set()
         states = functions.init()
-        at_start = states, TrainingProgress.at_start(config.seeds)
+        at_start = states, TrainingProgress.at_start(len(functions.lanes))
         self.states, self.progress = workdir.checkpoints.restore(states) or at_start
         workdir.metrics.rewind(self.progress.update)
 
@@ -146,12 +147,19 @@ class Trainer:
     def test(self) -> dict[str, np.ndarray]:
         """The metrics of every seed ``[N]`` on test sequences, which select nothing."""
         metrics = self._evaluate("test")
-        self._check_finite(metrics, np.ones(self.config.seeds, bool), "on the test sequences")
+        self._check_finite(
+            metrics, np.ones(len(self.functions.lanes), bool), "on the test sequences"
+        )
         return metrics
 
     def baselines(self) -> dict[str, float]:
         """The task's metric for solutions without memory."""
         return self.config.task.baselines(self.data, "test")
+
+    @property
+    def params(self) -> ModelParams:
+        """The parameters of every lane ``[N, ...]`` for evaluation."""
+        return self.functions.evaluation_params(self.states)
 
     def _evaluate(self, split: Split) -> dict[str, np.ndarray]:
         return jax.tree.map(
@@ -190,7 +198,7 @@ class Trainer:
         for name, values in metrics.items():
             for i in np.flatnonzero(~np.isfinite(values) & active):
                 raise TrainingFailed(
-                    f"{name} became {values[i]} {when} (seed {self.config.seed + i});"
+                    f"{name} became {values[i]} {when} ({self.functions.lanes.name(int(i))});"
                     f" earlier metrics and checkpoints stay in {self.workdir.path}."
                     " Try a lower optimizer.learning_rate with another --workdir."
                 )

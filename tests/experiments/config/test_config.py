@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from experiments.commands.command_line import parse_overrides
+from experiments.commands.overrides import parse_overrides
 from experiments.config.file import (
     differences,
     dump_config,
