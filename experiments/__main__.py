@@ -1,4 +1,4 @@
-"""Entry point: ``python -m experiments {train,sweep,search,evaluate,report,bench,list}``."""
+"""Entry point: ``python -m experiments {train,sweep,search,evaluate,replay,report,bench,list}``."""
 
 import importlib
 import sys
@@ -19,6 +19,8 @@ commands:
       search for good values of fields with Optuna, with several workers on one study
   evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
       evaluate a trained model, also on other lengths or more sequences
+  replay DIR
+      compute the update again at which a seed diverged, from a folder in WORKDIR/diverged
   report WORKDIR ...
       print a Markdown table of finished runs
   bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
@@ -37,6 +39,7 @@ COMMANDS = {
     "sweep": "experiments.commands.sweep:sweep_command",
     "search": "experiments.commands.search:search_command",
     "evaluate": "experiments.commands.evaluate:evaluate_command",
+    "replay": "experiments.commands.replay:replay_command",
     "report": "experiments.commands.report:report_command",
     "bench": "experiments.bench.command:bench_command",
     "list": "experiments.commands.listing:list_command",

@@ -15,6 +15,7 @@ from experiments.tasks import Task, goals
 def summarize(
     config: Config,
     progress: TrainingProgress,
+    updates: list[int],
     test: dict[str, np.ndarray],
     baselines: dict[str, float],
     command: str,
@@ -24,21 +25,23 @@ def summarize(
     Args:
       config: the config of the run.
       progress: updates, times and goals of the training.
-      test: metrics of every seed ``[N]`` on test sequences.
+      updates: the updates that each seed has done ``[N]``.
+      test: metrics of every seed ``[N]`` on test sequences; NaN for one that has diverged.
       baselines: the task's metric for solutions without memory.
       command: the command line.
 
     Returns:
-      A dict of plain values; lists have one entry per seed.
+      A dict of plain values; lists have one entry per seed, None where a seed has no value.
+      Means and standard deviations are those of the seeds that have not diverged.
     """
     task = config.task
-    updates = [at or progress.update for at in progress.stopped_at]
     return {
         "command": command,
         "task": describe_task(task),
         "seeds": list(range(config.seed, config.seed + config.seeds)),
         "updates": updates,
         "sequences": [n * config.train.batch_size for n in updates],
+        "diverged": progress.diverged,
         "batch_size": config.train.batch_size,
         "metric": task.metric,
         "baselines": baselines,
@@ -52,7 +55,7 @@ def summarize(
             for name, goal in goals(task).items()
         },
         "seconds": progress.seconds,
-        "updates_per_second": progress.update / progress.seconds,
+        "updates_per_second": progress.update / progress.seconds if progress.seconds else 0.0,
         "compile_seconds": progress.compile_seconds,
         "python_share": _python_share(progress),
     }
@@ -77,7 +80,8 @@ def render(summary: dict[str, Any], workdir: Path) -> str:
     # The metric of the baselines comes first, next to them.
     for name, value in sorted(summary["test"].items(), key=lambda item: item[0] != metric):
         label = f"{name}, reached" if name == metric else name
-        rows.append((label, mean_and_spread(value["seeds"])))
+        finite = [v for v in value["seeds"] if v is not None]
+        rows.append((label, mean_and_spread(finite) if finite else "diverged"))
     verdicts = []
     for name, goal in summary["goals"].items():
         reached = sum(goal["reached_on_test"])
@@ -86,6 +90,14 @@ def render(summary: dict[str, Any], workdir: Path) -> str:
         else:
             verdicts.append(f"{name} by {reached} of {len(seeds)} seeds")
         rows.append((f"{name} ({goal['goal']})", _when(goal["first_at_update"], summary)))
+    rows += [
+        (
+            f"seed {seed} diverged",
+            f"{bad['metric']} became {bad['value']} at update {bad['update']}",
+        )
+        for seed, bad in zip(seeds, summary.get("diverged", []), strict=False)
+        if bad is not None
+    ]
     share = summary["python_share"]
     rows.append(("trained for", _counts(summary["updates"], summary["batch_size"])))
     rows.append(
@@ -106,8 +118,10 @@ def render(summary: dict[str, Any], workdir: Path) -> str:
 
 
 def _statistics(values: np.ndarray) -> dict[str, Any]:
-    mean, std = mean_and_std(values)
-    return {"seeds": values.tolist(), "mean": mean, "std": std}
+    finite = np.isfinite(values)
+    mean, std = mean_and_std(values[finite]) if finite.any() else (None, None)
+    seeds = [float(v) if ok else None for v, ok in zip(values, finite, strict=True)]
+    return {"seeds": seeds, "mean": mean, "std": std}
 
 
 def _when(first_at_update: list[int | None], summary: dict[str, Any]) -> str:

@@ -131,9 +131,11 @@ class Workdir:
         return self._read_json("environment.json")
 
     def _started(self) -> bool:
-        """Whether a run has written more than its config here."""
-        started = self.metrics.path.exists() or self.checkpoints_path.exists()
-        return started and self._config_path.exists()
+        """Whether a run has trained here; a run that failed before has no metrics."""
+        has_metrics = self.metrics.path.exists() and self.metrics.path.stat().st_size > 0
+        checkpoints = self.checkpoints_path
+        has_checkpoints = checkpoints.is_dir() and any(checkpoints.iterdir())
+        return (has_metrics or has_checkpoints) and self._config_path.exists()
 
     @property
     def _config_path(self) -> Path:

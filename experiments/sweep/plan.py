@@ -166,8 +166,8 @@ def describe_plan(plan: Plan) -> str:
     seconds = sum(each.seconds for each in plan.groups)
     lines += [
         "",
-        f"at most {duration(seconds)} in all, on {_machine()}; without figures, and less where seeds"
-        " stop early",
+        f"at most {duration(seconds)} in all, on {_machine()}; without figures, and less where"
+        " seeds stop early",
     ]
     return "\n".join(lines)
 

@@ -96,8 +96,8 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     """The last part of every dotted name, or all of it where two end alike.
 
     >>> short_names(["optimizer.learning_rate", "model.cell", "task.length", "eval.length"])
-    {'optimizer.learning_rate': 'learning_rate', 'model.cell': 'cell', 'task.length': 'task.length',\
- 'eval.length': 'eval.length'}
+    {'optimizer.learning_rate': 'learning_rate', 'model.cell': 'cell', 'task.length':\
+ 'task.length', 'eval.length': 'eval.length'}
     """
     names = list(dict.fromkeys(names))
     leaves = [name.rpartition(".")[2] for name in names]

@@ -13,10 +13,11 @@ from experiments.sweep.points import Point, expand
 from experiments.sweep.spec import SweepSpec
 from experiments.sweep.split import write_point
 from experiments.training.data import load_data
+from experiments.training.memory import memory_errors
 from experiments.training.progress_bar import show_progress
 from experiments.training.signals import CaughtSignal, catch_signals
 from experiments.training.train_step import make_functions
-from experiments.training.training_loop import Trainer
+from experiments.training.trainer import Trainer
 
 
 def run_sweep(
@@ -94,9 +95,10 @@ def train_group(
         text = f"stopped in {label}, {what}; the state is saved in {folder.path};"
         return Interrupted(caught.signum, f"{text} run the same command again to go on")
 
-    data = load_data(config)
-    with workdir.locked():
+    saved = f"what was saved in {folder.path} is intact; --max_lanes makes smaller groups"
+    with memory_errors(config, saved), workdir.locked():
         workdir.begin(config)
+        data = load_data(config)
         trainer = Trainer(config, workdir, make_functions(config, lanes), data)
         workdir.write_environment()
         name = f"{label}, {len(lanes)} lanes" if len(lanes) > 1 else label
@@ -106,7 +108,7 @@ def train_group(
                     trainer.advance(show)
         except TrainingFailed:
             # A group of which all lanes have diverged is finished as well.
-            if None in trainer.progress.diverged:
+            if trainer.healthy.any():
                 raise
         trainer.save()
         if caught and not trainer.done:

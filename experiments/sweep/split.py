@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.run.bundle import Bundle
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.figures import draw_figures
 from experiments.run.summary import summarize
 from experiments.run.workdir import Workdir
 from experiments.sweep.points import Point
-from experiments.training.training_loop import Trainer
+from experiments.training.trainer import Trainer
 
 TIMES = ("seconds", "compile_seconds", "device_seconds")
 
@@ -39,7 +40,7 @@ def write_point(
       command: the command line for the summary.
       figures: whether to draw the figures.
     """
-    total = len(trainer.functions.lanes)
+    total = len(trainer.lanes)
     records = point_records(trainer.workdir.metrics.read(), lanes, trainer.progress)
     progress = point_progress(trainer.progress, lanes, records, total)
     workdir = Workdir(folder)
@@ -53,17 +54,34 @@ def write_point(
         summary = summarize(
             point.config,
             progress,
+            trainer.updates[lanes],
             {name: values[lanes] for name, values in test.items()},
             trainer.baselines(),
             command,
         )
         summary["group"] = {"lanes": total, "seconds": trainer.progress.seconds}
         summary["figures"] = []
-        if figures and progress.update:
-            params = jax.tree.map(lambda leaf: leaf[lanes], trainer.params)
+        healthy = np.flatnonzero(trainer.healthy[lanes])
+        if figures and len(healthy):
+            # The figures show the first seed that has not diverged.
+            first = lanes.start + int(healthy[0])
+            params = jax.tree.map(lambda leaf: leaf[first : lanes.stop], trainer.params)
             draw_figures(point.config, params, trainer.data, workdir, summary)
+        for lane in range(total)[lanes]:
+            _copy_bundle(trainer, lane, folder)
         shutil.copy(trainer.workdir.path / "environment.json", folder)
         workdir.write_summary(summary)
+
+
+def _copy_bundle(trainer: Trainer, lane: int, folder: Path) -> None:
+    """Keep what replays the bad update of a lane that has diverged."""
+    bad = trainer.progress.diverged[lane]
+    if bad is None:
+        return
+    bundle = Bundle.of(trainer.workdir.path, trainer.lanes.name(lane), bad["update"])
+    if bundle.path.is_dir():
+        seed = f"seed {trainer.lanes.seeds[lane]}"
+        shutil.copytree(bundle.path, Bundle.of(folder, seed, bad["update"]).path)
 
 
 def point_progress(

@@ -21,9 +21,15 @@ def init_key(seed: Seed) -> PRNGKey:
     return jax.random.fold_in(jax.random.key(seed), PURPOSES["init"])
 
 
-def draws_key(seed: Seed) -> PRNGKey:
-    """The key of what a model draws in training, such as dropout."""
-    return jax.random.fold_in(jax.random.key(seed), PURPOSES["draws"])
+def batch_key(seed: Seed, update: Seed) -> PRNGKey:
+    """The key of the training sequences of one update."""
+    return jax.random.fold_in(data_key("train", seed), update)
+
+
+def draws_key(seed: Seed, update: Seed) -> PRNGKey:
+    """The key of what a model draws in one update, such as dropout."""
+    root = jax.random.fold_in(jax.random.key(seed), PURPOSES["draws"])
+    return jax.random.fold_in(root, update)
 
 
 def data_key(split: Split, seed: Seed) -> PRNGKey:

@@ -6,37 +6,77 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from experiments.errors import Interrupted
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
 
 class CaughtSignal:
-    """The number of the signal that arrived, or None."""
+    """The signal that arrived, if one did.
 
-    signum: int | None = None
+    Attributes:
+      signum: its number, or None.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._message: str | None = None
 
     def __bool__(self) -> bool:
         """Whether a signal arrived."""
         return self.signum is not None
 
+    def arrive(self, signum: int) -> None:
+        """Record a signal; inside of `stops_at_once`, stop.
+
+        Raises:
+          Interrupted: inside of `stops_at_once`.
+        """
+        self.signum = signum
+        if self._message is not None:
+            raise Interrupted(signum, self._message)
+
+    @contextmanager
+    def stops_at_once(self, message: str) -> Iterator[None]:
+        """While the block runs, a signal ends it: everything that it does can be done again.
+
+        Args:
+          message: what the user is told.
+
+        Raises:
+          Interrupted: if a signal arrives, or has arrived before.
+        """
+        self._message = message
+        try:
+            if self.signum is not None:
+                self.arrive(self.signum)
+            yield
+        finally:
+            self._message = None
+
 
 @contextmanager
 def catch_signals() -> Iterator[CaughtSignal]:
-    """Record the first SIGINT, SIGTERM or SIGHUP; a second signal ends the process."""
+    """Record the first SIGINT, SIGTERM or SIGHUP; a second signal ends the process.
+
+    Signals that were ignored before, as by ``nohup``, stay ignored.
+    """
     caught = CaughtSignal()
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    signums = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    signums = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     before = {signum: signal.getsignal(signum) for signum in signums}
+    # None is a handler that was not installed from Python, and cannot be put back.
+    before = {n: handler for n, handler in before.items() if handler not in (signal.SIG_IGN, None)}
 
     def record(signum: int, frame: FrameType | None) -> None:
         del frame
-        caught.signum = signum
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
         # os.write does not use the buffer that the signal may have interrupted.
         with suppress(OSError):
-            os.write(
-                2, b"\nstopping after the current updates; a second signal ends the run at once\n"
-            )
-        for each in signums:
-            signal.signal(each, signal.SIG_DFL)
+            os.write(2, b"\nstopping; a second signal ends the run at once\n")
+        caught.arrive(signum)
 
-    for signum in signums:
+    for signum in before:
         signal.signal(signum, record)
     try:
         yield caught

@@ -38,10 +38,31 @@ class TrainState(NamedTuple):
 
 
 class UpdateStats(NamedTuple):
-    """Statistics of one update: the loss, and the norm of the gradient before clipping."""
+    """Statistics of one update.
+
+    Attributes:
+      loss: the training loss.
+      grad_norm: the norm of the gradient before clipping.
+      finite: whether these and all updated parameters are finite.
+    """
 
     loss: Float[Array, ""]
     grad_norm: Float[Array, ""]
+    finite: Bool[Array, ""]
+
+
+class UpdateDetails(NamedTuple):
+    """One update with everything in it, to find what is not finite.
+
+    Attributes:
+      loss: the training loss.
+      grads: the gradient before clipping.
+      params: the updated parameters.
+    """
+
+    loss: Float[Array, ""]
+    grads: ModelParams
+    params: ModelParams
 
 
 class TrainFunctions(NamedTuple):
@@ -51,7 +72,9 @@ class TrainFunctions(NamedTuple):
       lanes: the lanes.
       init: ``() -> states``, a `TrainState` with leaves ``[N, ...]``.
       train_steps: ``(data, states, active [N], updates) -> (states, stats [N, updates])``. The
-        input states are donated. The state of an inactive lane does not change.
+        input states are donated. The state of an inactive lane does not change, and a lane keeps
+        the state before its first update that is not finite.
+      details: ``(data, states) -> details``, `UpdateDetails` of the next update of every lane.
       evaluation_params: ``states -> params``, those that `evaluate` and the figures use.
       evaluate: ``(data, split, params) -> metrics [N]``.
     """
@@ -61,6 +84,7 @@ class TrainFunctions(NamedTuple):
     train_steps: Callable[
         [PyTree, TrainState, Bool[Array, " N"], int], tuple[TrainState, UpdateStats]
     ]
+    details: Callable[[PyTree, TrainState], UpdateDetails]
     evaluation_params: Callable[[TrainState], ModelParams]
     evaluate: Callable[[PyTree, Split, ModelParams], dict[str, Float[Array, " N"]]]
 
@@ -102,12 +126,12 @@ def make_functions(config: Config, lanes: Lanes) -> TrainFunctions:
         params = parts.model.init(keys.init_key(lane.seed))
         return TrainState(params, parts.optimizer.init(params), jnp.asarray(0, jnp.int32))
 
-    def train_step(
+    def update(
         data: PyTree, lane: LaneArrays, state: TrainState
-    ) -> tuple[TrainState, UpdateStats]:
+    ) -> tuple[TrainState, UpdateDetails]:
         task, model, optimizer = parts_of(lane)
-        k_batch = jax.random.fold_in(keys.data_key("train", lane.seed), state.update)
-        k_draws = jax.random.fold_in(keys.draws_key(lane.seed), state.update)
+        k_batch = keys.batch_key(lane.seed, state.update)
+        k_draws = keys.draws_key(lane.seed, state.update)
         batch = task.sample(data, "train", k_batch, config.train.batch_size)
 
         def loss_of(params: ModelParams) -> Float[Array, ""]:
@@ -117,20 +141,34 @@ def make_functions(config: Config, lanes: Lanes) -> TrainFunctions:
         loss, grads = jax.value_and_grad(loss_of)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = cast(ModelParams, optax.apply_updates(state.params, updates))
-        stats = UpdateStats(loss, optax.tree.norm(grads))
-        return TrainState(params, opt_state, state.update + 1), stats
+        new = TrainState(params, opt_state, state.update + 1)
+        return new, UpdateDetails(loss, grads, params)
+
+    def train_lane(
+        data: PyTree, lane: LaneArrays, state: TrainState, active: Bool[Array, ""], updates: int
+    ) -> tuple[TrainState, UpdateStats]:
+        def step(
+            carry: tuple[TrainState, Bool[Array, ""]], _: None
+        ) -> tuple[tuple[TrainState, Bool[Array, ""]], UpdateStats]:
+            state, active = carry
+            new, details = update(data, lane, state)
+            grad_norm = optax.tree.norm(details.grads)
+            finite = all_finite((details.loss, grad_norm, details.params))
+            active &= finite
+            kept = jax.tree.map(lambda a, b: jnp.where(active, a, b), new, state)
+            return (kept, active), UpdateStats(details.loss, grad_norm, finite)
+
+        (state, _), stats = lax.scan(step, (state, active), length=updates)
+        return state, stats
 
     def train_steps(
         data: PyTree, lanes: LaneArrays, states: TrainState, active: Bool[Array, " N"], updates: int
     ) -> tuple[TrainState, UpdateStats]:
-        def train_lane(lane: LaneArrays, state: TrainState) -> tuple[TrainState, UpdateStats]:
-            return lax.scan(lambda s, _: train_step(data, lane, s), state, length=updates)
+        train = functools.partial(train_lane, data, updates=updates)
+        return jax.vmap(train)(lanes, states, active)
 
-        def keep_active(new: Array, old: Array) -> Array:
-            return jnp.where(active.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-        new_states, stats = jax.vmap(train_lane)(lanes, states)
-        return jax.tree.map(keep_active, new_states, states), stats
+    def details(data: PyTree, lanes: LaneArrays, states: TrainState) -> UpdateDetails:
+        return jax.vmap(lambda lane, state: update(data, lane, state)[1])(lanes, states)
 
     def evaluate(
         data: PyTree, lanes: LaneArrays, params: ModelParams, split: Split
@@ -151,6 +189,7 @@ def make_functions(config: Config, lanes: Lanes) -> TrainFunctions:
     arrays = lanes.arrays()
     jitted_init = jax.jit(jax.vmap(init))
     jitted_train_steps = jax.jit(train_steps, static_argnames="updates", donate_argnames="states")
+    jitted_details = jax.jit(details)
     jitted_evaluate = jax.jit(evaluate, static_argnames="split")
     jitted_params = jax.jit(
         jax.vmap(lambda state: evaluation_params(config.optimizer, state.opt_state, state.params))
@@ -161,12 +200,19 @@ def make_functions(config: Config, lanes: Lanes) -> TrainFunctions:
         train_steps=lambda data, states, active, updates: jitted_train_steps(
             data, arrays, states, active, updates=updates
         ),
+        details=lambda data, states: jitted_details(data, arrays, states),
         evaluation_params=jitted_params,
         evaluate=lambda data, split, params: jitted_evaluate(data, arrays, params, split=split),
     )
 
 
 _cached = functools.cache(make_functions)
+
+
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether all numbers of a tree are finite."""
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return functools.reduce(jnp.logical_and, finite)
 
 
 def in_parts(batch: Batch, size: int) -> Batch:

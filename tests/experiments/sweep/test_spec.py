@@ -7,6 +7,7 @@ from experiments.errors import UserError
 from experiments.sweep.distribution import Choices, Range, read_distribution
 from experiments.sweep.spec import read_sweep
 
+MANY = list(range(400))
 CONFIG = "config: {task: {name: adding, length: 4}}\n"
 
 
@@ -92,7 +93,7 @@ def test_choices_are_of_any_type():
         ("random: {points: 2}", "random.fields: must be a mapping"),
         ("random: {fields: {seed: {low: 1, high: 2}}}", "random.points: must be an integer"),
         ("random: {points: 2, feilds: {}}", "feilds: unknown.*did you mean fields"),
-        ("grid: {seed: %(v)s, seeds: %(v)s}" % {"v": list(range(400))}, "maximum is 100,000"),
+        (f"grid: {{seed: {MANY}, seeds: {MANY}}}", "maximum is 100,000"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, message):
@@ -128,7 +129,7 @@ def test_a_config_is_found_beside_the_file(tmp_path):
     path.write_text("config: base.yaml\ngrid: {seed: [1]}\n")
     assert read_sweep(path).base.tree == {"task": {"name": "adding"}}
     path.write_text("config: bsae.yaml\ngrid: {seed: [1]}\n")
-    with pytest.raises(UserError, match="no such file.*base.yaml"):
+    with pytest.raises(UserError, match=r"no such file.*base.yaml"):
         read_sweep(path)
     path.write_text("grid: {seed: [1]}\n")
     with pytest.raises(UserError, match="config: must be the path"):

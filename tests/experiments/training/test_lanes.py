@@ -112,11 +112,9 @@ def test_training_draws_with_a_key_per_update_and_evaluation_does_not(monkeypatc
         make_train_functions(config).evaluate((), "test", params),
     )
     for lane, seed in enumerate(lanes.seeds):
-        batch = config.task.sample(
-            (), "train", jax.random.fold_in(keys.data_key("train", seed), 0), 4
-        )
+        batch = config.task.sample((), "train", keys.batch_key(seed, 0), 4)
         model = make_model(config.model, config.task)
-        key = jax.random.fold_in(keys.draws_key(seed), 0)
+        key = keys.draws_key(seed, 0)
         outputs = with_noise(model, lane_of(params, lane), batch.inputs, key=key)
         np.testing.assert_allclose(stats.loss[lane, 0], config.task.loss(outputs, batch), rtol=1e-5)
 
@@ -132,6 +130,6 @@ def test_parts_of_a_batch_keep_sequences_together():
 
 
 def test_each_purpose_has_keys_of_its_own():
-    made = [keys.init_key(0), keys.draws_key(0), keys.data_key("train", 0),
+    made = [keys.init_key(0), keys.draws_key(0, 0), keys.data_key("train", 0),
             keys.data_key("validation", 0), keys.data_key("test", 0)]  # fmt: skip
     assert len({tuple(jax.random.key_data(key).tolist()) for key in made}) == 5

@@ -14,14 +14,14 @@ import pytest
 
 from experiments.config.file import load_config
 from experiments.config.model import model_config
-from experiments.config.optimizer import Adam
 from experiments.config.schema import Config, EvalConfig, TrainConfig
-from experiments.errors import Interrupted, TrainingFailed, UserError
+from experiments.errors import Interrupted, UserError
 from experiments.run.summary import render
 from experiments.run.workdir import Workdir
 from experiments.tasks import Adding, Copy
 from experiments.training.train_step import make_train_functions
-from experiments.training.training_loop import Trainer, train_run
+from experiments.training.trainer import Trainer
+from experiments.training.training_loop import train_run
 
 TINY = Config(
     task=Adding(length=6),
@@ -176,10 +176,10 @@ def test_a_crash_between_checkpoints_resumes_from_the_last_checkpoint(
     def crashing_advance(self, show):
         advance(self, show)
         if self.progress.update == 50:
-            raise MemoryError
+            raise RuntimeError
 
     monkeypatch.setattr(Trainer, "advance", crashing_advance)
-    with pytest.raises(MemoryError):
+    with pytest.raises(RuntimeError):
         train(TINY, tmp_path)
     # A crash can also truncate the last line.
     with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -207,19 +207,6 @@ def test_every_seed_stops_at_its_own_update(tmp_path, monkeypatch):
     assert records[2]["loss"][earlier] is None
     assert records[2]["loss"][1 - earlier] is not None
     assert first["test"]["mse"]["seeds"][earlier] != summary["test"]["mse"]["seeds"][earlier]
-
-
-def test_a_loss_that_is_not_finite_is_named_and_earlier_metrics_stay(tmp_path):
-    optimizer = Adam(learning_rate=1e30, clip_norm=None)
-    config = dataclasses.replace(TINY, optimizer=optimizer)
-    with pytest.raises(
-        TrainingFailed, match=r"(loss|grad_norm) became (nan|inf) at update \d+ \(seed"
-    ):
-        train(config, tmp_path)
-    for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
-        assert "NaN" not in line
-    assert (tmp_path / "config.yaml").exists()
-    assert not (tmp_path / "summary.json").exists()
 
 
 @pytest.mark.parametrize("damage", ["progress/metadata", "states/d", "states"])
@@ -250,19 +237,6 @@ def test_a_failed_start_does_not_block_the_folder(tmp_path):
     Workdir.of(tmp_path, dataclasses.replace(TINY, seed=9)).begin(dataclasses.replace(TINY, seed=9))
     assert train(TINY, tmp_path)["seeds"] == [0, 1]
     assert load_config(tmp_path / "config.yaml") == TINY
-
-
-@pytest.mark.slow
-def test_a_run_that_diverged_at_its_end_has_no_summary(tmp_path):
-    """With one update, the loss is finite and only the evaluation is not."""
-    config = dataclasses.replace(
-        TINY,
-        optimizer=Adam(learning_rate=1e30),
-        train=dataclasses.replace(TINY.train, updates=1),
-    )
-    with pytest.raises(TrainingFailed, match=r"mse became (inf|nan) at update 1 "):
-        train(config, tmp_path)
-    assert not (tmp_path / "summary.json").exists()
 
 
 def test_training_transfers_no_data_from_the_host():
