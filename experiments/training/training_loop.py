@@ -51,7 +51,8 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
                 f"all updates are done and saved in {path};"
                 " run the same command again to test the model and draw the figures"
             ):
-                return _finish(trainer, command)
+                _say(f"testing on {config.eval.sequences:,} sequences, and drawing the figures")
+                return finish_run(trainer, command)
 
 
 def _train(trainer: Trainer, caught: CaughtSignal) -> None:
@@ -75,10 +76,21 @@ def _train(trainer: Trainer, caught: CaughtSignal) -> None:
         raise Interrupted(caught.signum, f"stopped {state}; run the same command again to {again}")
 
 
-def _finish(trainer: Trainer, command: str) -> dict[str, Any]:
-    """Test the trained model, draw the figures, and write the summary."""
+def finish_run(trainer: Trainer, command: str, *, figures: bool = True) -> dict[str, Any]:
+    """Test the trained model, draw the figures, and write the summary.
+
+    Args:
+      trainer: a run whose training has ended.
+      command: the command line for the summary.
+      figures: whether to draw the figures.
+
+    Returns:
+      The summary.
+
+    Raises:
+      TrainingFailed: if all seeds have diverged.
+    """
     config, workdir = trainer.config, trainer.workdir
-    _say(f"testing on {config.eval.sequences:,} sequences, and drawing the figures")
     test = trainer.test()
     if not trainer.healthy.any():
         raise trainer.failure()
@@ -88,7 +100,9 @@ def _finish(trainer: Trainer, command: str) -> dict[str, Any]:
     # The figures show the first seed that has not diverged.
     first = int(trainer.healthy.argmax())
     params = jax.tree.map(lambda leaf: leaf[first:], trainer.params)
-    draw_figures(config, params, trainer.data, workdir, summary)
+    summary["figures"] = []
+    if figures:
+        draw_figures(config, params, trainer.data, workdir, summary)
     workdir.write_summary(summary)
     return summary
 
