@@ -16,7 +16,7 @@ from experiments.errors import UserError
 from experiments.search.spec import SearchSpec
 from experiments.sweep.distribution import Choices, Distribution
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 JOURNAL = "study.journal"
 HEARTBEAT_SECONDS, GRACE_SECONDS = 30, 120

@@ -108,8 +108,10 @@ def stop_without_parent() -> None:
     """Stop this worker when the process that has started it ends, however it ends."""
 
     def wait() -> None:
-        with suppress(OSError, ValueError):
-            sys.stdin.buffer.read()
+        # Not sys.stdin: its lock would be held when the interpreter shuts down.
+        with suppress(OSError):
+            while os.read(0, 1024):
+                pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -111,7 +111,7 @@ def test_two_workers_share_the_trials_of_one_study(tmp_path, is_database):
 
 
 def test_the_trial_of_a_killed_worker_is_trained_to_its_end(tmp_path):
-    search = Search(tmp_path, updates=2000)
+    search = Search(tmp_path, updates=400)
     process = search.start("--trials", "3")
     victim, *_ = search.training(2)
     os.kill(victim, signal.SIGKILL)
@@ -133,7 +133,7 @@ def test_the_trial_of_a_killed_worker_is_trained_to_its_end(tmp_path):
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_workers_and_the_search_goes_on(tmp_path, signum):
-    search = Search(tmp_path, updates=1000)
+    search = Search(tmp_path, updates=400)
     process = search.start("--trials", "2")
     pids = search.training(2)
     process.send_signal(signum)
