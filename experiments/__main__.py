@@ -11,8 +11,8 @@ USAGE = """\
 usage: python -m experiments COMMAND ...
 
 commands:
-  train CONFIG [--workdir DIR] [--any.field value ...]
-      train a config, or resume its run in the workdir
+  train CONFIG [--workdir DIR] [--sink tensorboard|wandb|MODULE:NAME] [--any.field value ...]
+      train a config, or resume its run in the workdir; --sink may be repeated
   sweep FILE [--workdir DIR] [--dry-run] [--max_lanes N] [--no-figures] [--any.field value ...]
       train all points of a sweep, or go on with it; --dry-run says what would run and how long
   search FILE [--workdir DIR] [--trials N] [--workers N] [--storage URL] [--any.field value ...]

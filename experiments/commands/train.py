@@ -7,11 +7,12 @@ from typing import Annotated
 
 import tyro
 
-from experiments.commands.overrides import first_path, parse_overrides
+from experiments.commands.overrides import first_path, parse_overrides, take_repeated
 from experiments.config.file import load_config
 from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.run.summary import render
+from experiments.sinks.sinks import Sinks
 from experiments.training.training_loop import train_run
 from lstm_jax.did_you_mean import nearest
 
@@ -26,18 +27,19 @@ class TrainArguments:
 
 
 def train_command(words: list[str]) -> int:
-    """``train CONFIG [--workdir DIR] [--any.field value ...]``."""
+    """``train CONFIG [--workdir DIR] [--sink NAME] [--any.field value ...]``."""
     path, rest = first_path(words, "train", "CONFIG", "a config file, such as configs/adding.yaml")
     with_help = any(word in ("-h", "--help") for word in rest)
     rest = [word for word in rest if word not in ("-h", "--help")]
+    names, rest = take_repeated(rest, "sink")
     overrides = parse_overrides(rest, as_text=("workdir",))
     folder = overrides.pop("workdir", f"runs/{path.stem}")
     if not folder:
         raise UserError("--workdir needs a value")
     workdir = Path(folder)
     for name in overrides:
-        if nearest(name, ["workdir"], cutoff=0.7):
-            raise UserError(f"--{name}: unknown option; did you mean --workdir?")
+        if meant := nearest(name, ["workdir", "sink"], cutoff=0.7):
+            raise UserError(f"--{name}: unknown option; did you mean --{meant}?")
     config = load_config(path, overrides)
     if with_help:
         tyro.cli(
@@ -50,6 +52,6 @@ def train_command(words: list[str]) -> int:
         )
     flags = [word for name, value in overrides.items() for word in (f"--{name}", f"{value}")]
     command = shlex.join(["python", "-m", "experiments", "train", str(path), *flags])
-    summary = train_run(config, workdir, command)
+    summary = train_run(config, workdir, command, Sinks.named(names))
     print("\n" + render(summary, workdir))
     return 0

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -27,23 +27,26 @@ class Workdir:
 
     Args:
       path: the folder; `of` and `existing` also check it.
+      may_differ: names of config fields, such as ``"train.updates"``, in which the checkpoints may
+        differ from the config of the folder.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, may_differ: Sequence[str] = ()) -> None:
+        self.path, self.may_differ = path, tuple(may_differ)
         self.metrics = MetricsFile(path / "metrics.jsonl")
         self.figures_path = path / "figures"
         self.checkpoints_path = path / "checkpoints"
 
     @classmethod
-    def of(cls, path: Path, config: Config) -> "Workdir":
+    def of(cls, path: Path, config: Config, may_differ: Sequence[str] = ()) -> "Workdir":
         """The workdir for a new or started run of this config; writes nothing.
 
         Raises:
           UserError: if it belongs to a run of another config.
         """
-        workdir = cls(path)
+        workdir = cls(path, may_differ)
         differing = differences(workdir.config(), config) if workdir._started() else []
+        differing = [d for d in differing if d.partition(":")[0] not in may_differ]
         if differing:
             raise UserError(
                 f"{path} has a run with another config; it has\n  "
@@ -58,8 +61,8 @@ class Workdir:
         Raises:
           UserError: if the folder cannot be written.
         """
+        self._make_folder()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             if not self._started():
                 write_atomic(self._config_path, dump_config(config))
         except OSError as error:
@@ -89,11 +92,12 @@ class Workdir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder for this process; at the end, close its checkpoints.
+        """Create the folder and lock it for this process; at the end, close its checkpoints.
 
         Raises:
-          UserError: if another process trains in it.
+          UserError: if another process trains in it, or it cannot be written.
         """
+        self._make_folder()
         with ExitStack() as stack:
             # Windows has no such lock, so there two processes are not kept apart.
             if fcntl is not None:
@@ -129,6 +133,12 @@ class Workdir:
     def environment(self) -> dict[str, Any] | None:
         """The content of environment.json, or None if there is no such file."""
         return self._read_json("environment.json")
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
 
     def _started(self) -> bool:
         """Whether a run has trained here; a run that failed before has no metrics."""

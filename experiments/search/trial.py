@@ -1,5 +1,6 @@
 """One trial of a search: a run in a workdir of its own, stopped early where it is poor."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from optuna.trial import TrialState
 
 from experiments.config.schema import Config
 from experiments.errors import Interrupted, TrainingFailed, UserError
-from experiments.run.metrics_file import MetricsFile
 from experiments.run.workdir import Workdir
 from experiments.search.spec import SearchSpec
 from experiments.search.stale import OWNER, RESUMES, take_over, this_process, trial_path
 from experiments.search.study import make_sampler, suggest
+from experiments.sinks.sinks import Sinks
 from experiments.sweep.points import command_of
 from experiments.training.data import load_data
 from experiments.training.lanes import Lanes
@@ -86,20 +87,18 @@ class Objective:
         workdir = Workdir.of(path, config)
         with workdir.locked():
             workdir.begin(config)
-            watched = WatchedMetrics(workdir.metrics.path, self.spec.metric)
-            workdir.metrics = watched
-            trainer = Trainer(
-                config, workdir, make_functions(config, Lanes.of(config)), load_data(config)
-            )
+            latest = LatestMetric(self.spec.metric)
+            functions, data = make_functions(config, Lanes.of(config)), load_data(config)
+            trainer = Trainer(config, workdir, functions, data, Sinks({"search": latest}))
             workdir.write_environment()
-            for record in watched.read():
-                self._report(trial, watched.observe(record), record["update"])
+            for record in workdir.metrics.read():
+                latest.write(record)
+                self._report(trial, latest.value, record["update"])
             try:
                 while not trainer.done and not self.caught:
-                    watched.value = None
                     trainer.advance(lambda *_: None)
-                    self._report(trial, watched.value, trainer.progress.update)
-                    if watched.value is not None and not trainer.done and trial.should_prune():
+                    self._report(trial, latest.value, trainer.progress.update)
+                    if latest.value is not None and not trainer.done and trial.should_prune():
                         trainer.save()
                         raise self._pruned(trial, f"poor at update {trainer.progress.update}")
             except TrainingFailed as error:
@@ -113,8 +112,7 @@ class Objective:
             if not trainer.healthy.all():
                 raise self._pruned(trial, f"{np.sum(~trainer.healthy)} seeds have diverged")
             finish_run(trainer, command, figures=self.figures)
-            assert watched.latest is not None
-            return float(np.mean(watched.latest))
+            return float(np.mean(latest.seeds))
 
     def _report(self, trial: optuna.Trial, value: float | None, update: int) -> None:
         if value is not None:
@@ -125,38 +123,38 @@ class Objective:
         return optuna.TrialPruned(reason)
 
 
-class WatchedMetrics(MetricsFile):
-    """A metrics file that keeps the latest value of one validation metric.
+class LatestMetric:
+    """A sink that keeps the latest values of one validation metric.
 
     Args:
-      path: the file.
       metric: the metric.
 
     Attributes:
-      value: the mean over the seeds of the last record, or None if it has no evaluation.
-      latest: the last value of every seed ``[N]``, also of those that have stopped.
+      value: the mean over the seeds in the last record, or None if it has no evaluation.
+      seeds: the last value of every seed ``[N]``, also of those that have stopped.
     """
 
-    def __init__(self, path: Path, metric: str) -> None:
-        super().__init__(path)
+    def __init__(self, metric: str) -> None:
         self.metric = metric
         self.value: float | None = None
-        self.latest: list[float] | None = None
+        self.seeds: list[float] = []
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Add a record at the end."""
-        super().append(record)
-        self.value = self.observe(record)
+    def start(self, workdir: Path, config: Config, update: int) -> None:
+        """Nothing has to be begun."""
 
-    def observe(self, record: dict[str, Any]) -> float | None:
-        """The mean over the seeds of a record's evaluation, or None if it has none."""
+    def write(self, record: dict[str, Any]) -> None:
+        """Keep the values of a record."""
         seeds = record.get("validation", {}).get(self.metric)
+        self.value = None
         if seeds is None:
-            return None
-        before = self.latest or [float("nan")] * len(seeds)
-        self.latest = [old if new is None else new for old, new in zip(before, seeds, strict=True)]
-        mean = float(np.nanmean(self.latest)) if np.isfinite(self.latest).any() else None
-        return mean
+            return
+        before = self.seeds or [math.nan] * len(seeds)
+        self.seeds = [old if new is None else new for old, new in zip(before, seeds, strict=True)]
+        known = [value for value in self.seeds if math.isfinite(value)]
+        self.value = sum(known) / len(known) if known else None
+
+    def finish(self, summary: dict[str, Any] | None) -> None:
+        """Nothing has to be ended."""
 
 
 def check_metric(spec: SearchSpec) -> None:

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from experiments.numbers import duration
@@ -33,14 +34,11 @@ def bar(
 ) -> Iterator[ShowProgress]:
     """A progress bar with the speed; below it, the loss and the metrics of the last evaluation.
 
-    The two lines fit a terminal of 80 columns.
+    The two lines fit a terminal of 80 columns; a narrower one shows the bar and the counts, and as
+    much of the rest as it has room for.
     """
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TextColumn("[dim]{task.fields[pace]}"),
-    )
+    console = console or Console(stderr=True)
+    progress = Progress(*_columns(console.width), console=console)
     task = progress.add_task(name, total=total, completed=start, pace="")
     values = Text("  compiling", no_wrap=True, overflow="ellipsis")
     pace, last_metrics = Pace(total), ""
@@ -51,8 +49,20 @@ def bar(
         progress.update(task, completed=update, pace=pace(update, time.perf_counter()))
         values.plain = f"  {loss}  {last_metrics}"
 
-    with Live(Group(progress, values), console=console or Console(stderr=True)):
+    with Live(Group(progress, values), console=console):
         yield show
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """The columns of the bar for a terminal of this width."""
+    name = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
+    pace = TextColumn("[dim]{task.fields[pace]}", table_column=Column(no_wrap=True))
+    counts = MofNCompleteColumn(table_column=Column(no_wrap=True))
+    if width >= 72:
+        return [name, BarColumn(bar_width=16), counts, pace]
+    if width >= 50:
+        return [BarColumn(bar_width=8), counts, pace]
+    return [BarColumn(bar_width=max(4, width - 22)), counts]
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def make_functions(config: Config, lanes: Lanes) -> TrainFunctions:
     jitted_details = jax.jit(details)
     jitted_evaluate = jax.jit(evaluate, static_argnames="split")
     jitted_params = jax.jit(
-        jax.vmap(lambda state: evaluation_params(config.optimizer, state.opt_state, state.params))
+        jax.vmap(lambda s: evaluation_params(config.optimizer, s.opt_state, s.params))
     )
     return TrainFunctions(
         lanes=lanes,

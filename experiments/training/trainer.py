@@ -16,6 +16,7 @@ from experiments.model import ModelParams
 from experiments.run.bundle import Bundle
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.workdir import Workdir
+from experiments.sinks.sinks import Sinks
 from experiments.tasks import Split, goals
 from experiments.training.divergence import (
     Divergence,
@@ -39,13 +40,19 @@ class Trainer:
       workdir: the workdir; if it has a checkpoint, training resumes from the latest.
       functions: the jitted functions of the config.
       data: the data of the task.
+      sinks: where the records go, besides metrics.jsonl.
     """
 
     def __init__(
-        self, config: Config, workdir: Workdir, functions: TrainFunctions, data: PyTree
+        self,
+        config: Config,
+        workdir: Workdir,
+        functions: TrainFunctions,
+        data: PyTree,
+        sinks: Sinks | None = None,
     ) -> None:
         self.config, self.workdir, self.functions, self.data = config, workdir, functions, data
-        self.lanes = functions.lanes
+        self.lanes, self.sinks = functions.lanes, sinks or Sinks()
         self._compiled: set[object] = set()
         self._watch_loss = LossWatch(self.lanes)
         states = functions.init()
@@ -120,6 +127,7 @@ class Trainer:
             record["validation"] = {k: _of_active(v, self.active) for k, v in metrics.items()}
             self._record_goals(metrics, self.active)
         self.workdir.metrics.append(record)
+        self.sinks.write(record)
         # Add the time before the checkpoint is saved, so that the checkpoint includes it.
         progress.seconds += time.perf_counter() - began
         if end % train.checkpoint_every == 0:

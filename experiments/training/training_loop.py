@@ -9,8 +9,10 @@ import jax
 from experiments.config.schema import Config
 from experiments.errors import Interrupted
 from experiments.run.figures import draw_figures
-from experiments.run.summary import summarize
+from experiments.run.summary import describe_task, summarize
 from experiments.run.workdir import Workdir
+from experiments.sinks.sinks import Sinks
+from experiments.training import extension
 from experiments.training.data import load_data
 from experiments.training.memory import memory_errors
 from experiments.training.progress_bar import show_progress
@@ -19,13 +21,16 @@ from experiments.training.train_step import make_train_functions
 from experiments.training.trainer import Trainer
 
 
-def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
+def train_run(
+    config: Config, path: Path, command: str, sinks: Sinks | None = None
+) -> dict[str, Any]:
     """Train a config, or resume its run, and write all results to the workdir.
 
     Args:
       config: the config to train.
       path: the workdir.
       command: the command line for the summary, without the workdir.
+      sinks: where the records go, besides metrics.jsonl.
 
     Returns:
       The summary, as in summary.json.
@@ -35,24 +40,32 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
       TrainingFailed: if all seeds diverge, or the memory does not suffice.
       Interrupted: if a signal arrived; what was trained is saved.
     """
-    workdir = Workdir.of(path, config)
+    workdir = Workdir.of(path, config, may_differ=[extension.FIELD])
     finished = workdir.summary()
-    if finished is not None:
+    if finished is not None and extension.other_updates(workdir, config) is None:
         _say(f"this run is finished, in {path}:")
         return finished
     with memory_errors(config, f"what was saved in {path} is intact"):
         data = load_data(config)
-        workdir.begin(config)
         with workdir.locked(), catch_signals() as caught:
-            trainer = Trainer(config, workdir, make_train_functions(config), data)
+            extension.extend(workdir, config)
+            workdir.begin(config)
+            _say(f"{describe_task(config.task)}: compiling, which takes some seconds")
+            trainer = Trainer(config, workdir, make_train_functions(config), data, sinks)
             workdir.write_environment()
-            _train(trainer, caught)
-            with caught.stops_at_once(
-                f"all updates are done and saved in {path};"
-                " run the same command again to test the model and draw the figures"
-            ):
-                _say(f"testing on {config.eval.sequences:,} sequences, and drawing the figures")
-                return finish_run(trainer, command)
+            summary = None
+            trainer.sinks.start(path, config, trainer.progress.update)
+            try:
+                _train(trainer, caught)
+                with caught.stops_at_once(
+                    f"all updates are done and saved in {path};"
+                    " run the same command again to test the model and draw the figures"
+                ):
+                    _say(f"testing on {config.eval.sequences:,} sequences, drawing the figures")
+                    summary = finish_run(trainer, command)
+                return summary
+            finally:
+                trainer.sinks.finish(summary)
 
 
 def _train(trainer: Trainer, caught: CaughtSignal) -> None:

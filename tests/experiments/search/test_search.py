@@ -20,7 +20,7 @@ from experiments.search import trial as trial_module  # noqa: E402
 from experiments.search.results import best_trials, importances  # noqa: E402
 from experiments.search.stale import requeue_stale  # noqa: E402
 from experiments.search.study import make_sampler, open_study, suggest  # noqa: E402
-from experiments.search.trial import WatchedMetrics, check_metric  # noqa: E402
+from experiments.search.trial import LatestMetric, check_metric  # noqa: E402
 from experiments.search.workers import work  # noqa: E402
 
 FILE = """
@@ -177,14 +177,14 @@ def test_without_optuna_it_says_what_to_install(file, tmp_path, monkeypatch, cap
     assert not (tmp_path / "out").exists()
 
 
-def test_the_mean_has_the_last_value_of_seeds_that_have_stopped(tmp_path):
-    watched = WatchedMetrics(tmp_path / "metrics.jsonl", "mse")
-    watched.append({"update": 2, "validation": {"mse": [0.4, 0.2]}})
-    assert watched.value == pytest.approx(0.3)
-    watched.append({"update": 3})
-    assert watched.value is None
-    watched.append({"update": 4, "validation": {"mse": [None, 0.0]}})
-    assert watched.value == pytest.approx(0.2)
+def test_the_mean_has_the_last_value_of_seeds_that_have_stopped():
+    latest = LatestMetric("mse")
+    latest.write({"update": 2, "validation": {"mse": [0.4, 0.2]}})
+    assert latest.value == pytest.approx(0.3)
+    latest.write({"update": 3})
+    assert latest.value is None
+    latest.write({"update": 4, "validation": {"mse": [None, 0.0]}})
+    assert latest.value == pytest.approx(0.2)
 
 
 def test_the_field_that_matters_has_the_larger_share():

@@ -1,0 +1,47 @@
+"""Memory that does not suffice is one line."""
+
+import jax
+import pytest
+
+from experiments.config.schema import Config, TrainConfig
+from experiments.errors import TrainingFailed
+from experiments.run.workdir import Workdir
+from experiments.tasks import Adding
+from experiments.training import training_loop
+from experiments.training.memory import memory_errors
+from experiments.training.training_loop import train_run
+
+CONFIG = Config(task=Adding(length=6), train=TrainConfig(batch_size=77))
+DEVICE = "RESOURCE_EXHAUSTED: Out of memory allocating 4096 bytes.\nBufferAssignment: ..."
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (jax.errors.JaxRuntimeError(DEVICE), "Out of memory allocating 4096 bytes"),
+        (MemoryError("Unable to allocate 8.00 TiB"), "Unable to allocate 8.00 TiB"),
+        (MemoryError(), "of the host"),
+    ],
+)
+def test_what_to_lower_is_in_one_line(error, reason):
+    with pytest.raises(TrainingFailed) as caught, memory_errors(CONFIG, "all is well"):
+        raise error
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (reason, "all is well", "train.batch_size (now 77)", "hidden_size", "remat"):
+        assert part in message
+
+
+def test_other_errors_of_the_device_pass():
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), memory_errors(CONFIG, ""):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+
+def test_a_run_without_memory_leaves_its_folder_free(tmp_path, monkeypatch):
+    def make(config):
+        raise jax.errors.JaxRuntimeError(DEVICE)
+
+    monkeypatch.setattr(training_loop, "make_train_functions", make)
+    with pytest.raises(TrainingFailed, match="out of memory"):
+        train_run(CONFIG, tmp_path, "")
+    assert Workdir.of(tmp_path, Config(task=Adding(length=7)))
