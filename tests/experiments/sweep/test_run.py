@@ -1,6 +1,5 @@
 """A sweep trains its points together, and goes on where it was stopped."""
 
-import json
 import os
 import shutil
 import signal
@@ -14,40 +13,9 @@ from experiments.run.workdir import Workdir
 from experiments.sweep import run
 from experiments.sweep.results import results_table
 from experiments.sweep.run import run_sweep
-from experiments.sweep.spec import read_sweep
 from experiments.training.evaluation import evaluate_run
 from experiments.training.training_loop import train_run
-
-SWEEP = """
-config:
-  task: {name: adding, length: 4}
-  model: {hidden_size: 2}
-  train: {batch_size: 4, updates: 6, log_every: 2, eval_every: 2, checkpoint_every: 2}
-  eval: {sequences: 10, batch_size: 10}
-set: {train.stop_when: never}
-grid:
-  model.hidden_size: [2, 3]
-  optimizer.learning_rate: [1.0e-2, 1.0e+30]
-"""
-
-
-def sweep(folder, text=SWEEP, **overrides):
-    path = folder / "sweep.yaml"
-    path.write_text(text)
-    return read_sweep(path, overrides)
-
-
-def contents(folder):
-    """What a finished sweep has to have again after an interruption: all but times."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.name == "metrics.jsonl" or path.suffix == ".safetensors":
-            found[name] = path.read_bytes()
-        elif path.name == "summary.json":
-            summary = json.loads(path.read_text())
-            found[name] = {k: summary[k] for k in ("seeds", "updates", "test", "goals")}
-    return json.dumps(found, default=lambda value: value.hex())
+from tests.helpers.sweeps import SWEEP, contents, sweep
 
 
 @pytest.fixture(scope="module")
