@@ -13,7 +13,7 @@ from experiments.errors import UserError
 from experiments.sweep.distribution import Choices, Distribution
 from experiments.sweep.points import config_of
 from experiments.sweep.results import is_minimized
-from experiments.sweep.spec import Base, check_names, read_base, read_fields
+from experiments.sweep.spec import Base, check_names, read_base, read_fields, whole_number
 from lstm_jax.did_you_mean import did_you_mean
 
 PARTS = ("config", "set", "search", "metric", "direction", "trials", "sampler", "seed", "pruner")
@@ -103,9 +103,9 @@ def read_search(path: Path, overrides: Mapping[str, Any] | None = None) -> Searc
         fields,
         metric="",
         direction="",
-        trials=_count(tree, "trials", 20, 1, place),
+        trials=whole_number(tree.get("trials", 20), 1, f"{place}: trials"),
         sampler=_one_of(tree, "sampler", SAMPLERS, place),
-        seed=_count(tree, "seed", 0, 0, place),
+        seed=whole_number(tree.get("seed", 0), 0, f"{place}: seed"),
         pruner=_one_of(tree, "pruner", PRUNERS, place),
     )
     for values in spec.examples():
@@ -117,13 +117,6 @@ def read_search(path: Path, overrides: Mapping[str, Any] | None = None) -> Searc
     direction = tree.get("direction", DIRECTIONS[0] if is_minimized(task, metric) else "maximize")
     direction = _one_of({"direction": direction}, "direction", DIRECTIONS, place)
     return SearchSpec(**{**vars(spec), "metric": metric, "direction": direction})
-
-
-def _count(tree: Mapping[str, Any], name: str, default: int, least: int, place: str) -> int:
-    value = tree.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(f"{place}: {name}: must be an integer from {least}; got {value!r:.60}")
-    return value
 
 
 def _one_of(tree: Mapping[str, Any], name: str, known: tuple[str, ...], place: str) -> str:

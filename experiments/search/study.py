@@ -41,7 +41,7 @@ def open_study(spec: SearchSpec, folder: Path, storage: str | None) -> "optuna.S
         study = optuna.create_study(
             storage=_storage(folder, storage),
             study_name=spec.path.stem,
-            direction=spec.direction,
+            direction=optuna.study.StudyDirection[spec.direction.upper()],
             pruner=make_pruner(spec, spec.config(next(spec.examples()))),
             load_if_exists=True,
         )

@@ -106,7 +106,7 @@ def read_distribution(value: Any, place: str) -> Distribution:
 def _range(value: Mapping[str, Any], place: str) -> Range:
     for name in ("low", "high", "step"):
         given = value.get(name)
-        if (name in value or name != "step") and not (_is_number(given) and math.isfinite(given)):
+        if (name in value or name != "step") and not _is_finite(given):
             raise UserError(f"{place}.{name}: must be a number; got {given!r:.60}")
     low, high, step, log = value["low"], value["high"], value.get("step"), value.get("log", False)
     if not isinstance(log, bool):
@@ -132,5 +132,6 @@ def generator(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)

@@ -92,8 +92,8 @@ def train_group(
 
     def stop(what: str) -> Interrupted:
         assert caught.signum is not None
-        text = f"stopped in {label}, {what}; the state is saved in {folder.path};"
-        return Interrupted(caught.signum, f"{text} run the same command again to go on")
+        text = f"stopped in {label}, {what}; run the same command again to go on"
+        return Interrupted(caught.signum, text)
 
     saved = f"what was saved in {folder.path} is intact; --max_lanes makes smaller groups"
     with memory_errors(config, saved), workdir.locked():
@@ -112,7 +112,9 @@ def train_group(
                 raise
         trainer.save()
         if caught and not trainer.done:
-            raise stop(f"at update {trainer.progress.update}")
+            update = trainer.progress.update
+            saved = f"at update {update}; the state is saved in {folder.path}"
+            raise stop(saved if update else "before its first update")
         test = trainer.test()
         finished = folder.finished()
         for point, own in zip(group.points, group.slices(), strict=True):

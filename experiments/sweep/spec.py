@@ -180,13 +180,20 @@ def _random(tree: Mapping[str, Any], place: str) -> tuple[dict[str, Distribution
     if not isinstance(part, dict):
         raise UserError(f"{place}: random: must be a mapping with points and fields")
     check_names(part, RANDOM, f"{place}: random")
-    points, seed, fields = part.get("points"), part.get("seed", 0), part.get("fields")
-    for name, value, least in (("points", points, 1), ("seed", seed, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UserError(
-                f"{place}: random.{name}: must be an integer from {least}; got {value!r:.60}"
-            )
-    return read_fields(fields, f"{place}: random.fields"), points, seed
+    points = whole_number(part.get("points"), 1, f"{place}: random.points")
+    seed = whole_number(part.get("seed", 0), 0, f"{place}: random.seed")
+    return read_fields(part.get("fields"), f"{place}: random.fields"), points, seed
+
+
+def whole_number(value: Any, least: int, place: str) -> int:
+    """An integer from a file.
+
+    Raises:
+      UserError: if the value is no integer, or too small.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{place}: must be an integer from {least}; got {value!r:.60}")
+    return value
 
 
 def read_fields(fields: Any, place: str) -> dict[str, Distribution]:
