@@ -2,6 +2,7 @@
 
 import os
 import platform
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ def requeue_stale(study: optuna.Study, folder: Path) -> None:
       study: the study.
       folder: the folder of the search.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         owner = trial.user_attrs.get(OWNER)
         if owner is not None and not _is_running(owner, trial_path(folder, trial.number)):

@@ -12,8 +12,10 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from experiments.config.schema import Config
+from experiments.config.sections import leaves
 from experiments.errors import UserError
 from experiments.search.spec import SearchSpec
+from experiments.search.stale import enqueue_again
 from experiments.sweep.distribution import Choices, Distribution
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -138,7 +140,12 @@ def _storage(folder: Path, storage: str | None) -> "BaseStorage":
         raise ValueError("must be the URL of a database, such as sqlite:///study.db")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RDBStorage(storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS)
+        return RDBStorage(
+            storage,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+            heartbeat_stale_trial_callback=enqueue_again,
+        )
 
 
 def _sql_error() -> type[Exception]:
@@ -154,8 +161,6 @@ def _without_password(url: str) -> str:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    from experiments.config.sections import leaves
-
     a, b = leaves(old), leaves(new)
     missing = "(none)"
     return [

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -134,6 +135,25 @@ def test_a_trial_of_a_process_that_is_gone_is_queued_again(file, tmp_path):
     assert study.trials[2].user_attrs["resumes"] == [1]
     again = study.ask()
     assert suggest(again, spec.fields) == study.trials[1].params
+
+
+def test_a_trial_without_a_sign_of_life_in_a_database_is_queued_again(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.search.study.HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr("experiments.search.study.GRACE_SECONDS", 1)
+    spec = read_search(file)
+    study = open_study(spec, tmp_path, f"sqlite:///{tmp_path}/study.db")
+
+    def dies(trial):
+        suggest(trial, spec.fields)
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        study.optimize(dies, n_trials=1)
+    assert states(study) == ["RUNNING"]
+    time.sleep(2.5)
+    requeue_stale(study, tmp_path)
+    assert states(study) == ["FAIL", "WAITING"]
+    assert study.trials[1].user_attrs["resumes"] == [0]
 
 
 def test_workers_draw_other_values_and_a_search_that_goes_on_the_same(file, tmp_path):

@@ -43,8 +43,14 @@ class Search:
         words = [str(self.file), "--workdir", str(self.folder), "--workers", f"{workers}", *flags]
         words += ["--storage", self.storage] if self.storage else []
         command = [sys.executable, "-m", "experiments", "search", *words, "--no-figures"]
+        # A shell starts what runs in the background with SIGINT ignored, and so it would stay.
         return subprocess.Popen(
-            command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     @property
