@@ -1,4 +1,4 @@
-"""Entry point: ``python -m experiments {train,evaluate,replay,report,profile,bench,list}``."""
+"""Entry point: ``python -m experiments COMMAND``."""
 
 import importlib
 import sys
@@ -13,6 +13,10 @@ usage: python -m experiments COMMAND ...
 commands:
   train CONFIG [--workdir DIR] [--sink tensorboard|wandb|MODULE:NAME] [--any.field value ...]
       train a config, or resume its run in the workdir; --sink may be repeated
+  sweep FILE [--workdir DIR] [--dry-run] [--max_lanes N] [--no-figures] [--any.field value ...]
+      train all points of a sweep, or go on with it; --dry-run says what would run and how long
+  search FILE [--workdir DIR] [--trials N] [--workers N] [--storage URL] [--any.field value ...]
+      search for good values of fields with Optuna, with several workers on one study
   evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
       evaluate a trained model, also on other lengths or more sequences
   replay DIR
@@ -35,6 +39,8 @@ python -m experiments train CONFIG --help prints every field with the values of 
 
 COMMANDS = {
     "train": "experiments.commands.train:train_command",
+    "sweep": "experiments.commands.sweep:sweep_command",
+    "search": "experiments.commands.search:search_command",
     "evaluate": "experiments.commands.evaluate:evaluate_command",
     "replay": "experiments.commands.replay:replay_command",
     "report": "experiments.commands.report:report_command",

@@ -56,7 +56,7 @@ def summarize(
             for name, goal in goals(task).items()
         },
         "seconds": progress.seconds,
-        "updates_per_second": progress.update / progress.seconds,
+        "updates_per_second": progress.update / progress.seconds if progress.seconds else 0.0,
         "compile_seconds": progress.compile_seconds,
         "python_share": _python_share(progress),
     }
@@ -158,7 +158,7 @@ def in_columns(rows: Sequence[tuple[str, str]]) -> str:
 
 def _statistics(values: np.ndarray) -> dict[str, Any]:
     finite = np.isfinite(values)
-    mean, std = mean_and_std(values[finite])
+    mean, std = mean_and_std(values[finite]) if finite.any() else (None, None)
     seeds = [float(v) if ok else None for v, ok in zip(values, finite, strict=True)]
     return {"seeds": seeds, "mean": mean, "std": std}
 

@@ -16,7 +16,7 @@ Split = Literal["train", "validation", "test"]
 
 
 class Batch(NamedTuple):
-    """A batch of sequences: in inputs and targets, time is axis 0 and the batch is axis 1.
+    """A batch of sequences: in every array, time is axis 0 and the batch is axis 1.
 
     Attributes:
       inputs: features ``[T, B, I]``, or class indices ``[T, B]``, which the model encodes one-hot.

@@ -77,7 +77,10 @@ def train_run(
                     f"all updates are done and saved in {path};"
                     " run the same command again to test the model and draw the figures"
                 ):
-                    summary = _finish(trainer, command)
+                    processes.say(
+                        f"testing on {config.eval.sequences:,} sequences, and drawing the figures"
+                    )
+                    summary = finish_run(trainer, command)
                 return summary
             finally:
                 if processes.is_first():
@@ -108,10 +111,21 @@ def _train(trainer: Trainer, caught: CaughtSignal) -> None:
         raise processes.in_all(Interrupted(caught.signum, stopped))
 
 
-def _finish(trainer: Trainer, command: str) -> dict[str, Any]:
-    """Test the trained model, draw the figures, and write the summary."""
+def finish_run(trainer: Trainer, command: str, *, figures: bool = True) -> dict[str, Any]:
+    """Test the trained model, draw the figures, and write the summary.
+
+    Args:
+      trainer: a run whose training has ended.
+      command: the command line for the summary.
+      figures: whether to draw the figures.
+
+    Returns:
+      The summary.
+
+    Raises:
+      TrainingFailed: if all seeds have diverged.
+    """
     config, workdir = trainer.config, trainer.workdir
-    processes.say(f"testing on {config.eval.sequences:,} sequences, and drawing the figures")
     test = trainer.test()
     if not trainer.healthy.any():
         raise trainer.failure()
@@ -121,8 +135,10 @@ def _finish(trainer: Trainer, command: str) -> dict[str, Any]:
     # The figures show the first seed that has not diverged.
     first = int(trainer.healthy.argmax())
     params = jax.tree.map(lambda leaf: leaf[first:], trainer.placement.to_host(trainer.params))
+    summary["figures"] = []
     with processes.together():
         if processes.is_first():
-            draw_figures(config, params, trainer.data, workdir, summary)
+            if figures:
+                draw_figures(config, params, trainer.data, workdir, summary)
             workdir.write_summary(summary)
     return summary

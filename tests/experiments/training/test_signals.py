@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from experiments.config.file import dump_config
-from experiments.config.schema import Config, EvalConfig, ModelConfig, TrainConfig
+from experiments.config.model import model_config
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import Interrupted
 from experiments.tasks import Adding
 from experiments.training import training_loop
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 CONFIG = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=4),
+    model=model_config(hidden_size=4),
     train=TrainConfig(
         batch_size=4, updates=20, log_every=10, eval_every=20, checkpoint_every=20,
         stop_when="never",
