@@ -125,7 +125,7 @@ def learning_curve(
         axes.axhline(task.solved.threshold, color=GREY, linewidth=1, label=f"solved: {task.solved}")
     axes.set_yscale(task.metric_scale)
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"updates of {config.train.batch_size} sequences")
+    axes.set_xlabel(f"updates of {config.train.sequences_per_update} sequences")
     axes.set_ylabel(f"{metric.replace('_', ' ')}, held-out")
     seeds = "" if count == 1 else f", {count} seeds"
     axes.set_title(f"{describe_task(task)}{seeds}")

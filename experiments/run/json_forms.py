@@ -10,7 +10,7 @@ SUMMARY = {
     "seeds": [int],
     "updates": [int],
     "sequences": [int],
-    "batch_size": int,
+    "sequences_per_update": int,
     "metric": str,
     "baselines": {...: NUMBER},
     "test": {...: {"seeds": [(*NUMBER, None)]}},

@@ -41,9 +41,9 @@ def summarize(
         "task": describe_task(task),
         "seeds": list(range(config.seed, config.seed + config.seeds)),
         "updates": updates,
-        "sequences": [n * config.train.batch_size for n in updates],
+        "sequences": [n * config.train.sequences_per_update for n in updates],
         "diverged": progress.diverged,
-        "batch_size": config.train.batch_size,
+        "sequences_per_update": config.train.sequences_per_update,
         "metric": task.metric,
         "baselines": baselines,
         "test": {name: _statistics(values) for name, values in test.items()},
@@ -107,7 +107,7 @@ def render(summary: dict[str, Any], workdir: Path) -> str:
         if bad is not None
     ]
     share = summary["python_share"]
-    rows.append(("trained for", _counts(summary["updates"], summary["batch_size"])))
+    rows.append(("trained for", _counts(summary["updates"], summary["sequences_per_update"])))
     rows.append(
         (
             "time",
@@ -169,7 +169,7 @@ def _when(goal: dict[str, Any], summary: dict[str, Any]) -> str:
     reached = [at for at in first_at_update if at is not None]
     count, tested = len(first_at_update), sum(map(bool, on_test))
     if reached:
-        text = f"after {_counts(reached, summary['batch_size'])}"
+        text = f"after {_counts(reached, summary['sequences_per_update'])}"
         if len(reached) < count:
             text += f" ({len(reached)} of {count} seeds)"
     else:
@@ -181,8 +181,8 @@ def _when(goal: dict[str, Any], summary: dict[str, Any]) -> str:
     return f"{text} on validation sequences, but {there} on test sequences"
 
 
-def _counts(updates: list[int], batch_size: int) -> str:
-    return f"{span(updates)} updates, {span([n * batch_size for n in updates])} sequences"
+def _counts(updates: list[int], sequences_per_update: int) -> str:
+    return f"{span(updates)} updates, {span([n * sequences_per_update for n in updates])} sequences"
 
 
 def _python_share(progress: TrainingProgress) -> float:

@@ -122,7 +122,7 @@ def make_plan(
             number,
             group,
             parameters,
-            len(group.lanes) * group.config.train.updates * group.config.train.batch_size,
+            len(group.lanes) * group.config.train.updates * group.config.train.sequences_per_update,
             operations,
             *timed,
         )

@@ -116,7 +116,7 @@ class Trainer:
         progress.update = end
         record: dict[str, Any] = {
             "update": end,
-            "sequences": end * train.batch_size,
+            "sequences": end * train.sequences_per_update,
             "loss": _means(stats.loss, counts),
             "grad_norm": _means(stats.grad_norm, counts),
         }

@@ -72,7 +72,7 @@ def write_run(
         "seeds": list(range(config.seed, config.seed + count)),
         "updates": [lost or until for lost in diverged],
         "sequences": [32 * (lost or until) for lost in diverged],
-        "batch_size": 32,
+        "sequences_per_update": 32,
         "metric": metric,
         "baselines": BASELINES if config.task.name == "adding" else {"memoryless": 0.3},
         "test": {metric: {"seeds": test}},

@@ -60,7 +60,7 @@ def toy_train(path: Path, config: Config = CONFIG) -> dict[str, Any]:
         test = {"mse": {"seeds": [float(x) for x in states["params"][:2]]}}
         summary = {
             "command": "the command", "task": "adding", "seeds": [0, 1], "updates": [60, 60],
-            "sequences": [240, 240], "batch_size": 4, "metric": "mse", "baselines": {},
+            "sequences": [240, 240], "sequences_per_update": 4, "metric": "mse", "baselines": {},
             "test": test, "goals": {"solved": solved}, "seconds": progress.seconds,
             "updates_per_second": 1.0,
             "python_share": 0.1, "figures": [],
