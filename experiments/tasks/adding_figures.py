@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 import lstm_jax as lj
 from experiments.tasks.adding import TOLERANCE, Adding
 from experiments.tasks.figure_style import BLUE, GREEN, GREY, ORANGE, new_figure
+from experiments.tasks.task import Batch
 from lstm_jax.types import PRNGKey
 
 if TYPE_CHECKING:
@@ -48,8 +49,14 @@ def predictions(
       key: the key that the sequences are drawn from.
       count: number of sequences.
     """
-    batch = task.sample((), "test", key, count)
-    answers = task.answers(model.apply(params, batch.inputs))
+
+    # As one program: operations that are compiled one by one take several times as long.
+    @jax.jit
+    def sampled(params: "ModelParams", key: PRNGKey) -> tuple[Batch, jax.Array]:
+        batch = task.sample((), "test", key, count)
+        return batch, task.answers(model.apply(params, batch.inputs))
+
+    batch, answers = sampled(params, key)
     truth, predicted = np.asarray(batch.targets[0]), np.asarray(answers[0])
     figure, axes = new_figure(5.0, 5.0)
     line = np.array([0.0, 2.0])
@@ -97,22 +104,14 @@ def errors_at_lengths(
       The errors by length.
     """
 
-    longest = max(lengths)
+    # All lengths in one padded batch: a program for each would take longer to compile than to run.
+    longest = dataclasses.replace(task, length=max(lengths))
+    valid = jnp.repeat(jnp.asarray(lengths), SEQUENCES_AT_ONCE)
 
     def part(key: PRNGKey) -> jax.Array:
-        batches = [
-            dataclasses.replace(task, length=length).sample((), "test", key, SEQUENCES_AT_ONCE)
-            for length in lengths
-        ]
-        # As one padded batch: one program takes less time to compile than one for each length.
-        inputs = [
-            jnp.pad(batch.inputs, ((0, longest - len(batch.inputs)), (0, 0), (0, 0)))
-            for batch in batches
-        ]
-        valid = jnp.repeat(jnp.asarray(lengths), SEQUENCES_AT_ONCE)
-        outputs = model.apply(params, jnp.concatenate(inputs, axis=1), valid)
-        targets = jnp.concatenate([batch.targets for batch in batches], axis=1)
-        squared = jnp.square(task.answers(outputs, valid) - targets)
+        batch = longest.sequences(key, len(valid), valid)
+        answers = task.answers(model.apply(params, batch.inputs, valid), valid)
+        squared = jnp.square(answers - batch.targets)
         return squared.reshape(len(lengths), SEQUENCES_AT_ONCE).mean(axis=1)
 
     parts = jax.jit(lambda keys: jax.lax.map(part, keys))(
@@ -177,11 +176,15 @@ def memory(
       key: the key that the sequences are drawn from.
       units: number of units to draw, those whose cell state correlates most with the sum.
     """
+
+    @jax.jit
+    def sampled(params: "ModelParams", key: PRNGKey) -> tuple[Batch, jax.Array, jax.Array]:
+        batch = task.sample((), "test", key, 256)
+        states = lj.trace(cell, params.cell, batch.inputs).states
+        return batch, states.c, model.readout(params, states.h)[:, 0, 0]
+
     # The deviation from the mean over many sequences is what this sequence has stored.
-    batch = task.sample((), "test", key, 256)
-    states = lj.trace(cell, params.cell, batch.inputs).states
-    answers = np.asarray(model.readout(params, states.h))[:, 0, 0]
-    c = np.asarray(states.c)
+    batch, c, answers = jax.tree.map(np.asarray, sampled(params, key))
     deviations = (c - c.mean(axis=1, keepdims=True)) / (c[-1].std(axis=0) + 1e-6)
     sums = np.asarray(batch.targets[0])
     stores = (deviations[-1] * (sums - sums.mean())[:, None]).mean(axis=0)

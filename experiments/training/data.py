@@ -26,7 +26,9 @@ def load_data(config: Config, splits: Sequence[Split] = ("train", "validation", 
     """
     task = config.task
     held_out = config.eval.sequences
-    counts = {split: config.train.batch_size if split == "train" else held_out for split in splits}
+    counts: dict[Split, int] = {
+        split: config.train.batch_size if split == "train" else held_out for split in splits
+    }
     try:
         data = task.load()
         for split, count in counts.items():
