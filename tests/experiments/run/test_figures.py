@@ -151,16 +151,21 @@ def test_a_task_brings_its_own_figures_and_texts(tmp_path, monkeypatch):
     assert (tmp_path / "figures" / "mine.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_error_at_another_length_is_that_of_an_evaluation_there():
+def test_the_error_at_another_length_is_that_of_sequences_of_this_length():
     """Sequences of all lengths are one padded batch; padding must change nothing."""
     config, model, params = made(Adding(length=8))
-    errors = errors_at_lengths(config.task, model, params, KEY, [4, 8, 32], 60)
-    assert [*errors] == [4, 8, 32]
-    for length, error in errors.items():
-        task = Adding(length=length)
-        parts = [task.sample((), "test", key, 20) for key in jax.random.split(KEY, 3)]
-        alone = [float(task.loss(model.apply(params, part.inputs), part)) for part in parts]
-        assert error == pytest.approx(np.mean(alone), rel=1e-4)
+    lengths = [4, 8, 32]
+    errors = errors_at_lengths(config.task, model, params, KEY, lengths, 20)
+    (key,) = jax.random.split(KEY, 1)
+    batch = Adding(length=32).sequences(key, 60, jnp.repeat(jnp.array(lengths), 20))
+    assert [*errors] == lengths
+    for k, (length, error) in enumerate(errors.items()):
+        rows = slice(20 * k, 20 * k + 20)
+        answers = model.apply(params, batch.inputs[:length, rows])[-1, :, 0]
+        assert batch.inputs[:, rows, 1].sum() == batch.inputs[:length, rows, 1].sum() == 40
+        assert error == pytest.approx(
+            float(((answers - batch.targets[0, rows]) ** 2).mean()), rel=1e-4
+        )
 
 
 def test_the_figure_of_lengths_has_every_network_the_baseline_and_the_trained_lengths():
