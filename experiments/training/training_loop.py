@@ -14,6 +14,7 @@ import numpy as np
 from experiments.config.schema import Config
 from experiments.errors import Interrupted, TrainingFailed
 from experiments.model import make_model
+from experiments.run.atomic_write import write_errors
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.figures import draw_figures
 from experiments.run.summary import summarize
@@ -75,7 +76,8 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
                 " run the same command again to resume",
             )
         summary = summarize(config, trainer.progress, trainer.test(), trainer.baselines(), command)
-        draw_figures(config, trainer.states.params, data, workdir, summary)
+        with write_errors(workdir.figures_path):
+            draw_figures(config, trainer.states.params, data, workdir, summary)
         workdir.write_summary(summary)
         return summary
 

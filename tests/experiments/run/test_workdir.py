@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_a_second_process_is_refused_and_changes_nothing(tmp_path):
         with pytest.raises(UserError) as caught:
             toy_train(tmp_path, OTHER)
         assert snapshot(tmp_path) == before
-        owner = f"process {os.getpid()} on {os.uname().nodename}"
+        owner = f"process {os.getpid()} on {socket.gethostname()}"
         assert str(caught.value) == f"{tmp_path}: another process is training there ({owner})"
     toy_train(tmp_path, OTHER)
 

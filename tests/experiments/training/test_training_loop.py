@@ -1,8 +1,10 @@
 """The training loop: results in the workdir, resuming, early stops and failures."""
 
 import dataclasses
+import errno
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -217,6 +219,20 @@ def test_a_loss_that_is_not_finite_is_named_and_earlier_metrics_stay(tmp_path):
         assert "NaN" not in line
     assert (tmp_path / "config.yaml").exists()
     assert not (tmp_path / "summary.json").exists()
+
+
+def test_figures_that_cannot_be_written_are_a_short_message(finished, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    shutil.copytree(finished[0], path)
+    (path / "summary.json").unlink()
+
+    def draw_figures(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("experiments.training.training_loop.draw_figures", draw_figures)
+    with pytest.raises(TrainingFailed, match="figures: cannot be written: No space left on device"):
+        train(TINY, path)
+    assert not (path / "summary.json").exists()
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):
