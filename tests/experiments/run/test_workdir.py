@@ -182,6 +182,11 @@ def test_a_field_may_differ_where_that_is_asked_for(stopped):
         Workdir.of(stopped, more)
     workdir = Workdir.of(stopped, more, may_differ=["train.updates"]).begin(more)
     assert workdir.resume(LIKE)[1].update == 60
+    assert (stopped / "config.yaml").read_text() == dump_config(more)
+    # The newest checkpoint is of the first config still.
+    assert Workdir.existing(stopped).checkpoints.restore(LIKE)[1].update == 60
+    with pytest.raises(UserError, match=r"train\.updates: 80, not 60"):
+        toy_train(stopped)
     (stopped / "config.yaml").unlink()
     workdir = Workdir.of(stopped, more, may_differ=["train.updates"]).begin(more)
     assert workdir.resume(LIKE)[1].update == 60
