@@ -39,10 +39,12 @@ def load_data(
     """
     task = config.task
     held_out = config.eval.sequences
-    counts = {split: config.train.batch_size if split == "train" else held_out for split in splits}
+    counts: dict[Split, int] = {
+        split: config.train.batch_size if split == "train" else held_out for split in splits
+    }
     try:
         data = task.load()
-        batches = {
+        batches: dict[Split, PyTree] = {
             split: jax.eval_shape(
                 functools.partial(task.sample, split=split, batch_size=count),
                 data,

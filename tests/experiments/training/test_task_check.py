@@ -72,9 +72,19 @@ class Raises(Sum):
         return {}["batch"]
 
 
-def load(kind, monkeypatch):
+class Grid(Sum):
+    """Inputs with a grid, for a convolutional LSTM."""
+
+    input_size: ClassVar = (4, 2)
+
+    def sample(self, data, split, key, batch_size):
+        xs = jnp.ones((self.length, batch_size, 4, 2))
+        return Batch(xs, xs.sum((-2, -1)))
+
+
+def load(kind, monkeypatch, **model):
     monkeypatch.setattr("experiments.config.components._import", lambda name: globals_of())
-    return load_data(make_config({"task": {"name": f"own:{kind}"}}))
+    return load_data(make_config({"task": {"name": f"own:{kind}"}, "model": model}))
 
 
 class _Module:
@@ -89,6 +99,13 @@ def globals_of():
 
 def test_a_task_that_leaves_out_what_it_may_is_loaded(monkeypatch):
     assert load("Sum", monkeypatch) == ()
+
+
+def test_a_task_with_a_grid_is_for_convolutional_layers(monkeypatch):
+    sizes = {"cell": "conv_lstm", "hidden_size": 3, "kernel_size": 3, "layers": 2}
+    assert load("Grid", monkeypatch, **sizes) == ()
+    with pytest.raises(UserError, match=r"model.cell: must be conv_lstm, as the inputs"):
+        load("Grid", monkeypatch, cell="gru")
 
 
 @pytest.mark.parametrize(
