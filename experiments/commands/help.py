@@ -249,10 +249,12 @@ def kind_of(hint: Any) -> str:
 
 def _range(metadata: Sequence[Any]) -> str:
     flat = [each for info in metadata for each in getattr(info, "metadata", [info])]
-    low = next((e for e in flat if isinstance(e, Ge | Gt)), None)
-    high = next((e for e in flat if isinstance(e, Le | Lt)), None)
-    smallest = None if low is None else getattr(low, "ge", getattr(low, "gt", None))
-    largest = None if high is None else getattr(high, "le", getattr(high, "lt", None))
+    bounds: list[tuple[Any, Any]]
+    bounds = [(e.ge if isinstance(e, Ge) else e.gt, e) for e in flat if isinstance(e, Ge | Gt)]
+    # A range may be narrower than that of its type.
+    smallest, low = max(bounds, key=lambda each: each[0], default=(None, None))
+    bounds = [(e.le if isinstance(e, Le) else e.lt, e) for e in flat if isinstance(e, Le | Lt)]
+    largest, high = min(bounds, key=lambda each: each[0], default=(None, None))
     # The limits of float32 are of no interest.
     above = "above " if isinstance(low, Gt) or smallest == SMALLEST else ""
     below = "below " if isinstance(high, Lt) else ""
