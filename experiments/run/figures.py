@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.config.schema import Config
+from experiments.errors import Interrupted
 from experiments.model import ModelParams, make_model
 from experiments.run.summary import describe_task
 from experiments.run.workdir import Workdir
@@ -52,6 +53,8 @@ def draw_figures(
         try:
             for name, content in draw().items():
                 _write(folder / name, content)
+        except Interrupted:
+            raise
         # A task may be the user's own, and no error of a figure may lose a finished training.
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]

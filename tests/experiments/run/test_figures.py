@@ -7,6 +7,7 @@ import pytest
 
 from experiments.config.model import model_config
 from experiments.config.schema import Config, EvalConfig
+from experiments.errors import Interrupted
 from experiments.model import make_model
 from experiments.run.figures import draw_figures, learning_curve
 from experiments.run.workdir import Workdir
@@ -102,9 +103,13 @@ def test_a_task_brings_its_own_figures_and_texts(tmp_path, monkeypatch):
     assert (tmp_path / "figures" / "mine.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_figure_that_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys):
+def test_a_figure_that_cannot_be_drawn_is_one_line_and_a_signal_still_stops(
+    tmp_path, monkeypatch, capsys
+):
+    error = RuntimeError("no such font\nand more")
+
     def figures(self, model, params, data, key, sequences):
-        raise RuntimeError("no such font\nand more")
+        raise error
 
     monkeypatch.setattr(Adding, "figures", figures)
     config, _, params = made(Adding(length=8))
@@ -115,3 +120,6 @@ def test_a_figure_that_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().err == (
         "the figures of the task cannot be drawn: RuntimeError: no such font\n"
     )
+    error = Interrupted(15, "stopped")
+    with pytest.raises(Interrupted, match="stopped"):
+        draw_figures(config, both, (), Workdir(tmp_path), summary)
