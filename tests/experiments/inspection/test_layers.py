@@ -1,5 +1,7 @@
 """The states and gates of the layers of any model."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,9 @@ import pytest
 
 import lstm_jax as lj
 from experiments.config.layer import layer
-from experiments.config.model import ModelConfig
+from experiments.config.model import ModelConfig, model_config
 from experiments.inspection.layers import LayerTrace, trace_layers, unit_memories
-from experiments.model import Model, ModelParams, make_model
+from experiments.model import ModelParams, make_model
 from experiments.tasks import Adding
 
 
@@ -56,7 +58,9 @@ def test_the_memory_of_a_layer_is_its_cell_state_as_the_output_reads_it():
 )
 def test_matrices_and_images_are_no_units(cell):
     shape = getattr(cell, "input_shape", 2)
-    model = Model(cell, shape, 1)
+    model = dataclasses.replace(
+        make_model(model_config(hidden_size=3), Adding()), cell=cell, input_size=shape
+    )
     inputs = jnp.ones((6, 2, *(shape if isinstance(shape, tuple) else (shape,))))
     params = ModelParams(cell.init(jax.random.key(0)), None)
     assert unit_memories(model, params, inputs) is None
