@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+import jax
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.inspection.layers import unit_memories
 from experiments.tasks.adding import TOLERANCE, Adding
 from experiments.tasks.figure_style import BLUE, GREY, ORANGE, new_figure
+from experiments.tasks.task import Batch
 from lstm_jax.types import PRNGKey
 
 if TYPE_CHECKING:
@@ -77,13 +79,18 @@ def memory(
     Returns:
       The figure, or None if no layer has a state of units.
     """
-    # The deviation from the mean over many sequences is what this sequence has stored.
-    batch = task.sample((), "test", key, 256)
-    kept = unit_memories(model, params, batch.inputs, batch.lengths)
+
+    @jax.jit
+    def sampled(params: "ModelParams", key: PRNGKey) -> tuple[Batch, jax.Array | None, jax.Array]:
+        batch = task.sample((), "test", key, 256)
+        kept = unit_memories(model, params, batch.inputs, batch.lengths)
+        return batch, kept, model.apply(params, batch.inputs, batch.lengths)[:, 0, 0]
+
+    batch, kept, answers = jax.tree.map(np.asarray, sampled(params, key))
     if kept is None:
         return None
-    c = np.asarray(kept, np.float32)
-    answers = np.asarray(model.apply(params, batch.inputs, batch.lengths))[:, 0, 0]
+    # The deviation from the mean over many sequences is what this sequence has stored.
+    c = kept.astype(np.float32)
     deviations = (c - c.mean(axis=1, keepdims=True)) / (c[-1].std(axis=0) + 1e-6)
     sums = np.asarray(batch.targets[0])
     stores = (deviations[-1] * (sums - sums.mean())[:, None]).mean(axis=0)
