@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.config.schema import Config
+from experiments.errors import Interrupted
 from experiments.model import ModelParams, make_model
 from experiments.run.atomic_write import write_errors
 from experiments.run.curves import on_common_updates
@@ -66,6 +67,8 @@ def draw_figures(
     for what, draw in {"learning curve": curve, "figures of the task": of_task}.items():
         try:
             drawn = draw()
+        except Interrupted:
+            raise
         # A task may be the user's own, and no error of a figure may lose a finished training.
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]

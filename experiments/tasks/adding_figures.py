@@ -174,18 +174,16 @@ def memory(
     """
 
     @jax.jit
-    def sampled(
-        params: "ModelParams", key: PRNGKey
-    ) -> tuple[Batch, jax.Array | None, jax.Array]:
+    def sampled(params: "ModelParams", key: PRNGKey) -> tuple[Batch, jax.Array | None, jax.Array]:
         batch = task.sample((), "test", key, 256)
         kept = unit_memories(model, params, batch.inputs, batch.lengths)
         return batch, kept, model.apply(params, batch.inputs, batch.lengths)[:, 0, 0]
 
     # The deviation from the mean over many sequences is what this sequence has stored.
-    batch, kept, answers = sampled(params, key)
+    batch, kept, answers = jax.tree.map(np.asarray, sampled(params, key))
     if kept is None:
         return None
-    c, answers = np.asarray(kept, np.float32), np.asarray(answers)
+    c = np.asarray(kept, np.float32)
     deviations = (c - c.mean(axis=1, keepdims=True)) / (c[-1].std(axis=0) + 1e-6)
     sums = np.asarray(batch.targets[0])
     stores = (deviations[-1] * (sums - sums.mean())[:, None]).mean(axis=0)

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.config.model import model_config
 from experiments.config.schema import Config, EvalConfig
+from experiments.errors import Interrupted
 from experiments.model import make_model
 from experiments.run.figures import draw_figures, learning_curve
 from experiments.run.workdir import Workdir
@@ -198,9 +199,13 @@ def test_the_figures_of_adding_have_the_error_at_a_quarter_to_four_times_the_len
     assert [*drawn["network"]] == [2, 4, 8, 16, 32]
 
 
-def test_a_figure_that_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys):
+def test_a_figure_that_cannot_be_drawn_is_one_line_and_a_signal_still_stops(
+    tmp_path, monkeypatch, capsys
+):
+    error = RuntimeError("no such font\nand more")
+
     def figures(self, model, params, data, key, sequences):
-        raise RuntimeError("no such font\nand more")
+        raise error
 
     monkeypatch.setattr(Adding, "figures", figures)
     config, _, params = made(Adding(length=8))
@@ -211,3 +216,6 @@ def test_a_figure_that_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().err == (
         "the figures of the task cannot be drawn: RuntimeError: no such font\n"
     )
+    error = Interrupted(15, "stopped")
+    with pytest.raises(Interrupted, match="stopped"):
+        draw_figures(config, both, (), Workdir(tmp_path), summary)
