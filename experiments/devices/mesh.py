@@ -60,7 +60,7 @@ class Placement:
         return placement
 
     @property
-    def devices(self) -> list[jax.Device]:
+    def devices(self) -> list[Any]:
         """The devices, of all processes."""
         return list(self.mesh.devices.flat)
 
@@ -176,27 +176,25 @@ class Placement:
         return dataclasses.replace(model, implementation="scan")
 
     def unused(self) -> str | None:
-        """A line about devices that do not train, or None if all do.
+        """A line about devices that do not train, or None; those of a CPU are simulated ones.
 
-        >>> Placement.one().unused() is None or jax.device_count() > 1
+        >>> Placement.one().unused() is None or jax.default_backend() != "cpu"
         True
         """
         used, there = len(self.devices), jax.device_count()
-        if used == there:
+        if used == there or self.devices[0].platform == "cpu":
             return None
-        return f"{used} of {there} devices: devices.data=all uses all of them"
+        return f"training on {used} of {there} devices; --devices.data all trains on all of them"
 
 
 @functools.cache
-def _placement(devices: tuple[jax.Device, ...], hidden: int) -> Placement:
+def _placement(devices: tuple[Any, ...], hidden: int) -> Placement:
     shape = (len(devices) // hidden, hidden)
     mesh = jax.make_mesh(shape, (DATA, HIDDEN), (AxisType.Auto,) * 2, devices=devices)
     return Placement(mesh)
 
 
-def _found(
-    config: DevicesConfig, devices: Sequence[jax.Device], processes: int
-) -> list[jax.Device]:
+def _found(config: DevicesConfig, devices: Sequence[Any], processes: int) -> list[Any]:
     """The devices of a mesh, as many of every process."""
     hidden, there = config.hidden, len(devices)
     if config.data == "all":
@@ -226,7 +224,7 @@ def _found(
     return [device for own in of_process for device in own[:each]]
 
 
-def _text(devices: Sequence[jax.Device]) -> str:
+def _text(devices: Sequence[Any]) -> str:
     return f"{len(devices)} ({devices[0].device_kind})"
 
 

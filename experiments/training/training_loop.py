@@ -59,6 +59,8 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
                 implementations(config, data, placement), placement.devices
             )
             processes.say(what_runs(config, here))
+            if (unused := placement.unused()) is not None:
+                processes.say(unused)
             _train(trainer, caught)
             with caught.stops_at_once(
                 f"all updates are done and saved in {path};"

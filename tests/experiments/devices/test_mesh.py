@@ -28,7 +28,6 @@ from experiments.tasks import Adding
 from experiments.tasks.task import Batch
 from experiments.training.train_step import TrainState, UpdateStats, make_train_functions
 from lstm_jax.backends import ffi
-from tests.helpers.toys import slow_case
 
 T, B, H = 6, 8, 16
 
@@ -237,6 +236,19 @@ def test_a_batch_that_cannot_be_divided_stays_whole():
     assert inputs.sharding.shard_shape(inputs.shape) == (T, 3, 2)
     assert targets["a"].sharding.shard_shape((1, 4)) == (1, 2)
     assert lengths.sharding.shard_shape((4,)) == (2,)
+
+
+@pytest.mark.parametrize(
+    ("platform", "used", "line"),
+    [
+        ("gpu", 1, "training on 1 of 2 devices; --devices.data all trains on all of them"),
+        ("gpu", 2, None),
+        ("cpu", 1, None),
+    ],
+)
+def test_devices_that_do_not_train_are_named(platform, used, line):
+    devices = np.array([[SimpleNamespace(platform=platform)]] * used)
+    assert Placement(SimpleNamespace(devices=devices)).unused() == line
 
 
 def test_arrays_go_to_all_devices_and_back():
