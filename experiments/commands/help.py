@@ -59,6 +59,11 @@ TRAIN = CommandHelp(
         ("CONFIG", "a YAML file; `list` shows those that come with this project"),
         ("--workdir DIR", "folder of the run: config, metrics, checkpoints, figures"),
         ("--any.field value", "replaces a value of the file, such as --model.hidden_size 64"),
+        ("--coordinator HOST:PORT --processes N --process_id I",
+            "train by several processes, of which this one has the number I from 0"),
+        ("--distributed auto|none",
+            "let JAX find the other processes; or train alone where a launcher started several"),
+        ("--heartbeat_seconds N", "silence after which a process counts as lost; 100 by default"),
         ("--help", "after CONFIG: every field, with its range and its value in the file"),
     ],
     examples=[
