@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.run.metrics_file import MetricsFile
 from experiments.sinks.sink import scalars
 from experiments.sinks.sinks import Sinks
-from experiments.tasks import Adding
+from tests.helpers.small_config import small_config
 
-CONFIG = Config(task=Adding(length=6), seed=3, seeds=2)
+CONFIG = small_config({"seed": 3, "seeds": 2})
 RECORDS = [
     {"update": 10, "sequences": 40, "loss": [0.5, 0.25], "grad_norm": [1.0, 2.0]},
     {

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.config.schema import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
 from experiments.errors import TrainingFailed, UserError
 from experiments.run.bundle import Bundle
+from experiments.run.checkpoints import TrainingProgress
 from experiments.run.summary import render
 from experiments.run.workdir import Workdir
-from experiments.tasks import Adding
 from experiments.training import training_loop
 from experiments.training.divergence import divergence_of, failure
 from experiments.training.lanes import Lanes
@@ -23,18 +22,9 @@ from experiments.training.replay import replay
 from experiments.training.train_step import UpdateDetails, make_train_functions
 from experiments.training.trainer import Trainer
 from experiments.training.training_loop import train_run
+from tests.helpers.small_config import small_config
 
-CONFIG = Config(
-    task=Adding(length=6),
-    model=ModelConfig(hidden_size=3),
-    optimizer=OptimizerConfig(clip_norm=None),
-    train=TrainConfig(
-        batch_size=4, updates=30, log_every=10, eval_every=10, checkpoint_every=10,
-        stop_when="never",
-    ),
-    eval=EvalConfig(sequences=20, batch_size=10),
-    seeds=2,
-)  # fmt: skip
+CONFIG = small_config({"optimizer.clip_norm": None, "seeds": 2})
 # The second seed is the first one with a learning rate that no float survives.
 LANES = Lanes((0, 1), {"optimizer.learning_rate": (1e-2, 1e38)})
 
@@ -198,7 +188,7 @@ def test_a_run_of_which_all_seeds_diverge_fails_and_leaves_the_folder_free(tmp_p
                  "optimizer.clip_norm 1", f"replay {tmp_path}"):  # fmt: skip
         assert part in message
     assert not (tmp_path / "summary.json").exists()
-    lower = dataclasses.replace(CONFIG, optimizer=OptimizerConfig(learning_rate=1e-4))
+    lower = small_config({"optimizer.learning_rate": 1e-4, "seeds": 2})
     assert Workdir.of(tmp_path, lower)
 
 
@@ -254,7 +244,7 @@ def test_what_is_not_finite_is_named():
 
 
 def test_many_seeds_are_not_all_named(tmp_path):
-    progress = training_loop.Trainer.__init__.__globals__["TrainingProgress"].at_start(9)
+    progress = TrainingProgress.at_start(9)
     progress.diverged = [{"update": 3, "metric": "loss", "value": "nan", "group": "a"}] * 9
     message = str(failure(CONFIG, Lanes(tuple(range(9))), progress, tmp_path))
     assert "seed 4: loss" in message
