@@ -123,7 +123,7 @@ def test_evaluate_without_a_checkpoint_is_an_error(config, capsys):
 
 
 def test_a_training_that_fails_exits_1(config, capsys):
-    code = main(["train", config, "--optimizer.learning_rate", "1e38", "--optimizer.clip_norm",
+    code = main(["train", config, "--optimizer.learning_rate", "1e30", "--optimizer.clip_norm",
                  "none", "--train.updates", "40"])  # fmt: skip
     assert code == 1
     assert "failed: " in capsys.readouterr().err

@@ -13,7 +13,7 @@ from experiments.run.workdir import Workdir
 from experiments.training import training_loop
 from experiments.training.train_step import make_train_functions
 from experiments.training.training_loop import train_run
-from tests.helpers.small_config import small_config
+from tests.helpers.small_config import no_figures, small_config
 
 
 def of(updates, **fields):
@@ -30,8 +30,8 @@ def _quickly():
     """No figures; and functions that are compiled once, as no number of updates is in them."""
     functions = make_train_functions(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_loop, "make_train_functions", lambda config: functions)
-        patch.setattr(training_loop, "draw_figures", lambda *_: None)
+        patch.setattr(training_loop, "make_train_functions", lambda *_, **__: functions)
+        patch.setattr(training_loop, "draw_figures", no_figures)
         yield
 
 

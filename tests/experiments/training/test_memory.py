@@ -42,7 +42,7 @@ def test_other_errors_of_the_device_pass():
 
 
 def test_a_run_without_memory_leaves_its_folder_free(tmp_path, monkeypatch):
-    def make(config):
+    def make(*arguments, **options):
         raise jax.errors.JaxRuntimeError(DEVICE)
 
     monkeypatch.setattr(training_loop, "make_train_functions", make)

@@ -17,7 +17,7 @@ from experiments.training import training_loop
 from experiments.training.signals import catch_signals
 from experiments.training.trainer import Trainer
 from experiments.training.training_loop import train_run
-from tests.helpers.small_config import small_config
+from tests.helpers.small_config import no_figures, small_config
 
 ROOT = Path(__file__).parents[3]
 
@@ -96,6 +96,7 @@ def test_a_signal_after_the_last_update_stops_and_the_rest_is_done_later(
     assert caught.value.signum == signal.SIGHUP
     assert not (tmp_path / "summary.json").exists()
     before = (tmp_path / "metrics.jsonl").read_bytes()
+    monkeypatch.setattr(training_loop, "draw_figures", no_figures)
     assert train_run(CONFIG, tmp_path, "")["updates"] == [20, 20]
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
