@@ -8,6 +8,7 @@ import jax
 
 from experiments.config.schema import Config
 from experiments.errors import Interrupted
+from experiments.run.bundle import Bundle
 from experiments.run.figures import draw_figures
 from experiments.run.summary import describe_task, summarize
 from experiments.run.workdir import Workdir
@@ -73,7 +74,9 @@ def _train(trainer: Trainer, caught: CaughtSignal) -> None:
     name = f"{config.task.name} seed {config.seed}"
     if config.seeds > 1:
         name += f" to {config.seed + config.seeds - 1}"
-    if trainer.progress.update:
+    if not trainer.progress.update:
+        Bundle.clear(path)
+    else:
         _say(f"resuming from update {trainer.progress.update} in {path}")
     with show_progress(name, trainer.progress.update, config.train.updates) as show:
         while not trainer.done and not caught:
