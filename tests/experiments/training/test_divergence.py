@@ -184,6 +184,12 @@ def test_a_run_of_which_all_seeds_diverge_fails_and_leaves_the_folder_free(tmp_p
     assert not (tmp_path / "summary.json").exists()
     lower = small_config({"optimizer.learning_rate": 1e-4, "seeds": 2})
     assert Workdir.of(tmp_path, lower)
+    stale = tmp_path / "diverged" / "seed-9-update-9"
+    stale.mkdir()
+    with pytest.raises(TrainingFailed):
+        train_run(CONFIG, tmp_path, "")
+    assert not stale.exists()
+    assert len(Bundle.found(tmp_path)) == 2
 
 
 def test_a_run_whose_last_seed_diverges_later_fails_again_at_once(tmp_path, monkeypatch):
