@@ -5,7 +5,7 @@ digit. The network reads one pixel per step and classifies after the last, so it
 first rows.
 
 States:   98 % of the test digits correct, where logistic regression on all pixels has 96 %.
-Command:  python examples/digits.py      (needs lstm_jax[examples]; a minute on two cores)
+Command:  python examples/digits.py      (needs requirements/examples.txt; a minute on two cores)
 """
 
 import flax.linen as nn

@@ -1,4 +1,4 @@
-"""Entry point: ``python -m experiments {train,evaluate,replay,report,bench,list}``."""
+"""Entry point: ``python -m experiments COMMAND``."""
 
 import importlib
 import sys
@@ -11,14 +11,21 @@ USAGE = """\
 usage: python -m experiments COMMAND ...
 
 commands:
-  train CONFIG [--workdir DIR] [--any.field value ...]
-      train a config, or resume its run in the workdir
+  train CONFIG [--workdir DIR] [--sink tensorboard|wandb|MODULE:NAME] [--any.field value ...]
+      train a config, or resume its run in the workdir; --sink may be repeated
+  sweep FILE [--workdir DIR] [--dry-run] [--max_lanes N] [--no-figures] [--any.field value ...]
+      train all points of a sweep, or go on with it; --dry-run says what would run and how long
+  search FILE [--workdir DIR] [--trials N] [--workers N] [--storage URL] [--any.field value ...]
+      search for good values of fields with Optuna, with several workers on one study
   evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
       evaluate a trained model, also on other lengths or more sequences
   replay DIR
       compute the update again at which a seed diverged, from a folder in WORKDIR/diverged
-  report WORKDIR ...
-      print a Markdown table of finished runs
+  report WORKDIR ... [--format terminal|markdown|csv] [--out FOLDER|none] [--metric NAME]
+        [--by FIELD ...]
+      compare runs, or all runs in a folder, in tables and figures (in runs/report)
+  profile CONFIG [--updates N] [--out DIR] [--any.field value ...]
+      print where the time of a training goes, and write a profiler trace
   bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
         [--against flax,torch,haiku,equinox,keras|none] [--implementations NAME,...]
         [--out FOLDER] [--render]
@@ -32,15 +39,18 @@ python -m experiments train CONFIG --help prints every field with the values of 
 
 COMMANDS = {
     "train": "experiments.commands.train:train_command",
+    "sweep": "experiments.commands.sweep:sweep_command",
+    "search": "experiments.commands.search:search_command",
     "evaluate": "experiments.commands.evaluate:evaluate_command",
     "replay": "experiments.commands.replay:replay_command",
     "report": "experiments.commands.report:report_command",
+    "profile": "experiments.commands.profile:profile_command",
     "bench": "experiments.bench.command:bench_command",
     "list": "experiments.commands.listing:list_command",
 }
 """The function of every command, which takes the words after the command."""
 
-WITH_OWN_HELP = {"train"}
+WITH_OWN_HELP = {"train", "profile"}
 """Commands that print a help of their own after their first argument."""
 
 

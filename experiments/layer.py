@@ -1,9 +1,10 @@
 """The cell of a layer in a config, with its initial weights, directions and transforms."""
 
+import contextlib
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -85,11 +86,22 @@ def output_features(layer: LayerConfig, inputs: Features) -> Features:
     >>> output_features(layer("lstm", hidden_size=4, bidirectional=True), 3)
     8
     """
-    size = output_size(layer_cell(layer, inputs))
-    if isinstance(inputs, int):
+    cell = layer_cell(layer, inputs)
+    size = output_size(cell) if isinstance(inputs, int) else None
+    if size is not None:
         return size
-    bare = _bare_cell(layer, inputs)
-    return (*jax.eval_shape(bare.initial_state)[0].shape[:-1], size)
+    # The cell does not say it, as with a grid: from an unroll of one step.
+    params = jax.eval_shape(cell.init, jax.random.key(0))
+    _, hs = jax.eval_shape(
+        lambda params, xs: lj.unroll(cell, params, xs), params, _one_step(inputs)
+    )
+    return hs.shape[2] if hs.ndim == 3 else hs.shape[2:]
+
+
+def _one_step(inputs: Features) -> jax.ShapeDtypeStruct:
+    """The shape of inputs of one step and one row."""
+    shape = (inputs,) if isinstance(inputs, int) else inputs
+    return jax.ShapeDtypeStruct((1, 1, *shape), jnp.float32)
 
 
 def check_layer(layer: LayerConfig, inputs: Features) -> PyTree:
@@ -111,12 +123,26 @@ def check_layer(layer: LayerConfig, inputs: Features) -> PyTree:
 @functools.lru_cache(maxsize=256)
 def _checked(layer: LayerConfig, inputs: Features) -> PyTree:
     cell = layer_cell(layer, inputs)
-    shape = (inputs,) if isinstance(inputs, int) else inputs
-    xs = jax.ShapeDtypeStruct((1, 1, *shape), jnp.float32)
-    with _errors_of_cell(layer):
-        params = jax.eval_shape(cell.init, jax.random.key(0))
-        jax.eval_shape(lambda params, xs: lj.unroll(cell, params, xs), params, xs)
+    xs = _one_step(inputs)
+    try:
+        with _errors_of_cell(layer):
+            params = jax.eval_shape(cell.init, jax.random.key(0))
+            jax.eval_shape(lambda params, xs: lj.unroll(cell, params, xs), params, xs)
+    except FieldErrors as error:
+        raise FieldErrors(_at_function(layer, inputs, error.errors)) from None
     return params
+
+
+def _at_function(
+    layer: LayerConfig, inputs: Features, errors: Mapping[str, str]
+) -> Mapping[str, str]:
+    """The errors, at the initializer or activation without which there are none."""
+    for name, own in layer.own.items() if "cell" in errors else ():
+        if own.make is not None and getattr(layer, name) is not None:
+            with contextlib.suppress(FieldErrors):
+                _checked(dataclasses.replace(layer, **{name: None}), inputs)
+                return {name: errors["cell"]}
+    return errors
 
 
 def _bare_cell(layer: LayerConfig, inputs: Features) -> Any:

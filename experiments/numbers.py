@@ -29,6 +29,16 @@ def span(counts: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
+def between(values: Sequence[float]) -> str:
+    """Format the range of values.
+
+    >>> between([0.16667, 0.08333]), between([0.5, 0.5])
+    ('0.08333 to 0.1667', '0.5')
+    """
+    low, high = (f"{value:.4g}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
 def mean_and_std(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """The mean and the sample standard deviation, which is zero for a single value.
 

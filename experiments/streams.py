@@ -11,11 +11,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from experiments.plain_text import encode_plainly
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer as Buffer
-
-PLAIN = {"±": "+-", "×": "x", "–": "-", "—": "-", "…": "...", "→": "->", "µ": "u"}
-"""Characters and their plain form, for encodings that lack them; others become ``?``."""
 
 
 class LastingFile(io.FileIO):
@@ -77,22 +76,6 @@ def finish_streams() -> int:
         return 0
     print(f"failed: stdout: {error.strerror}", file=sys.stderr)
     return 1
-
-
-def encode_plainly(error: UnicodeError) -> tuple[str | bytes, int]:
-    """An error handler of codecs: the plain form of a character that cannot be encoded.
-
-    >>> codecs.register_error("plain", encode_plainly)
-    >>> "0.1 ± 0.02 ✓".encode("ascii", "plain")
-    b'0.1 +- 0.02 ?'
-    """
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    character = error.object[error.start]
-    if "\udc80" <= character <= "\udcff":
-        # A byte of a file's name that is not UTF-8.
-        return bytes([ord(character) - 0xDC00]), error.start + 1
-    return PLAIN.get(character, "?"), error.start + 1
 
 
 def _open_if_closed(descriptor: int) -> None:

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from lstm_jax.backends import scan_request
+from lstm_jax.backends.request import Result
 from lstm_jax.inputs import first_input
 from lstm_jax.masks import Flags
 from lstm_jax.transforms.step_rng import StepRng
@@ -24,7 +25,7 @@ from lstm_jax.transforms.transform import (
     output_of,
 )
 from lstm_jax.types import Cell, P, PRNGKey, PyTree, S
-from lstm_jax.unroll import prepare
+from lstm_jax.unroll import UnrollCall, prepare
 
 G_co = TypeVar("G_co", covariant=True)
 G = TypeVar("G")
@@ -66,8 +67,9 @@ def trace(
     """Unroll a cell over a sequence and return every state and gate activation.
 
     Args:
-      cell: a cell with a function `gates`, such as `LSTM`, or a cell made of such cells; a stack
-        has a tuple of gates, one for each layer.
+      cell: a cell with a function `gates`, such as `LSTM`, or a cell made of such cells. A stack
+        has a tuple of gates, one for each layer, with None for a layer that has no gates; the two
+        directions of `bidirectional` are `Directions`.
       params: the cell's parameters.
       xs: inputs ``[T, ..., I]``.
       state: state before the first step; the cell's own initial state when not given.
@@ -82,7 +84,7 @@ def trace(
       `Trace` with leaves ``[T, ..., H]``.
 
     Raises:
-      TypeError: when `cell` has no gates, or needs the whole sequence; otherwise as `unroll`.
+      TypeError: when `cell` has no gates; otherwise as `unroll`.
       ValueError: as `unroll`.
 
     Reference:
@@ -98,28 +100,46 @@ def trace(
         raise TypeError(
             f"trace: cell must have init, initial_state, step and gates; got {type(cell).__name__}"
         )
-    if needs_sequence(cell):
-        raise TypeError(
-            f"trace: cell must have single steps; got {cell}, which needs the whole sequence"
-        )
     call = prepare(
         "trace", cell, params, xs, state,
         lengths=lengths, mask=mask, reset=reset, reverse=reverse, key=key, start=start,
     )  # fmt: skip
-    _, (all_gates, states) = scan_request(call, _EmitGates(cell))
-    return Trace(states, all_gates)
+    arguments = {field.name: getattr(call, field.name) for field in dataclasses.fields(call)}
+    _, _, traces = _TracedCall(**arguments).compute()
+    return Trace(
+        jax.tree.map(lambda traced: traced.states, traces, is_leaf=_is_trace),
+        jax.tree.map(lambda traced: traced.gates, traces, is_leaf=_is_trace),
+    )
+
+
+class _TracedCall(UnrollCall):
+    """A call whose states are a `Trace`; of cells that need the whole sequence, one for each."""
+
+    def compute(self) -> Result:
+        """``(final, outputs, traces)``."""
+        if needs_sequence(self.cell):
+            return self._compute_children()
+        final, ((outputs, all_gates), states) = scan_request(self, _EmitGates(self.cell))
+        return final, outputs, Trace(states, all_gates)
+
+
+def _is_trace(tree: PyTree) -> bool:
+    return isinstance(tree, Trace)
 
 
 @dataclass(frozen=True)
 class _EmitGates:
-    """Stack gates and states. It has value semantics if the cell has, so the scan compiles once."""
+    """Stack outputs, gates and states.
+
+    It has value semantics if the cell has, so the scan compiles once.
+    """
 
     cell: Any
 
     def __call__(
         self, params: Any, state_tm1: Any, x_t: Any, state_t: Any, y_t: Any, rng: StepRng | None
     ) -> tuple[Any, Any]:
-        return gates(self.cell, params, state_tm1, x_t, rng), state_t
+        return (y_t, gates(self.cell, params, state_tm1, x_t, rng)), state_t
 
 
 def gradient_flow(

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lstm_jax as lj
 from lstm_jax import LSTM, LSTMParams, LSTMState, TanhRNN, gradient_flow, lstm_step, trace, unroll
 from tests.helpers import reference
 
@@ -46,6 +47,39 @@ def test_trace_starts_from_the_cells_own_state_or_a_plain_one():
 def test_trace_needs_a_cell_with_gates(cell):
     with pytest.raises(TypeError, match=r"trace: cell must have .* gates; got "):
         trace(cell, None, jnp.ones((T, 3)))
+
+
+def test_trace_of_both_directions_is_a_trace_in_each():
+    cell = lj.residual(lj.bidirectional(LSTM(3, 3), lj.GRU(3, 3), merge="sum"))
+    params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (T, 2, 3))
+    lengths = jnp.array([T, 4])
+    states, gates = trace(cell, params, xs, lengths=lengths)
+    for inner, p, s, g, reverse in zip(
+        cell.cell.children(), params, states, gates, (False, True), strict=True
+    ):
+        alone = trace(inner, p, xs, lengths=lengths, reverse=reverse)
+        chex.assert_trees_all_equal((s, g), tuple(alone))
+    assert jnp.any(gates.backward.r != 0)
+    backwards = trace(cell, params, xs[::-1], reverse=True)
+    chex.assert_trees_all_close(
+        jax.tree.map(lambda leaf: leaf[::-1], backwards), trace(cell, params, xs)
+    )
+
+
+def test_trace_of_layers_some_of_which_have_no_gates_or_need_the_whole_sequence():
+    both = lj.bidirectional(lj.zoneout(LSTM(3, H), h=0.1))
+    cell = lj.stack(both, TanhRNN(2 * H, 4), lj.skip(LSTM(4, 2)), dropout=0.5)
+    params, xs = cell.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (T, 3))
+    states, gates = trace(cell, params, xs)
+    _, _, all_states = unroll(cell, params, xs, return_states=True)
+    assert gates[1] is None
+    assert gates[0].backward.f.shape == (T, H)
+    assert gates[2].o.shape == (T, 2)
+    assert jax.tree.structure(states) == jax.tree.structure(all_states)
+    # The initial state comes first in the states of `unroll`, also where the direction is opposite.
+    chex.assert_trees_all_close(
+        states, jax.tree.map(lambda leaf: leaf[1:], all_states), rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.slow

@@ -18,6 +18,11 @@ class Ceiling(JaxDevice):
           case: the sizes.
         """
         del quantity
-        a = inputs(case.B, case.H)
-        product = jax.jit(jax.numpy.matmul).lower(a, a).compile()
-        return lambda: jax.block_until_ready(product(a, a))
+        return matrix_product(case.H)
+
+
+def matrix_product(size: int) -> Call:
+    """Compile a product of two matrices ``[size, size]``, which takes ``2 size^3`` operations."""
+    a = inputs(size, size)
+    product = jax.jit(jax.numpy.matmul).lower(a, a).compile()
+    return lambda: jax.block_until_ready(product(a, a))

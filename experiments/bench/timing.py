@@ -67,10 +67,10 @@ def memory_growth(call: Call, calls: int = LEAST_CALLS) -> float:
       MiB above the resident memory before the calls.
     """
     _reset_peak()
-    before = _peak_mib()
+    before = peak_mib()
     for _ in range(calls):
         call()
-    return _peak_mib() - before
+    return peak_mib() - before
 
 
 def _reset_peak() -> None:
@@ -84,7 +84,8 @@ def _reset_peak() -> None:
         pass
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
+    """The peak of the resident memory of this process, in MiB."""
     if _STATUS.exists():
         for line in _STATUS.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):

@@ -55,3 +55,28 @@ def parse_overrides(arguments: Sequence[str], as_text: Sequence[str] = ()) -> di
         name = name.replace("-", "_")
         overrides[name] = text if name in as_text else parse_value(name, text)
     return overrides
+
+
+def take_repeated(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]]:
+    """The values of a flag that may be repeated, and the other words.
+
+    Raises:
+      UserError: if the flag has no value.
+
+    >>> take_repeated(["--sink", "wandb", "--seed", "3", "--sink=tensorboard"], "sink")
+    (['wandb', 'tensorboard'], ['--seed', '3'])
+    """
+    values: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag != f"--{name}":
+            rest.append(word)
+            continue
+        if not equals:
+            value = next(words, "")
+        if not value or value.startswith("--"):
+            raise UserError(f"--{name} needs a value")
+        values.append(value)
+    return list(dict.fromkeys(values)), rest

@@ -1,14 +1,151 @@
-"""``python -m experiments report``: a table of finished runs."""
+"""The command report: compares runs in tables and figures."""
 
+import argparse
+import shutil
+import sys
 from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
 
 from experiments.errors import UserError
-from experiments.report.table import report
+from experiments.report.arms import Section, make_sections
+from experiments.report.csv_table import as_csv
+from experiments.report.markdown import as_markdown
+from experiments.report.run_table import run_table
+from experiments.report.runs import RunResult, find_runs, read_run
+from experiments.report.tables import arms_table, explanation, notes, pairs_table
+from experiments.report.terminal import print_notes, print_table
+from lstm_jax.did_you_mean import did_you_mean
+
+FORMATS = ("terminal", "markdown", "csv")
+OUT = Path("runs/report")
+NONE = "none"
 
 
-def report_command(words: list[str]) -> int:
-    """``report WORKDIR ...``."""
-    if not words:
-        raise UserError("report: WORKDIR comes next: the folder of a finished run")
-    print(report([Path(folder) for folder in words]))
+def report_command(arguments: list[str]) -> int:
+    """``report RUNS ... [--format F] [--out FOLDER] [--metric NAME] [--by FIELD ...]``.
+
+    Args:
+      arguments: the words after ``report``.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      UserError: if a path is not a run, a file is damaged, or a flag is wrong.
+    """
+    given = _parse(arguments)
+    runs = [read_run(path) for path in find_runs([Path(path) for path in given.runs])]
+    sections = make_sections(runs, given.by, given.metric)
+    match given.format:
+        case "csv":
+            sys.stdout.write(as_csv(sections))
+        case "markdown":
+            print(markdown_report(sections, runs))
+        case _:
+            _print_report(sections)
+    out = given.out if given.out is not None or given.format != "terminal" else str(OUT)
+    if out not in (None, NONE):
+        written = write_report(sections, runs, Path(out))
+        if given.format == "terminal":
+            print(f"\n{_files(written, Path(out))}")
     return 0
+
+
+def markdown_report(sections: list[Section], runs: list[RunResult]) -> str:
+    """The tables and notes of all sections, and a row for every finished run, as Markdown."""
+    parts = []
+    for section in sections:
+        tables = [arms_table(section), pairs_table(section)]
+        parts += [as_markdown(table) for table in tables if table is not None]
+        parts.append("\n".join(f"- {note}" for note in notes(section)))
+    parts.append(explanation(sections))
+    if any(run.summary is not None for run in runs):
+        parts.append(run_table(runs))
+    return "\n\n".join(parts)
+
+
+def write_report(sections: list[Section], runs: list[RunResult], folder: Path) -> list[Path]:
+    """Write the figures, report.csv and report.md to a folder.
+
+    Returns:
+      The files.
+
+    Raises:
+      UserError: if the folder cannot be written.
+    """
+    # Matplotlib takes a second to import, and is not needed to print.
+    from experiments.report.figures import draw_report
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = []
+        for section in sections:
+            prefix = f"{section.task.name.rpartition(':')[2]}_" if len(sections) > 1 else ""
+            figures += draw_report(section, folder, prefix)
+        table, page = folder / "report.csv", folder / "report.md"
+        # A path that is not UTF-8 is written as its bytes.
+        table.write_text(as_csv(sections), encoding="utf-8", errors="surrogateescape")
+        pictures = "\n\n".join(f"![{path.stem}]({path.name})" for path in figures)
+        text = f"{markdown_report(sections, runs)}\n\n{pictures}\n"
+        page.write_text(text, encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+    return [*figures, table, page]
+
+
+def _print_report(sections: list[Section]) -> None:
+    # Rich takes 80 columns without a terminal, whatever COLUMNS is.
+    console = Console(
+        file=sys.stdout, width=shutil.get_terminal_size().columns, highlight=False, emoji=False
+    )
+    for section in sections:
+        print_table(console, arms_table(section))
+        console.print()
+        pairs = pairs_table(section)
+        if pairs is not None:
+            print_table(console, pairs)
+            console.print()
+        print_notes(console, notes(section))
+        console.print()
+    print_notes(console, [explanation(sections)])
+
+
+def _files(paths: list[Path], folder: Path) -> str:
+    names = ", ".join(path.name for path in paths)
+    return f"in {folder}: {names}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are those of the other commands."""
+
+    flags = ("--format", "--out", "--metric", "--by")
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"report: {message}")
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    if not arguments:
+        raise UserError("report: WORKDIR comes next: the folder of a run, or of several")
+    parser = _Parser(prog="python -m experiments report", allow_abbrev=False, add_help=False)
+    parser.add_argument("runs", nargs="*")
+    parser.add_argument("--format", default="terminal")
+    parser.add_argument("--out")
+    parser.add_argument("--metric")
+    parser.add_argument("--by", nargs="+", action="extend", default=[])
+    given, unknown = parser.parse_known_intermixed_args(arguments)
+    for word in unknown:
+        flag = word.partition("=")[0]
+        raise UserError(f"report: unknown option {flag}{did_you_mean(flag, _Parser.flags)}")
+    if "" in given.runs:
+        raise UserError("report: WORKDIR is empty; it must be the folder of a run, or of several")
+    if not given.runs:
+        raise UserError("report: WORKDIR is missing: the folder of a run, or of several")
+    if given.format not in FORMATS:
+        hint = did_you_mean(given.format, FORMATS)
+        raise UserError(f"--format: must be one of {', '.join(FORMATS)}; got {given.format}{hint}")
+    if given.out == "":
+        raise UserError(f"--out needs a folder, or {NONE}")
+    return given

@@ -1,9 +1,11 @@
 """Parts of a config that are chosen by name: a built-in one, or one's own by its import path."""
 
+import contextlib
 import importlib
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lstm_jax.did_you_mean import did_you_mean
@@ -44,26 +46,34 @@ def find_component(kind: str, name: Any, built_in: Mapping[str, Any]) -> Any:
 def _names(built_in: Mapping[str, Any]) -> str:
     """The names, as far as they fit on a line."""
     names = ", ".join(built_in)
-    return f"{names}," if len(names) < 50 else f"one of {len(built_in)} names ({names[:30]}...)"
+    return f"{names}," if len(names) < 50 else f"{', '.join([*built_in][:3])}, ... (see --help),"
 
 
 def import_path(path: str) -> Any:
     """The object at an import path ``package.module:Name``.
 
-    Modules of the current folder are found, as ``python -m`` finds them.
+    Modules of the current folder are found, as ``python -m`` finds them. Those of Python itself
+    are refused: they have nothing for a config, and some act when they are imported.
 
     Raises:
       ValueError: if there is no such module or name, or the module raises an error.
 
-    >>> import_path("math:pi")
-    3.141592653589793
-    >>> import_path("math:sqroot")
+    >>> import_path("optax:adabelief").__name__
+    'adabelief'
+    >>> import_path("optax:adabelif")
     Traceback (most recent call last):
-    ValueError: math has no 'sqroot'; did you mean sqrt?
+    ValueError: optax has no 'adabelif'; did you mean adabelief?
+    >>> import_path("os:system")
+    Traceback (most recent call last):
+    ValueError: os is a module of Python itself, not one of your own
     """
     module_name, _, name = path.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".") + name.split(".")):
         raise ValueError(f"an import path is package.module:Name; got {short(path)}")
+    if module_name.partition(".")[0] in sys.stdlib_module_names:
+        raise ValueError(
+            f"{short_text(module_name)} is a module of Python itself, not one of your own"
+        )
     found = _import(module_name)
     for part in name.split("."):
         if not hasattr(found, part):
@@ -108,7 +118,14 @@ def where(error: BaseException) -> str:
     message = (str(error).splitlines() or [""])[0]
     if isinstance(error, SyntaxError) and error.msg:
         message = error.msg
-    return f"{type(error).__name__}: {short_text(message, 100)} ({path}, line {line})"
+    return f"{type(error).__name__}: {short_text(message)} ({_short_path(path)}, line {line})"
+
+
+def _short_path(path: str, width: int = 45) -> str:
+    """A path from the current folder, or the end of it where it is long."""
+    with contextlib.suppress(ValueError):
+        path = str(Path(path).relative_to(Path.cwd()))
+    return path if len(path) <= width else f"...{path[3 - width :]}"
 
 
 def short(value: Any) -> str:

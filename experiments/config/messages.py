@@ -1,7 +1,7 @@
 """Messages about the fields of a config: one short line for each that is wrong."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from experiments.config.components import short, short_text, where
@@ -13,7 +13,7 @@ LONGEST_TEXT = 148
 
 
 def error_lines(
-    errors: Mapping[str, str], names: list[str], flags: Iterable[str], source: str
+    errors: Mapping[str, str], names: list[str], flags: Collection[str], source: str
 ) -> str:
     """One line for every field that is wrong.
 
@@ -30,7 +30,12 @@ def error_lines(
     for name, text in errors.items():
         hint = hint_for(name, names) if text == "unknown field" else ""
         shown = short_text(name, LONGEST_NAME)
-        place = f"--{shown}" if name in flags else f"{source}: {shown}"
+        # A flag may set a mapping, or make one of a value, as --model.dropout.x does.
+        if any(f"{name}.".startswith(f"{each}.") for each in flags):
+            place = f"--{shown}"
+        else:
+            below = [each for each in flags if "." in name and each.startswith(f"{name}.")]
+            place = f"--{short_text(below[0], LONGEST_NAME)}" if below else f"{source}: {shown}"
         lines.append(f"{place}: {short_text(f'{text}{hint}', LONGEST_TEXT)}")
     if len(lines) > MOST_LINES:
         lines[MOST_LINES:] = [f"and {len(lines) - MOST_LINES:,} fields more"]
@@ -55,11 +60,18 @@ def nearest_field(name: str, names: list[str]) -> str | None:
     >>> nearest_field("hidden_size", ["model.hidden_size", "train.updates"])
     'model.hidden_size'
     """
-    tail = name.rsplit(".", 1)[-1]
-    tails = {each.rsplit(".", 1)[-1]: each for each in reversed(names)}
+    section, _, tail = name.rpartition(".")
+    tails = {each.rpartition(".")[2]: each for each in reversed(names)}
     if tail in tails and not tail.isdecimal():
         return tails[tail]
-    return nearest(name, names) or tails.get(nearest(tail, tails) or "")
+    if section in names:
+        return section
+    # The name of a section, which fields have in common, says nothing about the field.
+    beside = [each.rpartition(".")[2] for each in names if each.rpartition(".")[0] == section]
+    near = nearest(tail, beside)
+    if near is not None:
+        return f"{section}.{near}" if section else near
+    return tails.get(nearest(tail, tails) or "")
 
 
 def message(detail: Any) -> str:
@@ -74,12 +86,32 @@ def message(detail: Any) -> str:
             return f"must be {expected}; got {short(given)}{hint}"
         case "dataclass_type" | "model_attributes_type" | "dict_type":
             return f"must be a mapping of fields; got {short(given)}"
+        case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than" as kind:
+            bound = detail["ctx"][_BOUNDS[kind][0]]
+            return f"must be {_BOUNDS[kind][1]} {number(bound)}; got {short(given)}"
         case "value_error":
             return str(detail["ctx"]["error"]).splitlines()[0]
         case "too_long" | "too_short":
             return detail["msg"][0].lower() + detail["msg"][1:]
     expected = detail["msg"].removeprefix("Input should be ")
     return f"must be {expected}; got {short(given)}"
+
+
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "less_than_equal": ("le", "at most"),
+    "greater_than": ("gt", "above"),
+    "less_than": ("lt", "below"),
+}
+
+
+def number(value: float) -> str:
+    """A number in a message.
+
+    >>> number(131072), number(1e-30), number(0.999)
+    ('131,072', '1e-30', '0.999')
+    """
+    return f"{value:,}" if isinstance(value, int) and value < 10**12 else f"{value:.6g}"
 
 
 def own_error(error: Exception) -> str:

@@ -209,7 +209,7 @@ def _class_of_function(name: str, function: Any) -> type[OptimizerConfig]:
         if each.name in ("mask", "weight_decay_mask"):
             masks.append(each.name)
         elif each.name != "learning_rate" and type(each.default) in _PLAIN:
-            kind = _PLAIN[type(each.default)]
+            kind = _RANGES.get(each.name, _PLAIN[type(each.default)])
             fields.append((each.name, kind, each.default, f"{each.name} of {name}"))
         elif each.name != "learning_rate" and each.default is inspect.Parameter.empty:
             if each.annotation not in _PLAIN:
@@ -228,6 +228,12 @@ def _class_of_function(name: str, function: Any) -> type[OptimizerConfig]:
 
 _PLAIN: dict[Any, Any] = {bool: bool, int: Integer, float: Real, str: str}
 """Types of keywords that become fields, and their types in a config."""
+
+_RANGES = {
+    **dict.fromkeys(("b1", "b2", "b3", "rho", "decay", "decay_rate", "momentum"), Decay),
+    **dict.fromkeys(("eps", "eps_root", "weight_decay"), NotNegative),
+}
+"""Ranges of keywords that mean the same in all functions of Optax."""
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.config.components import short_text
+from experiments.config.model import MOST_LAYERS
 from experiments.config.sections import SELECTORS, section_class_of
 from experiments.errors import UserError
 
@@ -50,9 +51,11 @@ def _drop_fields_of_another(
 def _set(tree: Any, name: str, value: Any) -> Any:
     """Set a field by its dotted name, and return what it is a field of.
 
-    A number in the name is a place in a list.
+    A number in the name is a place in a list; the layers of the short form become one.
     """
     *sections, leaf = name.split(".")
+    if sections[:2] == ["model", "layers"] and isinstance(tree.get("model", {}), dict):
+        _list_layers(tree.setdefault("model", {}))
     below = tree
     for i, section in enumerate(sections):
         if isinstance(below, dict):
@@ -73,10 +76,16 @@ def _set(tree: Any, name: str, value: Any) -> Any:
     return below
 
 
+def _list_layers(model: dict[str, Any]) -> None:
+    """Write the layers of the short form as a list, so that one of them can be another."""
+    layers = model.get("layers", 1)
+    if isinstance(layers, int) and not isinstance(layers, bool) and 1 <= layers <= MOST_LAYERS:
+        model["layers"] = [{} for _ in range(layers)]
+
+
 def _of_a_single_value(name: str, section: str) -> UserError:
-    hint = "; layers are counted from 0 in a list of layers" if section == "layers" else ""
     section = short_text(section)
-    return UserError(f"--{short_text(name)}: unknown field; {section} is a single value{hint}")
+    return UserError(f"--{short_text(name)}: unknown field; {section} is a single value")
 
 
 def _place(name: str, below: list[Any], index: str) -> int:

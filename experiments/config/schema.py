@@ -34,6 +34,11 @@ class TrainConfig:
     checkpoint_every: Count = 1000
     """updates between checkpoints"""
 
+    @property
+    def sequences_per_update(self) -> int:
+        """Sequences of all batches of an update."""
+        return self.batch_size * self.accumulate
+
 
 @dataclass(frozen=True, config=STRICT)
 class EvalConfig:

@@ -10,12 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 from experiments.config.components import short
 from experiments.config.devices import DevicesConfig
 from experiments.config.fields import FieldErrors
-from experiments.config.layer import LayerConfig, layer_class
+from experiments.config.layer import CELLS, LayerConfig, layer_class
 from experiments.config.messages import message, own_error
 from experiments.config.model import MOST_LAYERS, SHARED, ModelConfig
-from experiments.config.optimizer import optimizer_class
+from experiments.config.optimizer import OPTIMIZERS, optimizer_class
 from experiments.config.schema import EvalConfig, TrainConfig
 from experiments.config.task import task_class
+from experiments.tasks import TASKS
 
 SECTIONS = ("task", "model", "optimizer", "train", "eval", "devices")
 
@@ -137,6 +138,7 @@ def _read_model(reading: Reading, section: Mapping[str, Any]) -> None:
                 reading.errors[f"model.layers.{i}"] = text
                 reading.layer_places.append(lambda name: f"model.{name}")
                 made.append(None)
+                used.update(common)
         # A field beside the list is for the layers whose cells have it.
         unused = {name: value for name, value in common.items() if name not in used}
         _find_unknown(reading, unused, lambda name: f"model.{name}")
@@ -217,6 +219,9 @@ def validated(reading: Reading, cls: Any, tree: Mapping[str, Any], place: Place,
         found: dict[str, list[str]] = {}
         for detail in error.errors(include_url=False):
             loc = [str(part) for part in detail["loc"]]
+            if detail["type"] == "unexpected_keyword_argument":
+                found[place(".".join(loc))] = ["unknown field"]
+                continue
             # In a union, Pydantic adds the name of the type that it tried.
             at = [part for part in loc if part in _names_in(cls) or part.isdecimal()]
             name = place(".".join(at)) if at else whole
@@ -226,7 +231,9 @@ def validated(reading: Reading, cls: Any, tree: Mapping[str, Any], place: Place,
             else:
                 found.setdefault(name, []).append(message(detail))
         for name, texts in found.items():
-            reading.errors.setdefault(name, _one_of(texts))
+            # Of a mapping where a union has one, only what is wrong inside of it is reported.
+            if not any(each.startswith(f"{name}.") for each in found):
+                reading.errors.setdefault(name, _one_of(texts))
     # The class may be one's own, which may raise anything.
     except Exception as error:
         reading.errors.setdefault(whole, own_error(error))
@@ -260,7 +267,19 @@ def _names_in(cls: Any) -> set[str]:
 def _find_unknown(reading: Reading, unknown: Mapping[str, Any], place: Place) -> None:
     for name in leaves(dict(unknown)):
         if place(name) not in reading.names:
-            reading.errors[place(name)] = "unknown field"
+            others = _others_with(place(name))
+            reading.errors[place(name)] = f"unknown field{f'; {others} has it' if others else ''}"
+
+
+def _others_with(name: str) -> str:
+    """The first built-in component of a section that has a field."""
+    section, _, leaf = name.partition(".")
+    built_in: Mapping[str, Any] = {"task": TASKS, "optimizer": OPTIMIZERS, "model": CELLS}
+    for each in built_in.get(section, ()) if "." not in leaf else ():
+        cls = section_class_of(section, {SELECTORS[section]: each})
+        if leaf in cls.__pydantic_fields__:
+            return each
+    return ""
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

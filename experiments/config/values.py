@@ -24,8 +24,8 @@ def with_values(config: C, values: Mapping[str, Any]) -> C:
     Raises:
       KeyError: if there is no field of a name.
 
-    >>> from experiments.config.schema import OptimizerConfig
-    >>> with_values(OptimizerConfig(), {"learning_rate": "fast"}).learning_rate
+    >>> from experiments.config.optimizer import Adam
+    >>> with_values(Adam(), {"learning_rate": "fast"}).learning_rate
     'fast'
     """
     for name, value in values.items():
@@ -39,8 +39,8 @@ def value_of(config: Any, name: str) -> Any:
     Raises:
       KeyError: if there is no such field.
 
-    >>> from experiments.config.schema import OptimizerConfig
-    >>> value_of(OptimizerConfig(b1=0.5), "b1")
+    >>> from experiments.config.optimizer import Adam
+    >>> value_of(Adam(b1=0.5), "b1")
     0.5
     """
     for part in name.split("."):

@@ -13,6 +13,9 @@ from typing_extensions import Buffer
 from experiments.errors import TrainingFailed, UserError
 from experiments.run.shown_path import shown
 
+# Windows has no O_CLOEXEC, and opens files as text without O_BINARY.
+OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -53,7 +56,7 @@ def write_synced(path: Path, chunks: Iterable[Buffer]) -> FileDigest:
       The digest of what was to be written.
     """
     size, digest = 0, hashlib.sha256()
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | OPEN_FLAGS, 0o666)
     try:
         for chunk in chunks:
             write_all(handle, chunk)
@@ -77,7 +80,9 @@ def write_all(handle: int, data: Buffer) -> None:
 
 def sync_folder(path: Path) -> None:
     """Wait until the names of a folder's files are on the disk, where the system offers that."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     try:
         os.fsync(handle)
     except OSError as error:
@@ -105,8 +110,8 @@ def write_errors(path: Path, at_start: bool = False) -> Iterator[None]:
         message = f"{shown(path)}: cannot be written: {error.strerror or error}"
         if at_start:
             raise UserError(message) from None
-        advice = "make room" if error.errno in FULL else "once it can be written"
+        advice = "make room, and" if error.errno in FULL else "once it can be written,"
         raise TrainingFailed(
-            f"{message}; all that was saved before is intact; {advice}, and the same command"
+            f"{message}; all that was saved before is intact; {advice} the same command"
             " resumes the run"
         ) from None

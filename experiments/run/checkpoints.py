@@ -139,20 +139,22 @@ class Checkpoints:
         Raises:
           UserError: if nothing fits; then nothing was changed.
         """
-        saved, update = None, -1
+        saved, misfits, reasons, update = None, [], {}, -1
         with processes.together():
             if processes.is_first():
-                saved = self._fitting(checkpoint_every)
+                saved, misfits, reasons = self._fitting(checkpoint_every)
                 update = -1 if saved is None else saved.progress.update
         update = processes.of_first(update)
-        if update < 0:
-            return None
         result = None
         with processes.together():
-            if saved is None:
-                saved = open_checkpoint(self.path / str(update))
-            result = restored(like, saved.leaves, shown(saved.folder)), saved.progress
-        self._good = [update]
+            if update >= 0:
+                saved = saved or open_checkpoint(self.path / str(update))
+                result = restored(like, saved.leaves, shown(saved.folder)), saved.progress
+        # Nothing has been changed until here, where nothing can be wrong any more.
+        with processes.together():
+            if processes.is_first():
+                self._settle(saved, misfits, reasons)
+        self._good = [] if result is None else [update]
         return result
 
     def newest_config(self) -> str | None:
@@ -178,54 +180,61 @@ class Checkpoints:
         """Close the metrics file."""
         self.metrics.close()
 
-    def _fitting(self, checkpoint_every: int) -> SavedCheckpoint | None:
-        """The checkpoint to resume from; metrics.jsonl ends there afterwards."""
-        newer: list[SavedCheckpoint] = []
+    def _fitting(
+        self, checkpoint_every: int
+    ) -> tuple[SavedCheckpoint | None, list[SavedCheckpoint], dict[int, str]]:
+        """The checkpoint to resume from, newer ones that do not fit, and why newer ones do not."""
+        misfits: list[SavedCheckpoint] = []
 
         def misfit(saved: SavedCheckpoint) -> str | None:
             if (reason := self.metrics.mismatch(saved.metrics)) is not None:
-                newer.append(saved)
+                misfits.append(saved)
                 return f"metrics.jsonl is not as it was then: {reason}"
             return None
 
         saved, reasons = self._newest(misfit)
-        if saved is None:
-            if newer:
-                raise UserError(
-                    f"{shown(self.metrics.path)}: {self.metrics.mismatch(newer[-1].metrics)}; no"
-                    f" checkpoint fits this file, and nothing was changed; {ADVICE}"
-                )
-            if reasons:
-                raise self._none_usable(reasons)
-            self._check_nothing_was_saved(checkpoint_every)
-            mark = MetricsMark()
-        else:
+        if saved is not None:
             self._check(saved)
-            mark = saved.metrics
-            if newer:
-                reason = self.metrics.mismatch(newer[0].metrics, trusted=mark)
-                key = newer[0].progress.update
-                reasons[key] = f"metrics.jsonl is not as it was then: {reason}"
-                if self.metrics.has_more_than(newer[0].metrics, mark):
-                    reasons[key] += f"; it is kept as {self.metrics.set_aside().name}"
-            self._report(reasons, saved)
-        self._remove_leftovers()
-        self.metrics.rewind(mark)
-        return saved
-
-    def _check_nothing_was_saved(self, checkpoint_every: int) -> None:
-        """Without checkpoints, training starts anew: is that what the user expects?"""
-        last = self.metrics.last_update()
-        if last > checkpoint_every:
+        elif misfits:
+            raise UserError(
+                f"{shown(self.metrics.path)}: {self.metrics.mismatch(misfits[-1].metrics)}; no"
+                f" checkpoint fits this file, and nothing was changed; {ADVICE}"
+            )
+        elif reasons:
+            raise self._none_usable(reasons)
+        elif (last := self.metrics.last_update()) > checkpoint_every:
             raise UserError(
                 f"{shown(self.path)}: has no checkpoint, but metrics.jsonl goes to update {last}:"
                 f" were they deleted? Nothing was changed; {ADVICE}"
             )
-        try:
-            self.metrics.read()
-        except UserError as error:
-            copy = self.metrics.set_aside().name
-            print(f"{error}; it is kept as {copy}; starting anew", file=sys.stderr)
+        return saved, misfits, reasons
+
+    def _settle(
+        self,
+        saved: SavedCheckpoint | None,
+        misfits: list[SavedCheckpoint],
+        reasons: dict[int, str],
+    ) -> None:
+        """Make the folder as it was at a checkpoint, or at the start; keep what was damaged."""
+        mark = MetricsMark() if saved is None else saved.metrics
+        if saved is None:
+            try:
+                self.metrics.read()
+            except UserError as error:
+                copy = self.metrics.set_aside().name
+                print(f"{error}; it is kept as {copy}; starting anew", file=sys.stderr)
+        else:
+            if misfits:
+                newest = misfits[0].metrics
+                reason = (
+                    f"metrics.jsonl is not as it was then: {self.metrics.mismatch(newest, mark)}"
+                )
+                if self.metrics.has_more_than(newest, mark):
+                    reason += f"; it is kept as {self.metrics.set_aside().name}"
+                reasons[misfits[0].progress.update] = reason
+            self._report(reasons, saved)
+        self._remove_leftovers()
+        self.metrics.rewind(mark)
 
     def _newest(
         self, misfit: Callable[[SavedCheckpoint], str | None]

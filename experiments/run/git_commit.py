@@ -40,8 +40,9 @@ def _git(*arguments: str, deadline: float) -> bytes | None:
         try:
             output, _ = process.communicate(timeout=max(deadline - time.monotonic(), 0.01))
         except subprocess.TimeoutExpired:
-            # With its children, which would keep the pipe open.
-            with suppress(OSError):
+            process.kill()
+            # Its children would keep the pipe open.
+            with suppress(OSError, AttributeError):
                 os.killpg(process.pid, signal.SIGKILL)
             return None
     return output if process.returncode == 0 else None

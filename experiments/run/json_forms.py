@@ -2,19 +2,19 @@
 
 from experiments.run.read_file import NUMBER
 
+_GOAL = {"goal": str, "reached_on_test": [bool], "first_at_update": [(int, None)]}
+
 SUMMARY = {
     "command": str,
     "task": str,
     "seeds": [int],
     "updates": [int],
     "sequences": [int],
-    "batch_size": int,
+    "sequences_per_update": int,
     "metric": str,
     "baselines": {...: NUMBER},
     "test": {...: {"seeds": [(*NUMBER, None)]}},
-    "goals": {
-        ...: {"goal": str, "reached_on_test": [bool], "first_at_update": [(int, None)]},
-    },
+    "goals": {"solved": _GOAL, ...: _GOAL},
     "seconds": NUMBER,
     "updates_per_second": NUMBER,
     "figures": [str],

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.errors import UserError
-from experiments.run.atomic_write import write_errors
+from experiments.run.atomic_write import OPEN_FLAGS, write_errors
+from experiments.run.read_file import NO_WAIT
 from experiments.run.shown_path import shown
 
 try:
@@ -32,9 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
       UserError: if another process has it; then nothing was changed.
     """
     with write_errors(folder, at_start=True):
-        handle = os.open(
-            folder / NAME, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
-        )
+        handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | NO_WAIT | OPEN_FLAGS, 0o666)
     try:
         if fcntl is not None:
             _acquire(handle, folder)

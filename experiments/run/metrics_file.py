@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.errors import TrainingFailed, UserError
-from experiments.run.atomic_write import sync_folder, write_all, write_errors, write_synced
+from experiments.run.atomic_write import (
+    OPEN_FLAGS,
+    sync_folder,
+    write_all,
+    write_errors,
+    write_synced,
+)
 from experiments.run.read_file import form_error, parse_json, read_regular
 from experiments.run.shown_path import shown
 
@@ -180,7 +186,7 @@ class MetricsFile:
                 self._count(line)
             self._counted = True
         if self._handle is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | OPEN_FLAGS
             self._handle = os.open(self.path, flags, 0o666)
             sync_folder(self.path.parent)
         return self._handle

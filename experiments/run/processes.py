@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from experiments.errors import TrainingFailed, UserError
+from experiments.errors import TrainingFailed
 
 
 def is_first() -> bool:
@@ -32,7 +32,7 @@ def together() -> Iterator[None]:
     failure: Exception | None = None
     try:
         yield
-    except (OSError, TrainingFailed, UserError, ValueError) as error:
+    except Exception as error:  # whatever it is, the other processes must not wait for ever
         failure = error
     failed = gathered(np.asarray(failure is not None))
     if failure is None and failed.any():

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import UserError
+from experiments.run.atomic_write import OPEN_FLAGS
 from experiments.run.shown_path import shown
+
+# Without it, opening a pipe waits for a writer.
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 def open_regular(path: Path) -> int:
@@ -21,7 +25,7 @@ def open_regular(path: Path) -> int:
     Raises:
       OSError: if there is no such file, or it is not a regular one.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | NO_WAIT | OPEN_FLAGS)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(0, "not a regular file", str(path))

@@ -1,63 +1,63 @@
-"""What trains, said in one line at the start: the model, its backend and the device."""
+"""What trains, said in one line at the start: the layers, their backend and the device."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import jax
 
 import lstm_jax as lj
-from experiments.config.schema import Config
-from experiments.devices.mesh import Placement
-from experiments.model import make_model
-from experiments.training.keys import data_key
-from lstm_jax.types import PyTree
+from experiments.model import Model
+from experiments.tasks import Task
+from lstm_jax.types import PRNGKey, PyTree
 
 
-def implementations(
-    config: Config, data: PyTree, placement: Placement | None = None
-) -> tuple[str, ...]:
-    """The backends that unroll a config's model, each once; nothing is computed.
+def implementations(model: Model, task: Task, data: PyTree, batch_size: int) -> tuple[str, ...]:
+    """The backends that unroll a model in training, each once; nothing is computed.
 
     Args:
-      config: the config.
-      data: the data of its task.
-      placement: the devices; by default one.
+      model: the model.
+      task: the task.
+      data: the data of the task.
+      batch_size: sequences per update.
     """
-    model = make_model(config.model, config.task)
-    model = model if placement is None else placement.model(model)
 
-    def inputs(key: Any) -> Any:
-        batch = config.task.sample(data, "train", key, config.train.batch_size)
-        return model.encode(batch.inputs)
+    def inputs(key: PRNGKey) -> jax.Array:
+        return model.encode(task.sample(data, "train", key, batch_size).inputs)
 
-    xs = jax.eval_shape(inputs, data_key("train", config.seed))
+    key = jax.random.key(0)
     options = {"implementation": model.implementation, "remat": model.remat}
-    return tuple(dict.fromkeys(lj.explain(model.cell, xs, **options).implementations))
+    explained = lj.explain(model.cell, jax.eval_shape(inputs, key), key=key, **options)
+    return tuple(dict.fromkeys(explained.implementations))
 
 
-def what_runs(config: Config, environment: dict[str, Any], dtype: str = "float32") -> str:
+def what_runs(
+    layers: Sequence[tuple[str, int]], environment: dict[str, Any], dtype: str = "float32"
+) -> str:
     """One line about what trains.
 
     Args:
-      config: the config.
+      layers: the cell and the units of each layer.
       environment: the current environment.
       dtype: the dtype of the parameters.
 
-    >>> from experiments.tasks import Adding
     >>> here = {"backend": "cpu", "implementations": ["cpu"], "instruction_set": "avx512",
     ...         "threads": 2, "devices": 1, "device": "cpu"}
-    >>> what_runs(Config(task=Adding(length=6)), here)
-    'lstm 128 units on cpu (native avx512, 2 threads), float32'
+    >>> what_runs([("lstm", 64)], here)
+    'lstm 64 units on cpu (native avx512, 2 threads), float32'
+    >>> what_runs([("gru", 64), ("gru", 64), ("lstm", 32)], here)
+    '2 x gru 64 units, lstm 32 units on cpu (native avx512, 2 threads), float32'
     """
+    runs = [(len(list(equal)), *layer) for layer, equal in groupby(layers)]
+    model = ", ".join(f"{_times(n)}{cell} {units} units" for n, cell, units in runs)
     names = environment["implementations"] or ["scan"]
     details = [f"native {environment['instruction_set']}" if n == "cpu" else n for n in names]
     place = environment["device"]
     if environment["backend"] == "cpu":
         details.append(f"{environment['threads']} threads")
         place = "cpu"
-    if environment["devices"] > 1:
-        place = f"{environment['devices']} x {place}"
-    layers = config.model.layers
-    model = f"{layers[0].cell} {getattr(layers[0], 'hidden_size', '')} units"
-    if len(layers) > 1:
-        model += f", {len(layers)} layers"
-    return f"{model} on {place} ({', '.join(details)}), {dtype}"
+    return f"{model} on {_times(environment['devices'])}{place} ({', '.join(details)}), {dtype}"
+
+
+def _times(count: int) -> str:
+    return f"{count} x " if count > 1 else ""

@@ -40,6 +40,7 @@ class Workdir:
     def __init__(self, path: Path, may_differ: Sequence[str] = ()) -> None:
         self.path, self.may_differ = path, tuple(may_differ)
         self._begun: Config | None = None
+        self._starts_anew = False
         self.metrics = MetricsFile(path / "metrics.jsonl")
         self.figures_path = path / "figures"
         self.checkpoints_path = path / "checkpoints"
@@ -126,7 +127,9 @@ class Workdir:
         Raises:
           UserError: if what is there does not fit together; then nothing was changed.
         """
-        return self.checkpoints.resume(like, self.config().train.checkpoint_every)
+        found = self.checkpoints.resume(like, self.config().train.checkpoint_every)
+        self._starts_anew = found is None
+        return found
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json; numbers that are not finite become null."""
@@ -157,7 +160,7 @@ class Workdir:
         if not processes.is_first():
             return here
         first = self._first_environment()
-        if first is None:
+        if first is None or self._starts_anew:
             self._write_json("environment.json", here)
             return here
         resumed = first.setdefault("resumed_in", [])

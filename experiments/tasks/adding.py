@@ -5,6 +5,9 @@ half and at one position of the second half, and 0 elsewhere. The target, at the
 sum of the two marked values. Always answering 1 gives a mean squared error of 1/6, the variance of
 the sum; a solution that has one of the two values gives 1/12.
 
+A network that is trained on sequences of one length may count their steps, and answer wrongly on
+any other length. ``min_length`` trains on lengths from there to ``length``.
+
 Reference: Hochreiter & Schmidhuber (1997), experiment 4, in the form of Le, Jaitly & Hinton (2015)
 and Arjovsky, Shah & Bengio (2016).
 """
@@ -13,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT
 from experiments.tasks.goal import Goal
+from experiments.tasks.lengths import draw_lengths, last_steps
 from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
 
@@ -45,33 +49,45 @@ class Adding:
     name: Literal["adding"] = "adding"
     length: Annotated[int, Field(ge=2, le=10**7)] = 200
     """time steps T of a sequence"""
+    min_length: Annotated[int, Field(ge=2, le=10**7)] | None = None
+    """shortest training sequence, of lengths drawn uniformly up to length; none for one length"""
 
     def load(self) -> tuple[()]:
         """Load nothing: sequences are drawn from the key."""
         return ()
 
     def sample(self, data: tuple[()], split: Split, key: PRNGKey, batch_size: int) -> Batch:
-        """Inputs ``[T, B, 2]`` of value and marker, and targets ``[1, B]``."""
-        del data, split
+        """Inputs ``[T, B, 2]`` of value and marker, and targets ``[1, B]``.
+
+        With ``min_length``, training sequences have lengths ``[B]``, and zeros after them.
+
+        Raises:
+          ValueError: if ``min_length`` is above ``length``.
+        """
+        del data
         k_values, k_first, k_second = jax.random.split(key, 3)
-        half = self.length // 2
+        t, lengths, steps = jnp.arange(self.length)[:, None], None, self.length
         values = jax.random.uniform(k_values, (self.length, batch_size))
+        if split == "train" and self.min_length is not None:
+            steps = lengths = draw_lengths(self, "min_length", "length", key, batch_size)
+            values = jnp.where(t < lengths[None], values, 0)
+        half = steps // 2
         first = jax.random.randint(k_first, (batch_size,), 0, half)
-        second = jax.random.randint(k_second, (batch_size,), half, self.length)
-        t = jnp.arange(self.length)[:, None]
+        second = jax.random.randint(k_second, (batch_size,), half, steps)
         markers = ((t == first[None]) | (t == second[None])).astype(values.dtype)
         return Batch(
             inputs=jnp.stack([values, markers], axis=-1),
             targets=jnp.sum(values * markers, axis=0, keepdims=True),
+            lengths=lengths,
         )
 
     def loss(self, outputs: Float[Array, "T B 1"], batch: Batch) -> Float[Array, ""]:
-        """Mean squared error of the last step's output."""
-        return jnp.mean(jnp.square(self.answers(outputs) - batch.targets))
+        """Mean squared error of the last valid step's output."""
+        return jnp.mean(jnp.square(self.answers(outputs, batch.lengths) - batch.targets))
 
     def metrics(self, outputs: Float[Array, "T B 1"], batch: Batch) -> dict[str, Float[Array, ""]]:
         """Mean squared error, and the share of answers within 0.04 of the target."""
-        error = self.answers(outputs) - batch.targets
+        error = self.answers(outputs, batch.lengths) - batch.targets
         return {
             "mse": jnp.mean(jnp.square(error)),
             "within_0.04": jnp.mean((jnp.abs(error) < TOLERANCE).astype(error.dtype)),
@@ -82,9 +98,11 @@ class Adding:
         del data, split
         return {"always answer 1": 1 / 6, "one operand known": 1 / 12}
 
-    def answers(self, outputs: Float[Array, "T B 1"]) -> Float[Array, "1 B"]:
-        """The network's answers: the outputs of the last step."""
-        return outputs[-1:, :, 0]
+    def answers(
+        self, outputs: Float[Array, "T B 1"], lengths: Int[Array, " B"] | None = None
+    ) -> Float[Array, "1 B"]:
+        """The network's answers: the outputs of the last valid step."""
+        return last_steps(outputs, lengths, 1)[..., 0]
 
     def figures(
         self,
@@ -94,7 +112,7 @@ class Adding:
         key: PRNGKey,
         sequences: int,
     ) -> "dict[str, Figure | str]":
-        """Predictions against targets and, for an LSTM, its cell state over one sequence."""
+        """Predictions, errors at other lengths and, for an LSTM, its cell state over a sequence."""
         from experiments.tasks.adding_figures import draw_adding
 
         del data

@@ -1,27 +1,38 @@
-"""Figures of the adding task: predictions, and the cell state that stores the sum."""
+"""Figures of the adding task: predictions, other lengths, and the units that keep the sum."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-import lstm_jax as lj
+from experiments.inspection.layers import unit_memories
 from experiments.tasks.adding import TOLERANCE, Adding
-from experiments.tasks.figure_style import BLUE, GREY, ORANGE, new_figure
+from experiments.tasks.figure_style import BLUE, GREEN, GREY, ORANGE, new_figure
 from lstm_jax.types import PRNGKey
 
 if TYPE_CHECKING:
     from experiments.model import Model, ModelParams
+
+SEQUENCES_AT_ONCE = 20
+"""Sequences of each length in one call of the model, to bound its memory."""
 
 
 def draw_adding(
     task: Adding, model: "Model", params: "ModelParams", key: PRNGKey, sequences: int
 ) -> dict[str, Figure]:
     """The figures of the task, by file name; the arguments are those of `Task.figures`."""
-    found = {"predictions.png": predictions(task, model, params, key, min(sequences, 1000))}
-    if isinstance(model.cell, lj.LSTM):
-        found["memory.png"] = memory(task, model, model.cell, params, key)
-    return found
+    lengths = [max(2, int(task.length * times)) for times in (1 / 4, 1 / 2, 1, 2, 4)]
+    errors = errors_at_lengths(task, model, params, key, lengths, min(sequences, 200))
+    found = {
+        "predictions.png": predictions(task, model, params, key, min(sequences, 1000)),
+        "error_against_length.png": error_against_length(task, {"network": errors}),
+    }
+    kept = memory(task, model, params, key)
+    return found if kept is None else {**found, "memory.png": kept}
 
 
 def predictions(
@@ -37,7 +48,7 @@ def predictions(
       count: number of sequences.
     """
     batch = task.sample((), "test", key, count)
-    answers = task.answers(model.apply(params, batch.inputs))
+    answers = task.answers(model.apply(params, batch.inputs, batch.lengths))
     truth, predicted = np.asarray(batch.targets[0]), np.asarray(answers[0])
     figure, axes = new_figure(5.0, 5.0)
     line = np.array([0.0, 2.0])
@@ -63,29 +74,112 @@ def predictions(
     return figure
 
 
-def memory(
+def errors_at_lengths(
     task: Adding,
     model: "Model",
-    cell: lj.LSTM,
     params: "ModelParams",
     key: PRNGKey,
-    units: int = 24,
-) -> Figure:
-    """One input sequence, the cell state over time, and the readout at every step.
+    lengths: Sequence[int],
+    count: int,
+) -> dict[int, float]:
+    """The mean squared error on sequences of other lengths than the task's.
 
     Args:
       task: the task.
       model: the model.
-      cell: its cell.
       params: its parameters.
       key: the key that the sequences are drawn from.
-      units: number of units to draw, those whose cell state correlates most with the sum.
+      lengths: the lengths.
+      count: number of sequences of each length, rounded up to whole parts.
+
+    Returns:
+      The errors by length.
+    """
+
+    longest = max(lengths)
+
+    def part(key: PRNGKey) -> jax.Array:
+        batches = [
+            dataclasses.replace(task, length=length).sample((), "test", key, SEQUENCES_AT_ONCE)
+            for length in lengths
+        ]
+        # As one padded batch: one program takes less time to compile than one for each length.
+        inputs = [
+            jnp.pad(batch.inputs, ((0, longest - len(batch.inputs)), (0, 0), (0, 0)))
+            for batch in batches
+        ]
+        valid = jnp.repeat(jnp.asarray(lengths), SEQUENCES_AT_ONCE)
+        outputs = model.apply(params, jnp.concatenate(inputs, axis=1), valid)
+        targets = jnp.concatenate([batch.targets for batch in batches], axis=1)
+        squared = jnp.square(task.answers(outputs, valid) - targets)
+        return squared.reshape(len(lengths), SEQUENCES_AT_ONCE).mean(axis=1)
+
+    parts = jax.jit(lambda keys: jax.lax.map(part, keys))(
+        jax.random.split(key, -(-count // SEQUENCES_AT_ONCE))
+    )
+    return dict(zip(lengths, np.asarray(parts.mean(axis=0)).tolist(), strict=True))
+
+
+def error_against_length(
+    task: Adding, errors: Mapping[str, Mapping[int, float | Sequence[float]]]
+) -> Figure:
+    """The error of networks on sequences of several lengths, beside the error without memory.
+
+    Args:
+      task: the task, for its baseline, and for the lengths of its training sequences.
+      errors: errors by length, for every name of a network; or errors of several networks of that
+        name, of which the figure has the median, and a band from the smallest to the largest.
+    """
+    figure, axes = new_figure(7.0, 4.8)
+    for (name, found), colour in zip(errors.items(), (BLUE, GREEN), strict=False):
+        each = np.array([np.atleast_1d(values) for values in found.values()])
+        axes.plot([*found], np.median(each, axis=1), marker="o", color=colour, label=name)
+        axes.fill_between(
+            [*found], each.min(axis=1), each.max(axis=1), color=colour, alpha=0.2, linewidth=0
+        )
+    (name, value), *_ = task.baselines((), "test").items()
+    axes.axhline(value, color=ORANGE, linestyle="--", label=f"{name}: {value:.4g}")
+    axes.axhline(task.solved.threshold, color=GREY, linewidth=1, label=f"solved: {task.solved}")
+    shortest = task.length if task.min_length is None else task.min_length
+    axes.axvspan(
+        shortest / 1.02, task.length * 1.02, color=GREY, alpha=0.2, linewidth=0,
+        label=f"trained on {_lengths(shortest, task.length)}",
+    )  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="time steps of a sequence", ylabel=task.metric)
+    ticks = sorted({length for found in errors.values() for length in found})
+    axes.set_xticks(ticks, [str(length) for length in ticks])
+    axes.minorticks_off()
+    axes.set_title("Held-out sequences of other lengths than those of the training")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _lengths(shortest: int, longest: int) -> str:
+    return f"{longest} steps" if shortest == longest else f"{shortest} to {longest} steps"
+
+
+def memory(
+    task: Adding, model: "Model", params: "ModelParams", key: PRNGKey, units: int = 24
+) -> Figure | None:
+    """One input sequence, the state over time, and the readout at every step.
+
+    Args:
+      task: the task.
+      model: the model.
+      params: its parameters.
+      key: the key that the sequences are drawn from.
+      units: number of units to draw, those of all layers whose state correlates most with the sum.
+
+    Returns:
+      The figure, or None if no layer has a state of units.
     """
     # The deviation from the mean over many sequences is what this sequence has stored.
     batch = task.sample((), "test", key, 256)
-    states = lj.trace(cell, params.cell, batch.inputs).states
-    answers = np.asarray(model.readout(params, states.h))[:, 0, 0]
-    c = np.asarray(states.c)
+    kept = unit_memories(model, params, batch.inputs, batch.lengths)
+    if kept is None:
+        return None
+    c = np.asarray(kept, np.float32)
+    answers = np.asarray(model.apply(params, batch.inputs, batch.lengths))[:, 0, 0]
     deviations = (c - c.mean(axis=1, keepdims=True)) / (c[-1].std(axis=0) + 1e-6)
     sums = np.asarray(batch.targets[0])
     stores = (deviations[-1] * (sums - sums.mean())[:, None]).mean(axis=0)
@@ -105,7 +199,7 @@ def memory(
         deviations[:, 0, chosen].T, cmap="RdBu_r", vmin=-2.5, vmax=2.5, aspect="auto",
         interpolation="nearest", extent=(-0.5, task.length - 0.5, len(chosen) + 0.5, 0.5),
     )  # fmt: skip
-    middle.set(ylabel="cell state\nof the units that keep the sum", yticks=[1, len(chosen)])
+    middle.set(ylabel="state of the units\nthat keep the sum", yticks=[1, len(chosen)])
     figure.colorbar(image, ax=middle, label="standard deviations", pad=0.01, aspect=12)
     bottom.axhline(sums[0], color=ORANGE, linestyle="--", label=f"sum of the marked: {sums[0]:.2f}")
     bottom.plot(t, answers, color=BLUE, label=f"answer if read here; at the end {answers[-1]:.2f}")
@@ -116,7 +210,7 @@ def memory(
         ylim=(min(0.0, answers.min()), 1.5 * max(sums[0], answers.max())),
     )
     bottom.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
-    figure.suptitle(f"Two numbers marked among {task.length}, and the cell state that keeps them")
+    figure.suptitle(f"Two numbers marked among {task.length}, and the units that keep them")
     for axes in (top, bottom):
         axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -185,11 +185,16 @@ class Chars:
         key: PRNGKey,
         sequences: int,
     ) -> "dict[str, Figure | str]":
-        """A text that the model generates, as text and as a figure."""
-        from experiments.generate import generate
+        """A text that the model generates, as text and as a figure.
+
+        There is none from a model that reads in both directions: it has no single next character.
+        """
+        from experiments.generate import generate, generates
         from experiments.tasks.chars_figures import page_of_text
 
         del data, sequences
+        if not generates(model):
+            return {}
         text = generate(model, params, key, SAMPLE_CHARACTERS)
         figure = page_of_text("Sampled from the model", text)
         return {"sample.txt": text + "\n", "sample.png": figure}

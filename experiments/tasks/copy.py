@@ -3,7 +3,8 @@
 The input is ten symbols drawn from an alphabet of eight, then blanks with a delimiter as the last
 of them, then ten more blanks: ``T + 20`` steps. The target is blank at every step except the last
 ten, where it is the ten symbols. The best solution without memory answers blank, then guesses among
-eight symbols: a cross-entropy of ``10 ln 8 / (T + 20)`` per step.
+eight symbols: a cross-entropy of ``10 ln 8 / (T + 20)`` per step. ``min_delay`` trains on delays
+from there to ``delay``.
 
 Reference: Hochreiter & Schmidhuber (1997), in the form of Arjovsky, Shah & Bengio (2016).
 """
@@ -19,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT, Steps
 from experiments.tasks.goal import Goal
+from experiments.tasks.lengths import draw_lengths, last_steps
 from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
 
@@ -46,6 +48,8 @@ class Copy:
     name: Literal["copy"] = "copy"
     delay: Steps = 30
     """time steps T between the symbols and their recall, the delimiter included"""
+    min_delay: Steps | None = None
+    """shortest training delay, of delays drawn uniformly up to delay; none for one delay"""
 
     @property
     def length(self) -> int:
@@ -57,25 +61,46 @@ class Copy:
         return ()
 
     def sample(self, data: tuple[()], split: Split, key: PRNGKey, batch_size: int) -> Batch:
-        """Inputs ``[T + 20, B]`` of ten classes, and targets ``[T + 20, B]`` of nine classes."""
-        del data, split
+        """Inputs ``[T + 20, B]`` of ten classes, and targets ``[T + 20, B]`` of nine classes.
+
+        With ``min_delay``, training sequences have delays and so lengths ``[B]`` of their own, and
+        blanks after them.
+
+        Raises:
+          ValueError: if ``min_delay`` is above ``delay``.
+        """
+        del data
         symbols = jax.random.randint(key, (SYMBOLS, batch_size), 0, ALPHABET)
         blanks = jnp.full((self.length, batch_size), BLANK)
+        lengths, delay = None, jnp.full(batch_size, self.delay)
+        if split == "train" and self.min_delay is not None:
+            delay = draw_lengths(self, "min_delay", "delay", key, batch_size)
+            lengths = delay + 2 * SYMBOLS
+        rows = jnp.arange(batch_size)
+        recall = SYMBOLS + delay[None] + jnp.arange(SYMBOLS)[:, None]
         return Batch(
-            inputs=blanks.at[:SYMBOLS].set(symbols).at[-SYMBOLS - 1].set(DELIMITER),
-            targets=blanks.at[-SYMBOLS:].set(symbols),
+            inputs=blanks.at[:SYMBOLS].set(symbols).at[SYMBOLS + delay - 1, rows].set(DELIMITER),
+            targets=blanks.at[recall, rows[None]].set(symbols),
+            lengths=lengths,
         )
 
     def loss(self, outputs: Float[Array, "T+20 B 9"], batch: Batch) -> Float[Array, ""]:
-        """Mean cross-entropy over all positions, in nats."""
+        """Mean cross-entropy over all valid positions, in nats."""
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets)
-        return jnp.mean(losses)
+        if batch.lengths is None:
+            return jnp.mean(losses)
+        valid = jnp.arange(len(losses))[:, None] < batch.lengths[None]
+        return jnp.mean(losses, where=valid)
 
     def metrics(
         self, outputs: Float[Array, "T+20 B 9"], batch: Batch
     ) -> dict[str, Float[Array, ""]]:
         """Cross-entropy, and the shares of correct symbols and of sequences without an error."""
-        right = self.answers(outputs)[-SYMBOLS:] == batch.targets[-SYMBOLS:]
+        recalled, symbols = (
+            last_steps(classes, batch.lengths, SYMBOLS)
+            for classes in (self.answers(outputs), batch.targets)
+        )
+        right = recalled == symbols
         return {
             "cross_entropy": self.loss(outputs, batch),
             "recall_accuracy": jnp.mean(right.astype(outputs.dtype)),

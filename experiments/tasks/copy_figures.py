@@ -28,7 +28,7 @@ def recall(
       sequences: number of sequences, one per row.
     """
     batch = task.sample((), "test", key, sequences)
-    answers = np.asarray(task.answers(model.apply(params, batch.inputs))).T
+    answers = np.asarray(task.answers(model.apply(params, batch.inputs, batch.lengths))).T
     panels = {
         "input": np.asarray(batch.inputs).T,
         "target": np.asarray(batch.targets).T,

@@ -22,7 +22,8 @@ class Batch(NamedTuple):
       inputs: features ``[T, B, I]``, or class indices ``[T, B]``, which the model encodes one-hot.
       targets: the targets of the loss, arrays ``[T, B]``, or ``[1, B]`` if only the last step
         has a target.
-      lengths: valid steps of every sequence, which are its first; None if all steps are valid.
+      lengths: the valid steps of every sequence ``[B]``, with padding after them; None if all are
+        valid. The model is unrolled with them, and `Task.loss` must not read padding.
     """
 
     inputs: Array

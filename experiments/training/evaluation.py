@@ -24,7 +24,7 @@ def evaluate_run(workdir: Workdir, config: Config) -> tuple[int, dict[str, np.nd
     Raises:
       UserError: if there is no checkpoint, or too little data.
     """
-    data = load_data(config)
+    data = load_data(config, ["test"])
     # The checkpoint has the shapes of the config that was trained.
     trained = make_train_functions(workdir.config())
     like = jax.eval_shape(trained.init)

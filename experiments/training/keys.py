@@ -21,15 +21,15 @@ def init_key(seed: Seed) -> PRNGKey:
     return jax.random.fold_in(jax.random.key(seed), PURPOSES["init"])
 
 
-def batch_key(seed: Seed, update: Seed) -> PRNGKey:
-    """The key of the training sequences of one update."""
-    return jax.random.fold_in(data_key("train", seed), update)
+def batch_key(seed: Seed, batch: Seed) -> PRNGKey:
+    """The key of the training sequences of one batch, by its number."""
+    return jax.random.fold_in(data_key("train", seed), batch)
 
 
-def draws_key(seed: Seed, update: Seed) -> PRNGKey:
-    """The key of what a model draws in one update, such as dropout."""
+def draws_key(seed: Seed, batch: Seed) -> PRNGKey:
+    """The key of what a model draws in one batch, such as dropout."""
     root = jax.random.fold_in(jax.random.key(seed), PURPOSES["draws"])
-    return jax.random.fold_in(root, update)
+    return jax.random.fold_in(root, batch)
 
 
 def data_key(split: Split, seed: Seed) -> PRNGKey:

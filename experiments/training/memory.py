@@ -1,5 +1,6 @@
 """Memory that does not suffice, as one line with what to lower."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,7 +9,8 @@ import jax
 from experiments.config.schema import Config
 from experiments.errors import TrainingFailed
 
-SIGNS = ("RESOURCE_EXHAUSTED", "out of memory", "Out of memory", "OUT_OF_MEMORY")
+SIGN = re.compile(r"(?:RESOURCE_EXHAUSTED|OUT_OF_MEMORY|Out of memory|out of memory):?\s*([^\n]*)")
+"""How JAX's errors of memory are told, with the reason after it."""
 
 
 @contextmanager
@@ -25,11 +27,13 @@ def memory_errors(config: Config, saved: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in SIGNS):
+        found = SIGN.search(str(error))
+        if found is None and not isinstance(error, MemoryError):
             raise
-        reason = str(error).partition("\n")[0] or "of the host"
+        reason = (found[1] if found else str(error).partition("\n")[0]).rstrip(".")
+        reason = f" ({reason:.120})" if reason else ""
         raise TrainingFailed(
-            f"out of memory ({reason:.120}); {saved}. Try a lower train.batch_size (now"
+            f"out of memory{reason}; {saved}. Try a lower train.batch_size (now"
             f" {config.train.batch_size}), eval.batch_size ({config.eval.batch_size}), seeds"
             f" ({config.seeds}) or model.hidden_size, or model.remat, which keeps fewer states"
         ) from None

@@ -72,13 +72,21 @@ def first_bad_step(config: Config, data: PyTree, state: TrainState) -> tuple[int
     Returns:
       The step, from 0, and the name of the state or gate; None if all are finite.
     """
+    first = int(state.update) * config.train.accumulate
+    found = (
+        _first_bad_step_of_batch(config, data, state, number)
+        for number in range(first, first + config.train.accumulate)
+    )
+    return min((each for each in found if each is not None), default=None)
+
+
+def _first_bad_step_of_batch(
+    config: Config, data: PyTree, state: TrainState, number: int
+) -> tuple[int, str] | None:
     task, model = config.task, make_model(config.model, config.task)
-    key = keys.batch_key(config.seed, state.update)
+    key = keys.batch_key(config.seed, number)
     batch = task.sample(data, "train", key, config.train.batch_size)
-    args: dict[str, Any] = {
-        "lengths": batch.lengths,
-        "key": keys.draws_key(config.seed, state.update),
-    }
+    args: dict[str, Any] = {"lengths": batch.lengths, "key": keys.draws_key(config.seed, number)}
     cell: Any = model.cell
     xs = model.encode(batch.inputs)
     try:

@@ -55,6 +55,9 @@ class CaughtSignal:
             if self.signum is not None:
                 self.arrive(self.signum)
             yield
+            if self.signum is not None:
+                # The code of the block has caught the exception.
+                self.arrive(self.signum)
         finally:
             self._message = None
 

@@ -138,16 +138,20 @@ def make_functions(config: Config, lanes: Lanes, placement: Placement) -> TrainF
         data: PyTree, lane: LaneArrays, state: TrainState
     ) -> tuple[TrainState, UpdateDetails]:
         task, model, optimizer = parts_of(lane)
-        k_batch = keys.batch_key(lane.seed, state.update)
-        k_draws = keys.draws_key(lane.seed, state.update)
-        batch = task.sample(data, "train", k_batch, config.train.batch_size)
-        batch = placement.shard_batch(batch)
 
-        def loss_of(params: ModelParams) -> Float[Array, ""]:
-            outputs = placement.outputs(model, params, batch, k_draws)
-            return task.loss(outputs, batch)
+        def gradient(number: Int[Array, ""]) -> tuple[Float[Array, ""], ModelParams]:
+            """Loss and gradient of one batch of the training."""
+            k_batch, k_draws = keys.batch_key(lane.seed, number), keys.draws_key(lane.seed, number)
+            batch = task.sample(data, "train", k_batch, config.train.batch_size)
+            batch = placement.shard_batch(batch)
 
-        loss, grads = jax.value_and_grad(loss_of)(state.params)
+            def loss_of(params: ModelParams) -> Float[Array, ""]:
+                outputs = placement.outputs(model, params, batch, k_draws)
+                return task.loss(outputs, batch)
+
+            return jax.value_and_grad(loss_of)(state.params)
+
+        loss, grads = mean_over_batches(gradient, state.update, config.train.accumulate)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = cast(ModelParams, optax.apply_updates(state.params, updates))
         new = TrainState(params, opt_state, state.update + 1)
@@ -225,6 +229,21 @@ def make_functions(config: Config, lanes: Lanes, placement: Placement) -> TrainF
 
 
 _cached = functools.cache(make_functions)
+
+
+def mean_over_batches(
+    gradient: Callable[[Int[Array, ""]], PyTree], update: Int[Array, ""], batches: int
+) -> PyTree:
+    """The mean of losses and gradients over the batches of one update, one batch at a time."""
+    first = update * batches
+    if batches == 1:
+        return gradient(first)
+
+    def add(total: PyTree, number: Int[Array, ""]) -> tuple[PyTree, None]:
+        return jax.tree.map(jnp.add, total, gradient(number)), None
+
+    total, _ = lax.scan(add, gradient(first), first + jnp.arange(1, batches))
+    return jax.tree.map(lambda leaf: leaf / batches, total)
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:

@@ -15,6 +15,7 @@ from experiments.run import processes
 from experiments.run.bundle import Bundle
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.workdir import Workdir
+from experiments.sinks.sinks import Sinks
 from experiments.tasks import Split, goals
 from experiments.training.divergence import (
     Divergence,
@@ -38,14 +39,21 @@ class Trainer:
       workdir: the workdir; if it has a checkpoint, training resumes from the latest.
       functions: the jitted functions of the config.
       data: the data of the task.
+      sinks: where the records go, besides metrics.jsonl.
     """
 
     def __init__(
-        self, config: Config, workdir: Workdir, functions: TrainFunctions, data: PyTree
+        self,
+        config: Config,
+        workdir: Workdir,
+        functions: TrainFunctions,
+        data: PyTree,
+        sinks: Sinks | None = None,
     ) -> None:
         self.config, self.workdir, self.functions = config, workdir, functions
         self.lanes, self.placement = functions.lanes, functions.placement
         self.data, self._data = data, self.placement.replicate(data)
+        self.sinks = sinks or Sinks()
         self._compiled: set[object] = set()
         self._watch_loss = LossWatch(self.lanes)
         states = functions.init()
@@ -108,7 +116,7 @@ class Trainer:
         progress.update = end
         record: dict[str, Any] = {
             "update": end,
-            "sequences": end * train.batch_size,
+            "sequences": end * train.sequences_per_update,
             "loss": _means(stats.loss, counts),
             "grad_norm": _means(stats.grad_norm, counts),
         }
@@ -122,6 +130,7 @@ class Trainer:
             self._record_goals(metrics, self.active)
         if processes.is_first():
             self.workdir.metrics.append(record)
+            self.sinks.write(record)
         # Add the time before the checkpoint is saved, so that the checkpoint includes it.
         progress.seconds += time.perf_counter() - began
         if end % train.checkpoint_every == 0:

@@ -9,11 +9,13 @@ import jax
 from experiments.config.schema import Config
 from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted
+from experiments.model import make_model
 from experiments.run import processes
 from experiments.run.figures import draw_figures
 from experiments.run.summary import describe_task, summarize
 from experiments.run.what_runs import implementations, what_runs
 from experiments.run.workdir import Workdir
+from experiments.sinks.sinks import Sinks
 from experiments.training import extension
 from experiments.training.data import load_data
 from experiments.training.memory import memory_errors
@@ -23,13 +25,16 @@ from experiments.training.train_step import make_train_functions
 from experiments.training.trainer import Trainer
 
 
-def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
+def train_run(
+    config: Config, path: Path, command: str, sinks: Sinks | None = None
+) -> dict[str, Any]:
     """Train a config, or resume its run, and write all results to the workdir.
 
     Args:
       config: the config to train.
       path: the workdir.
       command: the command line for the summary, without the workdir.
+      sinks: where the records go, besides metrics.jsonl.
 
     Returns:
       The summary, as in summary.json.
@@ -54,19 +59,34 @@ def train_run(config: Config, path: Path, command: str) -> dict[str, Any]:
             workdir.begin(config)
             processes.say(f"{describe_task(config.task)}: compiling, which takes some seconds")
             functions = make_train_functions(config, placement=placement)
-            trainer = Trainer(config, workdir, functions, data)
+            trainer = Trainer(config, workdir, functions, data, sinks)
+            model = placement.model(make_model(config.model, config.task))
             here = workdir.write_environment(
-                implementations(config, data, placement), placement.devices
+                implementations(model, config.task, data, config.train.batch_size),
+                placement.devices,
             )
-            processes.say(what_runs(config, here))
+            dtype = jax.tree.leaves(trainer.states.params)[0].dtype.name
+            layers = [(each.cell, getattr(each, "hidden_size", 0)) for each in config.model.layers]
+            processes.say(what_runs(layers, here, dtype))
             if (unused := placement.unused()) is not None:
                 processes.say(unused)
-            _train(trainer, caught)
-            with caught.stops_at_once(
-                f"all updates are done and saved in {path};"
-                " run the same command again to test the model and draw the figures"
-            ):
-                return _finish(trainer, command)
+            summary = None
+            if processes.is_first():
+                trainer.sinks.start(path, config, trainer.progress.update)
+            try:
+                _train(trainer, caught)
+                with caught.stops_at_once(
+                    f"all updates are done and saved in {path};"
+                    " run the same command again to test the model and draw the figures"
+                ):
+                    processes.say(
+                        f"testing on {config.eval.sequences:,} sequences, and drawing the figures"
+                    )
+                    summary = finish_run(trainer, command)
+                return summary
+            finally:
+                if processes.is_first():
+                    trainer.sinks.finish(summary)
 
 
 def _train(trainer: Trainer, caught: CaughtSignal) -> None:
@@ -93,10 +113,21 @@ def _train(trainer: Trainer, caught: CaughtSignal) -> None:
         raise processes.in_all(Interrupted(caught.signum, stopped))
 
 
-def _finish(trainer: Trainer, command: str) -> dict[str, Any]:
-    """Test the trained model, draw the figures, and write the summary."""
+def finish_run(trainer: Trainer, command: str, *, figures: bool = True) -> dict[str, Any]:
+    """Test the trained model, draw the figures, and write the summary.
+
+    Args:
+      trainer: a run whose training has ended.
+      command: the command line for the summary.
+      figures: whether to draw the figures.
+
+    Returns:
+      The summary.
+
+    Raises:
+      TrainingFailed: if all seeds have diverged.
+    """
     config, workdir = trainer.config, trainer.workdir
-    processes.say(f"testing on {config.eval.sequences:,} sequences, and drawing the figures")
     test = trainer.test()
     if not trainer.healthy.any():
         raise trainer.failure()
@@ -106,8 +137,10 @@ def _finish(trainer: Trainer, command: str) -> dict[str, Any]:
     # The figures show the first seed that has not diverged.
     first = int(trainer.healthy.argmax())
     params = jax.tree.map(lambda leaf: leaf[first:], trainer.placement.to_host(trainer.params))
+    summary["figures"] = []
     with processes.together():
         if processes.is_first():
-            draw_figures(config, params, trainer.data, workdir, summary)
+            if figures:
+                draw_figures(config, params, trainer.data, workdir, summary)
             workdir.write_summary(summary)
     return summary

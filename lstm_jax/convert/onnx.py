@@ -7,10 +7,12 @@ Reference: ONNX, *Operators*: `LSTM`, `GRU` and `RNN`.
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from lstm_jax.convert.file_errors import reading
 from lstm_jax.convert.onnx_activations import OnnxActivation
 from lstm_jax.convert.onnx_cells import Backward, OnnxLSTM
 from lstm_jax.convert.onnx_graph import Graph, onnx_package
@@ -55,7 +57,9 @@ def to_cell(
       ImportError: when onnx is not installed.
       TypeError: when `model` is none of these, or a weight is not of floating-point numbers.
       ValueError: when the model has no such node, the nodes are not layers of one stack, a weight
-        is an input of the model, or an attribute or a shape is wrong.
+        is an input of the model, or an attribute or a shape is wrong. For a path or bytes, all that
+        is wrong with the model is a ValueError, which names the file.
+      OSError: when the file cannot be read.
 
     >>> import jax
     >>> import lstm_jax as lj
@@ -97,11 +101,20 @@ def to_params(
 def _read(
     function: str, model: Any, node: str | Sequence[str] | None, inputs: Mapping[str, Any] | None
 ) -> tuple[Any, PyTree]:
-    graph = Graph(function, model, inputs)
+    if isinstance(model, str | os.PathLike):
+        with reading(function, model):
+            return _read_graph(Graph(f"{function}: {os.fspath(model)}", model, inputs), node)
+    if isinstance(model, bytes):
+        with reading(function, "the bytes of a model"):
+            return _read_graph(Graph(function, model, inputs), node)
+    return _read_graph(Graph(function, model, inputs), node)
+
+
+def _read_graph(graph: Graph, node: str | Sequence[str] | None) -> tuple[Any, PyTree]:
     several = not isinstance(node, str | None)
     names = [*graph.recurrent] if node is None else [*node] if several else [node]
     if not names:
-        raise ValueError(f"{function}: the model has no LSTM, GRU or RNN node")
+        raise ValueError(f"{graph.function}: the model has no LSTM, GRU or RNN node")
     layers = [read_node(graph, name) for name in names]
     if len(layers) == 1 and not several:
         return layers[0].cell, layers[0].params

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,13 @@ _LAYOUT = {
     *("Add", "Mul", "Div", "Sum", "Mean", "ReduceSum", "ReduceMean", "ReduceProd"),
 }
 _PROBE_STEPS, _PROBE_ROWS = 2, 3
+
+_MOST_ELEMENTS = 2**24
+"""Elements of a computed tensor where the weights of the model have fewer."""
+_KNOWN_ELEMENTS = 1024
+"""Elements up to which a tensor may be the shape of another one, or another size."""
+_SIZES_OF_VALUES = ("NonZero", "Unique", "Compress")
+"""Operators whose outputs are as large as the values of their inputs say, which is not large."""
 
 
 def onnx_package(function: str, module: str = "onnx") -> Any:
@@ -129,7 +137,8 @@ class Graph:
         feeds = {each: self.constant(each, of_shapes=of_shapes) for each in node.input if each}
         if of_shapes and node.op_type == "Shape" and node.input[0] in self._shapes:
             shape = self._shapes[node.input[0]]
-            feeds = {node.input[0]: np.zeros([size or 1 for size in shape], np.bool_)}
+            zero = np.zeros((), np.bool_)  # broadcast, as a shape may be of any size
+            feeds = {node.input[0]: np.broadcast_to(zero, [size or 1 for size in shape])}
         if any(value is None for value in feeds.values()):
             return None
         try:
@@ -186,6 +195,8 @@ class Graph:
             layout = (
                 (*shape, directions, units) if batch_first else (steps, directions, rows, units)
             )
+            if math.prod(layout) > self._most_elements:
+                continue
             probe = np.random.default_rng(0).standard_normal(layout).astype(np.float32)
             try:
                 given = self._evaluate(nodes, {lower.output[0]: probe}, upper.input[0])
@@ -213,23 +224,57 @@ class Graph:
         return None if needed else nodes
 
     def _evaluate(self, nodes: Sequence[Any], feeds: Mapping[str, Any], output: str) -> np.ndarray:
-        """Run some nodes."""
-        if not nodes:
-            return feeds[output]
+        """Run some nodes, one after the other."""
+        values = {**feeds}
+        for node in nodes:
+            values |= self._run(node, values)
+        return values[output]
+
+    def _run(self, node: Any, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run one node; its inputs are among the values or constants."""
         helper = self.onnx.helper
-        known = {each: self.constant(each) for node in nodes for each in node.input if each}
-        feeds = {name: value for name, value in known.items() if value is not None} | {**feeds}
+        feeds = {}
+        for name in filter(None, node.input):
+            value = values.get(name)
+            value = self.constant(name) if value is None else value
+            if value is not None:
+                feeds[name] = value
         inputs = [
             helper.make_tensor_value_info(
                 name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
             )
             for name, value in feeds.items()
         ]
-        outputs = [self.onnx.ValueInfoProto(name=output)]
-        graph = helper.make_graph([*nodes], "part", inputs, outputs)
+        names = [*filter(None, node.output)]
+        outputs = [self.onnx.ValueInfoProto(name=name) for name in names]
+        graph = helper.make_graph([node], "part", inputs, outputs)
         model = helper.make_model(graph, opset_imports=self.model.opset_import)
-        (value,) = self.reference.ReferenceEvaluator(model).run([output], {**feeds})
-        return np.asarray(value)
+        self._check_sizes(model, feeds)
+        results = self.reference.ReferenceEvaluator(model).run(None, feeds)
+        return dict(zip(names, map(np.asarray, results), strict=True))
+
+    def _check_sizes(self, model: Any, feeds: Mapping[str, np.ndarray]) -> None:
+        """Check that a node makes no tensor far larger than all weights, as damaged shapes do."""
+        sized = self.onnx.ModelProto()
+        sized.CopyFrom(model)
+        sized.graph.initializer.extend(
+            self.onnx.numpy_helper.from_array(value, name)
+            for name, value in feeds.items()
+            if value.size <= _KNOWN_ELEMENTS
+        )
+        (node,) = model.graph.node
+        for output in self.onnx.shape_inference.infer_shapes(sized, data_prop=True).graph.output:
+            tensor = output.type.tensor_type
+            shape = [axis.dim_value for axis in tensor.shape.dim if axis.HasField("dim_value")]
+            known = tensor.HasField("shape") and len(shape) == len(tensor.shape.dim)
+            if not known and node.op_type not in _SIZES_OF_VALUES:
+                raise ValueError(f"{self.function}: the size of {output.name} is not known")
+            if math.prod(shape) > self._most_elements:
+                raise ValueError(f"{self.function}: {output.name} must not have the shape {shape}")
+
+    @functools.cached_property
+    def _most_elements(self) -> int:
+        return max(_MOST_ELEMENTS, sum(each.ByteSize() for each in self.model.graph.initializer))
 
     def _fixed_sizes(self, node: Any, batch_first: bool) -> list[tuple[int, int]]:
         """The number of steps and rows of a node's outputs, where the model has fixed ones."""

@@ -28,6 +28,7 @@ import numpy as np
 
 from lstm_jax.bidirectional import Directions
 from lstm_jax.convert import families
+from lstm_jax.convert.file_errors import reading, shorten
 from lstm_jax.convert.gate_order import GATE_ORDER
 from lstm_jax.convert.layer_params import natural_order, split_layers
 from lstm_jax.param_dict import flatten, from_dict, to_dict
@@ -36,6 +37,9 @@ from lstm_jax.types import PyTree
 
 FORMAT = "lstm_jax"
 FORMAT_VERSION = 1
+
+_MAX_DEPTH = 100
+"""Most parts of a name: stacks and directions nest a few levels, and deeper ones would recurse."""
 
 _NAMED = (families.LSTM, families.PROJECTED_LSTM, families.GRU)
 """Families that `load` tells by names and shapes; other cells have names of the other families."""
@@ -118,8 +122,9 @@ def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
 
     Raises:
       ImportError: when safetensors is not installed.
-      ValueError: when the file was not written by `save`, or has another format version, another
-        gate order, or other parameters than the cell; or when the cell is required but not given.
+      ValueError: when the file is damaged, was not written by `save`, has another format version,
+        another gate order, or other parameters than the cell; or when the cell is required but not
+        given. The message names the file.
       OSError: when the file cannot be read.
 
     >>> import tempfile
@@ -133,49 +138,47 @@ def load(path: str | os.PathLike[str], cell: Any = None) -> PyTree:
     """
     function = "safetensors.load"
     library = _import_library(function, "safetensors")
-    try:
-        with library.safe_open(path, "np") as file:
-            metadata = file.metadata() or {}
-            _check_metadata(function, path, metadata)
-            tensors = {name: jnp.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-    except library.SafetensorError as error:
-        raise ValueError(
-            f"{function}: {os.fspath(path)} is not a complete safetensors file: {error}"
-        ) from error
-    named = _nest(tensors)
-    if cell is not None:
-        return from_dict(function, param_shapes(cell), named)
-    try:
-        params = _params_by_name(named)
-        split_layers(function, params)  # checks the shapes
-        # Parameters of another cell may have the same names and shapes.
-        if metadata.get("params", "") not in ("", ",".join(_types(params))):
-            raise TypeError(metadata["params"])
-    except (KeyError, TypeError, ValueError) as error:
-        saved_cell = metadata.get("cell", "an unnamed cell")
-        raise ValueError(
-            f"{function}: {os.fspath(path)} contains {', '.join(tensors)} of {saved_cell}: pass the"
-            " cell"
-        ) from error
-    return params
+    shapes = None if cell is None else param_shapes(cell)
+    with reading(function, path), open(path, "rb"):  # an error of `open` names the file
+        try:
+            with library.safe_open(path, "np") as file:
+                metadata = file.metadata() or {}
+                _check_metadata(metadata)
+                tensors = {name: jnp.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        except library.SafetensorError as error:
+            raise ValueError(f"not a complete safetensors file: {error}") from error
+        named = _nest(tensors)
+        if shapes is not None:
+            return from_dict(function, shapes, named)
+        try:
+            params = _params_by_name(named)
+            split_layers(function, params)  # checks the shapes
+            # Parameters of another cell may have the same names and shapes.
+            if metadata.get("params", "") not in ("", ",".join(_types(params))):
+                raise TypeError(metadata["params"])
+        except (KeyError, TypeError, ValueError) as error:
+            saved_cell = shorten(metadata.get("cell", "an unnamed cell"), 500)
+            raise ValueError(
+                f"contains {shorten(', '.join(tensors), 200)} of {saved_cell}: pass the cell"
+            ) from error
+        return params
 
 
-def _check_metadata(function: str, path: Any, metadata: dict[str, str]) -> None:
-    where = os.fspath(path)
+def _check_metadata(metadata: dict[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise ValueError(
-            f"{function}: {where} was not saved by lstm_jax: its format is"
-            f" {metadata.get('format')!r}; load it with the safetensors package, and convert"
-            " weights of other libraries with to_params of lstm_jax.convert"
+            f"not saved by lstm_jax: its format is {shorten(repr(metadata.get('format')))}; load it"
+            " with the safetensors package, and convert weights of other libraries with to_params"
+            " of lstm_jax.convert"
         )
     version = metadata.get("format_version", "")
     if version != str(FORMAT_VERSION):
         raise ValueError(
-            f"{function}: {where} has format version {version!r}; this version of lstm_jax supports"
+            f"has format version {shorten(repr(version))}; this version of lstm_jax supports"
             f" {FORMAT_VERSION}; a newer version of lstm_jax may support others"
         )
     if (order := metadata.get("gate_order")) != GATE_ORDER:
-        raise ValueError(f"{function}: {where} has gate order {order!r} instead of {GATE_ORDER!r}")
+        raise ValueError(f"has gate order {shorten(repr(order))} instead of {GATE_ORDER!r}")
 
 
 def _nest(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -183,9 +186,17 @@ def _nest(tensors: dict[str, Any]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for name, tensor in tensors.items():
         *parents, last = name.split(".")
+        if len(parents) > _MAX_DEPTH:
+            raise ValueError(f"a name has more than {_MAX_DEPTH} parts: {shorten(name)}")
         inner = named
         for part in parents:
             inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise ValueError(
+                    f"has both a parameter {shorten(part)} and parameters inside of it"
+                )
+        if last in inner:
+            raise ValueError(f"has both a parameter {shorten(last)} and parameters inside of it")
         inner[last] = tensor
     return named
 

@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_jax.convert.torch_pickle import shorten, unpickle
-
-_MAX_MESSAGE = 300
-"""Characters of a message: text from a file may have any length."""
+from lstm_jax.convert.file_errors import reading, shorten
+from lstm_jax.convert.torch_pickle import unpickle
 
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a magic number, pickled
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -46,29 +44,21 @@ def load_file(path: str | os.PathLike[str]) -> Any:
     Traceback (most recent call last):
     ValueError: torch.load_file: ...pt: not a zip archive, as torch.save writes since PyTorch 1.6
     """
-    path = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            start = file.read(len(_LEGACY_MAGIC))
-            if start == _LEGACY_MAGIC:
-                raise ValueError(
-                    "written by PyTorch before 1.6; load and save it again with a newer version"
-                )
-            if not zipfile.is_zipfile(file):
-                raise ValueError(
-                    "truncated: a zip archive without its end"
-                    if start.startswith(_ZIP_MAGIC)
-                    else "not a zip archive, as torch.save writes since PyTorch 1.6"
-                )
-            with zipfile.ZipFile(file) as archive:
-                members = _Members(archive, os.fstat(file.fileno()).st_size)
-                return unpickle(members.read("data.pkl"), members.read_storage)
-    except OSError:
-        raise
-    except Exception as error:  # damaged files cause many kinds in zipfile and pickletools
-        reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-        reason = reason if len(reason) <= _MAX_MESSAGE else f"{reason[:_MAX_MESSAGE]}..."
-        raise ValueError(f"torch.load_file: {path}: {reason}") from error
+    with reading("torch.load_file", path), open(path, "rb") as file:
+        start = file.read(len(_LEGACY_MAGIC))
+        if start == _LEGACY_MAGIC:
+            raise ValueError(
+                "written by PyTorch before 1.6; load and save it again with a newer version"
+            )
+        if not zipfile.is_zipfile(file):
+            raise ValueError(
+                "truncated: a zip archive without its end"
+                if start.startswith(_ZIP_MAGIC)
+                else "not a zip archive, as torch.save writes since PyTorch 1.6"
+            )
+        with zipfile.ZipFile(file) as archive:
+            members = _Members(archive, os.fstat(file.fileno()).st_size)
+            return unpickle(members.read("data.pkl"), members.read_storage)
 
 
 class _Members:

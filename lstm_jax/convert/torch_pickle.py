@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_jax.convert.file_errors import shorten
+
 _DTYPES = {
     "torch.DoubleStorage": np.dtype(np.float64),
     "torch.FloatStorage": np.dtype(np.float32),
@@ -270,15 +272,6 @@ def _describe(value: Any) -> str:
         return value.name
     plain = value is None or isinstance(value, str | int | float)
     return shorten(repr(value)) if plain else f"a {type(value).__name__}"
-
-
-def shorten(value: Any) -> str:
-    """Shorten the text of a value from a file, which may have any length.
-
-    >>> shorten("n" * 1000) == "n" * 80
-    True
-    """
-    return str(value)[:80]
 
 
 def _walk(value: Any) -> Iterator[Any]:

@@ -287,7 +287,7 @@ def gates(
       cell, params, state, x, rng: as in `apply`.
 
     Returns:
-      What ``cell.gates`` returns, for the LSTM `LSTMGates`.
+      What ``cell.gates`` returns, for the LSTM `LSTMGates`; None for a cell without gates.
 
     >>> import lstm_jax as lj
     >>> cell = lj.dropout(lj.LSTM(3, 5), 0.5)
@@ -297,13 +297,13 @@ def gates(
     """
     if isinstance(cell, Transform):
         return cell.gates(params, state, x, rng)
-    return cell.gates(params, state, x)
+    return cell.gates(params, state, x) if has_gates(cell) else None
 
 
 def has_gates(cell: Any) -> bool:
-    """Whether `gates` works for a cell."""
+    """Whether a cell, or one inside of it, has gates."""
     if isinstance(cell, Transform):
-        return all(map(has_gates, cell.children()))
+        return any(map(has_gates, cell.children()))
     return isinstance(cell, Cell) and hasattr(cell, "gates")
 
 

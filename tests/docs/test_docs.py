@@ -13,7 +13,7 @@ from lstm_jax.backends import ffi
 from tests.helpers.toys import may_fall_back, slow_case
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("experiments/*.md")])
 
 
 LONG = {"your_own_cell", "your_own_transform"}  # they call `check_cell`
@@ -34,7 +34,7 @@ def test_python_blocks_run_one_after_the_other(page):
 def test_files_and_links_exist(page):
     text = page.read_text()
     for link in re.findall(r"\]\((?!http)([^)#]+)", text):
-        assert (DOCS / link).exists(), link
+        assert (page.parent / link).exists(), link
     for file in re.findall(r"`((?:lstm_jax|experiments|tests)/[\w/]+\.py)`", text):
         assert (DOCS.parent / file).exists(), file
 

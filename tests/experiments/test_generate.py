@@ -1,8 +1,11 @@
 """Text that a character model generates."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments.config.model import model_config
 from experiments.generate import generate
@@ -10,6 +13,7 @@ from experiments.model import make_model
 from experiments.tasks import Chars
 from experiments.tasks.chars_figures import page_of_text
 from experiments.tasks.corpus import ALPHABET, decode, encode
+from tests.helpers.toys import slow_case
 
 MODEL = make_model(model_config(hidden_size=8), Chars())
 PARAMS = MODEL.init(jax.random.key(0))
@@ -47,6 +51,36 @@ def test_a_low_temperature_follows_the_most_likely_character_step_by_step():
             logits = np.asarray(MODEL.readout(params, state[0]))
             written += decode(np.array([logits.argmax()]))
     assert text == written
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        model_config(layers=2, hidden_size=4, learned_initial_state=True, dropout=0.1),
+        slow_case(model_config("gru", layers=2, hidden_size=4, residual=True, preset=None)),
+        slow_case(model_config("slstm", hidden_size=4)),
+    ],
+    ids=["stack", "residual gru", "slstm"],
+)
+def test_any_model_that_goes_step_by_step_generates_what_it_answers_to_its_text(config):
+    if config.layers[0].residual:
+        bottom = dataclasses.replace(config.layers[0], residual=False)
+        config = dataclasses.replace(config, layers=(bottom, config.layers[1]))
+    model = make_model(config, Chars())
+    params = model.init(jax.random.key(1))
+    sharp = params.readout._replace(kernel=5 * params.readout.kernel)
+    params = params._replace(readout=sharp)
+    text = generate(model, params, jax.random.key(0), 12, prompt="de", temperature=1e-6)
+    outputs = model.apply(params, jnp.asarray(encode(text[:-1]), jnp.int32))
+    assert decode(np.asarray(outputs[1:].argmax(-1))) == text[2:]
+
+
+def test_what_cannot_generate_is_an_error():
+    model = make_model(model_config(hidden_size=4, bidirectional=True), Chars())
+    with pytest.raises(ValueError, match=r"generate: model must go step by step; got Bidirec"):
+        generate(model, PARAMS, jax.random.key(0), 3)
+    with pytest.raises(ValueError, match="generate: prompt must have at least one character"):
+        generate(MODEL, PARAMS, jax.random.key(0), 3, prompt="")
 
 
 def test_a_page_of_text_grows_with_its_lines_and_truncates_long_text():

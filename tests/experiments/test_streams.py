@@ -1,5 +1,6 @@
 """Standard streams that are closed, lose their readers, or lack characters."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,25 @@ def test_a_name_that_is_not_utf_8_is_printed_as_its_bytes():
     program = "from experiments.streams import *; open_streams(); print(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", program, b"a\xffb"], cwd=ROOT, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"a\xffb\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", [">&- 2>&-", "2>&1 | true", "> /dev/null"])
+def test_a_training_goes_on_to_its_end(tmp_path, redirection):
+    config = tmp_path / "quick.yaml"
+    config.write_text(
+        "task: {name: adding, length: 5}\nmodel: {hidden_size: 3}\nseeds: 2\n"
+        "train: {batch_size: 2, updates: 4, log_every: 2, eval_every: 2, checkpoint_every: 2}\n"
+        "eval: {sequences: 4, batch_size: 2}\n"
+    )
+    words = f"{sys.executable} -m experiments train {config} --workdir {tmp_path}/run"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{words} {redirection}"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert (tmp_path / "run" / "summary.json").exists()

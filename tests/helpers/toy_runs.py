@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.config.schema import Config, EvalConfig, ModelConfig, TrainConfig
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.run.atomic_write import write_synced
 from experiments.run.checkpoint_folder import CHECKSUMS, write_checksums
 from experiments.run.checkpoints import TrainingProgress
@@ -19,7 +19,6 @@ from experiments.tasks import Adding
 
 CONFIG = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=4),
     train=TrainConfig(
         batch_size=4, updates=60, log_every=10, eval_every=20, checkpoint_every=20,
         stop_when="never",
@@ -57,11 +56,13 @@ def toy_train(path: Path, config: Config = CONFIG) -> dict[str, Any]:
             if progress.update % config.train.checkpoint_every == 0:
                 workdir.checkpoints.save(states, progress)
         workdir.checkpoints.save(states, progress)
+        solved = {"goal": "mse < 1", "reached_on_test": [], "first_at_update": [None, 40]}
         test = {"mse": {"seeds": [float(x) for x in states["params"][:2]]}}
         summary = {
             "command": "the command", "task": "adding", "seeds": [0, 1], "updates": [60, 60],
-            "sequences": [240, 240], "batch_size": 4, "metric": "mse", "baselines": {},
-            "test": test, "goals": {}, "seconds": progress.seconds, "updates_per_second": 1.0,
+            "sequences": [240, 240], "sequences_per_update": 4, "metric": "mse", "baselines": {},
+            "test": test, "goals": {"solved": solved}, "seconds": progress.seconds,
+            "updates_per_second": 1.0,
             "python_share": 0.1, "figures": [],
         }  # fmt: skip
         workdir.write_summary(summary)

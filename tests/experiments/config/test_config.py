@@ -77,8 +77,9 @@ def test_a_dumped_config_loads_as_the_same_config(config_file):
     ("text", "expected"),
     [
         ("tsk: {name: adding}", "some.yaml: task: missing"),
-        ("task: {name: ading}", "some.yaml: task.name: must be adding, copy, chars, or an import path"
-            " such as my_tasks:Mine; got 'ading'; did you mean adding?"),
+        ("task: {name: ading}",
+            "some.yaml: task.name: must be adding, copy, chars, or an import path such as"
+            " my_tasks:Mine; got 'ading'; did you mean adding?"),
         ("task: {name: adding, lenght: 9}",
             "some.yaml: task.lenght: unknown field; did you mean task.length?"),
         ("task: {name: adding, delay: 9}", "some.yaml: task.delay: unknown field"),
@@ -87,7 +88,7 @@ def test_a_dumped_config_loads_as_the_same_config(config_file):
         ("task: {name: adding}\nhidden_size: 3",
             "some.yaml: hidden_size: unknown field; did you mean model.hidden_size?"),
         ("task: {name: adding, length: 1}",
-            "some.yaml: task.length: must be greater than or equal to 2; got 1"),
+            "some.yaml: task.length: must be at least 2; got 1"),
         ("task: {name: adding, length: '9'}",
             "some.yaml: task.length: must be a valid integer; got '9'"),
         ("task: {name: adding}\ntrain: {updates: 2.5}",
@@ -161,7 +162,7 @@ def test_overrides_win_and_errors_name_the_flag(config_file):
         "--model.hiden_size: unknown field; did you mean model.hidden_size?"
     )
     assert message_of(path, {"model.hidden_size": -7}) == (
-        "--model.hidden_size: must be greater than or equal to 1; got -7"
+        "--model.hidden_size: must be at least 1; got -7"
     )
     assert message_of(path, {"seed.x": 7}) == "--seed.x: unknown field; did you mean seed?"
 

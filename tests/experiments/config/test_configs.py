@@ -5,12 +5,15 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.commands.listing import header
 from experiments.config.file import load_config
-from experiments.report.table import report
+from experiments.report.run_table import run_table
+from experiments.report.runs import read_run
 from experiments.run.workdir import Workdir
+from tests.helpers.expected import expected_range
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -54,9 +57,31 @@ def test_a_result_belongs_to_the_current_config(path):
     assert all(summary["goals"]["solved"]["reached_on_test"])
 
 
+TEN_SEEDS = {"adding": "mse", "demo": "mse"}
+"""Configs whose headers state ranges that hold for other seeds, and the metric among them."""
+
+
+@pytest.mark.parametrize("name", TEN_SEEDS)
+def test_the_stated_ranges_are_wider_than_those_of_ten_seeds(name):
+    """By half of the width on each side, of logarithms for errors; and not by much more."""
+    summary = json.loads((ROOT / "docs" / "results" / name / "summary.json").read_text())
+    assert len(summary["seeds"]) >= 10
+    metric = TEN_SEEDS[name]
+    seen = {f"test {metric}": np.log(summary["test"][metric]["seeds"])}
+    for goal, found in summary["goals"].items():
+        seen[f"{goal} after"] = np.array(found["first_at_update"])
+    for what, values in seen.items():
+        low, high = expected_range(ROOT / "configs" / f"{name}.yaml", what)
+        if what.startswith("test"):
+            low, high = np.log([low, high])
+        width = np.ptp(values)
+        assert values.min() - width < low <= values.min() - width / 2, what
+        assert values.max() + width / 2 <= high < values.max() + width, what
+
+
 def test_every_task_has_a_result_and_a_row_in_the_table():
     tasks = {json.loads((p / "summary.json").read_text())["task"].split(",")[0] for p in RESULTS}
     assert tasks == {"adding", "copy", "chars"}
     page = (ROOT / "docs" / "results" / "README.md").read_text()
-    for line in report(RESULTS).splitlines():
+    for line in run_table([read_run(path) for path in RESULTS]).splitlines():
         assert line in page

@@ -23,6 +23,7 @@ from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.devices import mesh
 from experiments.devices.mesh import Placement
 from experiments.errors import UserError
+from experiments.model import make_model
 from experiments.run.what_runs import implementations
 from experiments.tasks import Adding
 from experiments.tasks.task import Batch
@@ -52,6 +53,11 @@ class Trained(NamedTuple):
     states: TrainState
     stats: UpdateStats
     metrics: dict[str, jax.Array]
+
+
+def backends_of(wanted):
+    model = Placement.of(wanted).model(make_model(wanted.model, wanted.task))
+    return implementations(model, wanted.task, (), wanted.train.batch_size)
 
 
 def train(config, updates=3, evaluate=False):
@@ -149,7 +155,7 @@ def test_a_scan_of_the_whole_batch_would_sum_at_every_time_step(monkeypatch):
 @pytest.mark.skipif(ffi.load() is not None, reason="needs the native backend")
 def test_native_code_runs_on_each_part_and_its_gradient_is_summed_once():
     wanted = config(data=2)
-    assert implementations(wanted, (), Placement.of(wanted)) == ("cpu",)
+    assert backends_of(wanted) == ("cpu",)
     text = trained(data=2).program
     calls = re.findall(r"= (.*?) custom-call\(.*target=\"lstm_jax_forward", text)
     assert calls, "the native call is there"
@@ -170,7 +176,7 @@ def test_hidden_units_are_sharded_with_what_the_optimizer_keeps_of_them():
     assert all(a.sharding.shard_shape(a.shape) == (2, 2 * H) for a in moments)
     # Native code would gather the kernels.
     wanted = config(data=1, hidden=2)
-    assert implementations(wanted, (), Placement.of(wanted)) == ("scan",)
+    assert backends_of(wanted) == ("scan",)
 
 
 def test_sharding_by_columns_gathers_the_hidden_state_and_no_kernel():

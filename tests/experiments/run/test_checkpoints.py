@@ -185,6 +185,19 @@ def test_deleted_checkpoints_are_noticed(run):
     assert snapshot(run) == before
 
 
+def test_a_checkpoint_of_another_model_is_refused_and_nothing_is_changed(run):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"update": 70}\n')
+    truncate(run / "checkpoints" / "60")
+    (run / "checkpoints" / ".80.tmp-5").mkdir()
+    before = snapshot(run)
+    workdir = Workdir.of(run, CONFIG).begin(CONFIG)
+    with pytest.raises(UserError, match="40: holds another model or optimizer: it has no weights"):
+        workdir.resume({"weights": LIKE["params"], "count": LIKE["count"]})
+    assert snapshot(run) == before
+    assert (run / "checkpoints" / ".80.tmp-5").exists()
+
+
 def test_a_file_instead_of_the_folder_is_an_error(run):
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").write_text("")

@@ -8,8 +8,8 @@ import time
 import jax
 import pytest
 
-import lstm_jax
-from experiments.config.schema import Config, ModelConfig
+import lstm_jax as lj
+from experiments.model import Model
 from experiments.run import environment, git_commit
 from experiments.run.environment import current_environment, environment_differences
 from experiments.run.what_runs import implementations, what_runs
@@ -21,7 +21,7 @@ from tests.helpers.toy_runs import CONFIG
 
 def test_everything_that_may_change_a_result_is_recorded(monkeypatch):
     here = current_environment(["cpu"], jax.devices()[:2])
-    assert here["versions"]["lstm_jax"] == lstm_jax.__version__
+    assert here["versions"]["lstm_jax"] == lj.__version__
     assert here["versions"]["jax"] == jax.__version__
     assert (here["versions"]["lstm_jax_native"] is None) == (ffi.load() is not None)
     assert here["implementations"] == ["cpu"]
@@ -97,6 +97,15 @@ def test_a_run_resumed_in_another_environment_records_and_says_it(monkeypatch, t
     )
 
 
+def test_a_run_that_starts_anew_forgets_the_environment_before(monkeypatch, tmp_path, capsys):
+    Workdir.of(tmp_path, CONFIG).begin(CONFIG).write_environment(["cpu"])
+    workdir = Workdir.of(tmp_path, CONFIG).begin(CONFIG)
+    assert workdir.resume({}) is None
+    here = workdir.write_environment(["scan"])
+    assert workdir.environment() == here
+    assert capsys.readouterr().err == ""
+
+
 def test_what_differs_is_named():
     before = {
         "backend": "cpu", "device_kinds": {"cpu": 1}, "processes": 1, "implementations": ["cpu"],
@@ -146,19 +155,25 @@ def test_what_runs_is_said_in_one_line():
         "devices": 1,
         "device": "cpu",
     }
-    config = Config(task=Adding(length=6), model=ModelConfig(hidden_size=64))
-    native = what_runs(config, here | {"implementations": ["cpu"]})
+    native = what_runs([("lstm", 64)], here | {"implementations": ["cpu"]})
     assert native == "lstm 64 units on cpu (native avx2, 8 threads), float32"
-    scan = what_runs(config, here | {"implementations": ["scan"]}, "bfloat16")
-    assert scan == "lstm 64 units on cpu (scan, 8 threads), bfloat16"
+    scan = what_runs([("gru", 3), ("gru", 3)], here | {"implementations": ["scan"]}, "bfloat16")
+    assert scan == "2 x gru 3 units on cpu (scan, 8 threads), bfloat16"
+    both = what_runs([("lstm", 3), ("gru", 2)], here | {"implementations": ["cpu", "scan"]})
+    assert both == "lstm 3 units, gru 2 units on cpu (native avx2, scan, 8 threads), float32"
     gpus = {"backend": "gpu", "device": "NVIDIA H200", "devices": 8, "implementations": ["cudnn"]}
-    assert what_runs(config, here | gpus) == "lstm 64 units on 8 x NVIDIA H200 (cudnn), float32"
+    assert what_runs([("lstm", 64)], here | gpus) == (
+        "lstm 64 units on 8 x NVIDIA H200 (cudnn), float32"
+    )
 
 
-def test_the_backend_that_runs_is_found_for_the_config():
-    scan = Config(task=Adding(length=6), model=ModelConfig(implementation="scan"))
-    assert implementations(scan, ()) == ("scan",)
-    rnn = Config(task=Adding(length=6), model=ModelConfig(cell="tanh_rnn"))
-    assert implementations(rnn, ()) == ("scan",)
+def test_the_backend_that_runs_is_found_for_the_model():
+    def of(cell, implementation=None):
+        return implementations(Model(cell, 2, 1, implementation), Adding(length=6), (), 4)
+
+    deep = lj.stack(lj.LSTM(2, 5), lj.TanhRNN(5, 4), lj.LSTM(4, 3), dropout=0.1)
+    assert of(lj.LSTM(2, 5), "scan") == ("scan",)
+    assert of(lj.TanhRNN(2, 5)) == ("scan",)
     if ffi.load() is None and ffi.instruction_set() != "baseline":
-        assert implementations(Config(task=Adding(length=6)), ()) == ("cpu",)
+        assert of(lj.LSTM(2, 5)) == ("cpu",)
+        assert of(deep) == ("cpu", "scan")

@@ -10,18 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config.file import dump_config
-from experiments.config.schema import Config, EvalConfig, ModelConfig, TrainConfig
 from experiments.run.compare import run_differences
-from experiments.tasks import Adding
 
 ROOT = Path(__file__).parents[3]
 KILLS = 24
 
+CONFIG = """
+task: {name: adding, length: 6}
+model: {hidden_size: 4}
+train: {batch_size: 4, updates: 4000, log_every: 10, eval_every: 50, checkpoint_every: 50,
+        stop_when: never}
+eval: {sequences: 20, batch_size: 10}
+seeds: 2
+"""
+
 # Forks a training for each line that it reads, so that Python and JAX are imported once only.
 SERVER = """
 import os, sys
-import experiments.training.training_loop, experiments.commands.command_line
+import experiments.training.training_loop, experiments.commands.train
 from experiments.__main__ import main
 for line in sys.stdin:
     pid = os.fork()
@@ -37,17 +43,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def server(tmp_path):
-    config = Config(
-        task=Adding(length=6),
-        model=ModelConfig(hidden_size=4),
-        train=TrainConfig(
-            batch_size=4, updates=4000, log_every=10, eval_every=50, checkpoint_every=50,
-            stop_when="never",
-        ),
-        eval=EvalConfig(sequences=20, batch_size=10),
-        seeds=2,
-    )  # fmt: skip
-    (tmp_path / "killed.yaml").write_text(dump_config(config))
+    (tmp_path / "killed.yaml").write_text(CONFIG)
     command = [sys.executable, "-c", SERVER, str(tmp_path / "killed.yaml")]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as process:  # fmt: skip

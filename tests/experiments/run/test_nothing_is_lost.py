@@ -1,6 +1,7 @@
 """A run that was killed, or met a full disk, ends as one that was not."""
 
 import errno
+import os
 import random
 import shutil
 import subprocess
@@ -54,6 +55,65 @@ def test_a_run_killed_at_any_change_of_the_disk_ends_as_if_it_had_not(
         assert {"40", "60"} <= left <= {"20", "40", "60"}
 
 
+@pytest.mark.parametrize("first", [0, slow_case(1), slow_case(2)])
+def test_a_run_killed_while_it_mends_itself_ends_as_if_nothing_had_been(
+    whole, tmp_path, monkeypatch, first
+):
+    """The newest checkpoint is damaged, and a line of metrics.jsonl after the one before."""
+    start = tmp_path / "start"
+    shutil.copytree(whole, start)
+    (start / "summary.json").unlink()
+    (start / "checkpoints" / "60" / "progress.json").write_text("{")
+    lines = (start / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (start / "metrics.jsonl").write_bytes(b"".join([*lines[:4], b"{\n", lines[5]]))
+    shutil.copytree(start, tmp_path / "counted")
+    for at, call in list(enumerate(changes(tmp_path / "counted", monkeypatch)))[first::3]:
+        path = tmp_path / f"{at}"
+        shutil.copytree(start, path)
+        with FaultyDisk(at, "kill").patched(monkeypatch), pytest.raises(KilledError):
+            toy_train(path)
+        toy_train(path)
+        assert run_differences(whole, path) == [], (at, call)
+        left = {p.name for p in (path / "checkpoints").iterdir()}
+        assert left == {"40", "60"}, (at, call)
+
+
+def test_what_a_checkpoint_needs_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """After a power cut, a folder may have its new name only if its content came before."""
+    trace, names = [], {}
+    originals = {name: getattr(os, name) for name in ("open", "rename", "replace")}
+
+    def traced_open(path, *args, **kwargs):
+        handle = originals["open"](path, *args, **kwargs)
+        names[handle] = os.path.relpath(path, tmp_path)
+        return handle
+
+    def traced(name):
+        def call(source, target, **kwargs):
+            trace.append((name, os.path.relpath(target, tmp_path)))
+            return originals[name](source, target, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(os, "open", traced_open)
+    monkeypatch.setattr(os, "rename", traced("rename"))
+    monkeypatch.setattr(os, "replace", traced("rename"))
+    monkeypatch.setattr(os, "fsync", lambda handle: trace.append(("fsync", names[handle])))
+    toy_train(tmp_path)
+    for update in (20, 40, 60):
+        end = trace.index(("rename", f"checkpoints/{update}"))
+        begin = max(i for i in range(end) if trace[i] == ("fsync", "metrics.jsonl"))
+        temporary = f"checkpoints/.{update}.tmp-{os.getpid()}"
+        files = ("state.safetensors", "progress.json", "config.yaml", "checksums.json")
+        assert [name for kind, name in trace[begin + 1 : end] if temporary in name] == [
+            *(f"{temporary}/{name}" for name in files), temporary,
+        ]  # fmt: skip
+        assert trace[end + 1] == ("fsync", "checkpoints")
+    for name in ("config.yaml", "summary.json"):
+        at = trace.index(("rename", name))
+        assert (trace[at - 1], trace[at + 1]) == (("fsync", f"{name}.tmp"), ("fsync", "."))
+
+
 def test_a_run_killed_twenty_times_ends_as_if_it_had_not(whole, tmp_path, monkeypatch):
     path, kills, draw = tmp_path / "run", 0, random.Random(0)
     while kills < 20 or not (path / "summary.json").exists():
@@ -79,11 +139,18 @@ def error_of(function, path):
     return None
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, slow_case(errno.EROFS), slow_case(errno.EIO)])
+@pytest.mark.parametrize(
+    ("code", "first"),
+    [
+        (errno.ENOSPC, 0), slow_case(errno.ENOSPC, 1), slow_case(errno.ENOSPC, 2),
+        *(slow_case(code, first) for code in (errno.EROFS, errno.EIO) for first in range(3)),
+    ],
+)  # fmt: skip
 def test_a_write_that_fails_is_one_line_and_the_same_command_goes_on(
-    whole, tmp_path, monkeypatch, code
+    whole, tmp_path, monkeypatch, code, first
 ):
-    for at, call in enumerate(changes(tmp_path / "counted", monkeypatch)):
+    """At every third change of the disk, from the first on."""
+    for at, call in list(enumerate(changes(tmp_path / "counted", monkeypatch)))[first::3]:
         path = tmp_path / f"{at}"
         with FaultyDisk(at, code).patched(monkeypatch):
             message = error_of(toy_train, path)

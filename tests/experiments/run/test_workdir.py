@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.commands.train import train_command
 from experiments.config.file import dump_config
 from experiments.errors import UserError
 from experiments.run import lock
@@ -214,6 +215,7 @@ def test_a_damaged_summary_is_a_short_message(stopped, content, message):
         ("seeds", [0.5], r"seeds\[0\]: must be a whole number, not a number"),
         ("test", {"mse": 3}, r"test\.mse: must be a mapping, not a whole number"),
         ("goals", {"solved": {}}, r"goals\.solved\.goal is missing"),
+        ("goals", {}, r"goals\.solved is missing"),
         ("seconds", "long", r"seconds: must be a whole number or a number, not text"),
     ],
 )
@@ -267,3 +269,35 @@ def test_progress_goes_to_json_and_back():
     progress.diverged[1] = {"update": 3, "metric": "loss", "value": "nan", "group": "cell"}
     progress.update, progress.seconds, progress.solved_at[0] = 5, 1.5, 4
     assert TrainingProgress.from_json(json.loads(json.dumps(progress.to_json()))) == progress
+
+
+def test_the_command_uses_the_folder_of_the_job(tmp_path, monkeypatch):
+    (tmp_path / "quick.yaml").write_text(dump_config(CONFIG))
+    used = []
+
+    def train_run(config, path, command):
+        used.append(path)
+        raise UserError("enough")
+
+    monkeypatch.setattr("experiments.commands.train.train_run", train_run)
+    for number in ("3", "4"):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", number)
+        with pytest.raises(UserError, match="enough"):
+            train_command([str(tmp_path / "quick.yaml")])
+    assert used == [Path("runs/quick-3"), Path("runs/quick-4")]
+
+
+@pytest.mark.slow
+def test_a_real_training_in_a_folder_with_a_strange_name(tmp_path):
+    """Also the figures, the summary, and the parts of other libraries."""
+    (tmp_path / "quick.yaml").write_text(dump_config(CONFIG))
+    folder = os.fsencode(tmp_path) + b"/lr[0.1]*?\n\xff x"
+    python = [sys.executable, "-m", "experiments"]
+    train = ["train", str(tmp_path / "quick.yaml"), "--workdir", folder]
+    for words in ([*python, *train], [*python, "evaluate", folder]):
+        done = subprocess.run(
+            words, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONUTF8": "1"}
+        )
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        assert b"Traceback" not in done.stderr
+    assert os.listdir(folder + b"/figures")

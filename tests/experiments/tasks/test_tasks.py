@@ -1,5 +1,6 @@
 """The adding and copy tasks: data, losses, metrics, baselines and goals."""
 
+import dataclasses
 import math
 
 import jax
@@ -12,7 +13,7 @@ from experiments.tasks.copy import ALPHABET, BLANK, DELIMITER, SYMBOLS
 from experiments.training import keys
 
 MANY = 20_000
-TASKS = [Adding(length=9), Copy(delay=3)]
+TASKS = [Adding(length=9), Copy(delay=3), Adding(length=9, min_length=4)]
 
 
 def drawn(task, count=MANY, seed=0):
@@ -111,6 +112,68 @@ def test_copy_metrics_count_symbols_and_whole_sequences():
     metrics = task.metrics(jnp.asarray(right), batch)
     assert float(metrics["recall_accuracy"]) == pytest.approx(1 - 1 / 40)
     assert float(metrics["perfect_sequences"]) == 0.75
+
+
+def test_adding_trains_on_lengths_drawn_uniformly_and_followed_by_zeros():
+    task = Adding(length=9, min_length=4)
+    batch = drawn(task)
+    values, markers = batch.inputs[..., 0], batch.inputs[..., 1]
+    assert batch.inputs.shape == (9, MANY, 2)
+    np.testing.assert_allclose(np.bincount(batch.lengths)[4:] / MANY, 1 / 6, atol=0.01)
+    t = np.arange(9)[:, None]
+    assert not batch.inputs[t[:, 0] >= 4][..., 0][t[4:] >= batch.lengths].any()
+    half = batch.lengths // 2
+    assert ((markers * (t < half)).sum(axis=0) == 1).all()
+    assert ((markers * ((t >= half) & (t < batch.lengths))).sum(axis=0) == 1).all()
+    assert (markers.sum(axis=0) == 2).all()
+    np.testing.assert_allclose(batch.targets, (values * markers).sum(axis=0)[None], rtol=1e-6)
+
+
+def test_adding_reads_the_last_valid_step():
+    task = Adding(length=6, min_length=2)
+    batch = drawn(task, 50)
+    outputs = np.full((6, 50, 1), 99.0, np.float32)
+    outputs[batch.lengths - 1, np.arange(50), 0] = batch.targets[0]
+    assert float(task.loss(jnp.asarray(outputs), batch)) == 0
+    assert float(task.metrics(jnp.asarray(outputs), batch)["within_0.04"]) == 1
+
+
+def test_copy_trains_on_delays_drawn_uniformly_and_ignores_what_follows():
+    task = Copy(delay=5, min_delay=2)
+    batch = drawn(task, 2000)
+    delays = batch.lengths - 2 * SYMBOLS
+    np.testing.assert_allclose(np.bincount(delays)[2:] / 2000, 1 / 4, atol=0.04)
+    for delay in range(2, 6):
+        row = np.flatnonzero(delays == delay)[0]
+        alone = drawn(Copy(delay=delay), 1)
+        inputs, targets = batch.inputs[:, row], batch.targets[:, row]
+        length = delay + 2 * SYMBOLS
+        assert (inputs[SYMBOLS:length] == alone.inputs[SYMBOLS:, 0]).all()
+        assert (targets[:-SYMBOLS][: length - SYMBOLS] == BLANK).all()
+        assert (targets[length - SYMBOLS : length] == inputs[:SYMBOLS]).all()
+        assert (inputs[length:] == BLANK).all()
+    valid = np.arange(task.length)[:, None] < batch.lengths
+    logits = np.where(valid, batch.targets, (batch.targets + 1) % 9)
+    metrics = task.metrics(jnp.asarray(30 * np.eye(9, dtype=np.float32)[logits]), batch)
+    assert float(metrics["cross_entropy"]) < 1e-6
+    assert float(metrics["recall_accuracy"]) == float(metrics["perfect_sequences"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("mixed", "field", "message"),
+    [
+        (Adding(length=9, min_length=10), "min_length", r"at most task.length \(9\); got 10"),
+        (Copy(delay=3, min_delay=4), "min_delay", r"at most task.delay \(3\); got 4"),
+    ],
+)
+def test_lengths_are_of_training_sequences_alone(mixed, field, message):
+    alone = dataclasses.replace(mixed, **{field: None})
+    for split in ("validation", "test"):
+        batch, expected = (t.sample((), split, jax.random.key(0), 4) for t in (mixed, alone))
+        assert batch.lengths is None
+        np.testing.assert_array_equal(batch.inputs, expected.inputs)
+    with pytest.raises(ValueError, match=f"^task.{field}: must be {message}"):
+        drawn(mixed, 4)
 
 
 @pytest.mark.parametrize("task", TASKS)

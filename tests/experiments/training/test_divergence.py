@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.config.schema import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
+from experiments.config.model import model_config
+from experiments.config.optimizer import Adam
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import TrainingFailed, UserError
 from experiments.run.bundle import Bundle
 from experiments.run.summary import render
@@ -26,8 +28,8 @@ from experiments.training.training_loop import train_run
 
 CONFIG = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=3),
-    optimizer=OptimizerConfig(clip_norm=None),
+    model=model_config(hidden_size=3),
+    optimizer=Adam(clip_norm=None),
     train=TrainConfig(
         batch_size=4, updates=30, log_every=10, eval_every=10, checkpoint_every=10,
         stop_when="never",
@@ -198,7 +200,7 @@ def test_a_run_of_which_all_seeds_diverge_fails_and_leaves_the_folder_free(tmp_p
                  "optimizer.clip_norm 1", f"replay {tmp_path}"):  # fmt: skip
         assert part in message
     assert not (tmp_path / "summary.json").exists()
-    lower = dataclasses.replace(CONFIG, optimizer=OptimizerConfig(learning_rate=1e-4))
+    lower = dataclasses.replace(CONFIG, optimizer=Adam(learning_rate=1e-4))
     assert Workdir.of(tmp_path, lower)
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from experiments.config.file import load_config
-from experiments.config.schema import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
+from experiments.config.model import model_config
+from experiments.config.optimizer import Adam
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import UserError
 from experiments.run.workdir import Workdir
 from experiments.tasks import Adding
@@ -19,7 +21,7 @@ from experiments.training.training_loop import train_run
 
 CONFIG = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=3),
+    model=model_config(hidden_size=3),
     train=TrainConfig(
         batch_size=4, updates=80, log_every=10, eval_every=20, checkpoint_every=40,
         stop_when="never",
@@ -111,7 +113,7 @@ def test_fewer_updates_than_are_done_are_refused(whole):
 
 
 def test_a_schedule_over_the_updates_is_refused(tmp_path):
-    cosine = OptimizerConfig(schedule="cosine")
+    cosine = Adam(schedule="cosine")
     train_run(dataclasses.replace(of(20), optimizer=cosine), tmp_path, "")
     message = refused(tmp_path, dataclasses.replace(CONFIG, optimizer=cosine))
     assert "schedule cosine depends on their number" in message

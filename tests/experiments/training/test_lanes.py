@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config.schema import Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
+from experiments.config.model import model_config
+from experiments.config.optimizer import Adam
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.model import Model, make_model
 from experiments.tasks import Adding, Batch
 from experiments.training import keys, train_step
@@ -16,8 +18,8 @@ from experiments.training.train_step import in_parts, make_train_functions
 
 CONFIG = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=3),
-    optimizer=OptimizerConfig(learning_rate=1e-2),
+    model=model_config(hidden_size=3),
+    optimizer=Adam(learning_rate=1e-2),
     train=TrainConfig(batch_size=4, updates=100, log_every=10, eval_every=10),
     eval=EvalConfig(sequences=20, batch_size=10),
     seed=3,
@@ -97,7 +99,7 @@ def test_training_draws_with_a_key_per_update_and_evaluation_does_not(monkeypatc
         return outputs if key is None else outputs + jax.random.normal(key, outputs.shape)
 
     lanes = Lanes((5, 6))
-    config = dataclasses.replace(CONFIG, seed=5, seeds=2, optimizer=OptimizerConfig(b1=0.8))
+    config = dataclasses.replace(CONFIG, seed=5, seeds=2, optimizer=Adam(b1=0.8))
     monkeypatch.setattr(Model, "apply", with_noise)
     functions = train_step.make_functions(config, lanes)
     start = functions.init()

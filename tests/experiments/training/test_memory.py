@@ -19,8 +19,13 @@ DEVICE = "RESOURCE_EXHAUSTED: Out of memory allocating 4096 bytes.\nBufferAssign
     ("error", "reason"),
     [
         (jax.errors.JaxRuntimeError(DEVICE), "Out of memory allocating 4096 bytes"),
+        (
+            jax.errors.JaxRuntimeError("INTERNAL: Out of memory allocating 1 byte."),
+            "out of memory (allocating 1 byte); all",
+        ),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room"), "out of memory (no room)"),
         (MemoryError("Unable to allocate 8.00 TiB"), "Unable to allocate 8.00 TiB"),
-        (MemoryError(), "of the host"),
+        (MemoryError(), "out of memory"),
     ],
 )
 def test_what_to_lower_is_in_one_line(error, reason):

@@ -1,5 +1,6 @@
 """Signals: a stopped run saves its state, and the same command resumes it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from experiments.config.file import dump_config
-from experiments.config.schema import Config, EvalConfig, ModelConfig, TrainConfig
+from experiments.config.model import model_config
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import Interrupted
 from experiments.tasks import Adding
 from experiments.training import training_loop
@@ -23,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 CONFIG = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=4),
+    model=model_config(hidden_size=4),
     train=TrainConfig(
         batch_size=4, updates=20, log_every=10, eval_every=20, checkpoint_every=20,
         stop_when="never",
@@ -68,6 +70,12 @@ def test_a_block_that_can_be_done_again_is_left_at_once():
         assert caught.signum == signal.SIGTERM
         with pytest.raises(Interrupted), caught.stops_at_once("do it again"):
             pytest.fail("the block begins after the signal")
+
+
+def test_code_that_catches_every_exception_does_not_hide_a_signal():
+    with catch_signals() as caught, pytest.raises(Interrupted):  # noqa: SIM117
+        with caught.stops_at_once("again"), contextlib.suppress(Exception):
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_signal_before_the_first_update_does_not_claim_a_saved_state(tmp_path, monkeypatch):

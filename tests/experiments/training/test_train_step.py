@@ -63,6 +63,42 @@ def test_an_update_is_gradient_then_clip_then_adam():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("task", [Adding(length=6, min_length=2), Copy(delay=3, min_delay=1)])
+def test_a_loss_over_mixed_lengths_is_that_of_every_sequence_alone(task):
+    """Padding is neither read by the network nor counted in the loss."""
+    from experiments.training import keys
+
+    config = dataclasses.replace(SMALL, task=task)
+    model = make_model(config.model, task)
+    params = model.init(keys.init_key(3))
+    key = jax.random.fold_in(keys.data_key("train", 3), 0)
+    batch = task.sample((), "train", key, 8)
+    losses, steps = [], []
+    for row, length in enumerate(np.asarray(batch.lengths)):
+        inputs, targets = batch.inputs[:length, row, None], batch.targets[:length, row, None]
+        alone = batch._replace(inputs=inputs, targets=targets, lengths=None)
+        losses.append(float(task.loss(model.apply(params, inputs), alone)))
+        steps.append(int(length) if task.name == "copy" else 1)  # adding has one target
+    _, stats = trained(config, 1)
+    assert len(set(np.asarray(batch.lengths).tolist())) > 1
+    assert float(stats.loss[0, 0]) == pytest.approx(np.average(losses, weights=steps), rel=1e-5)
+
+
+def test_held_out_sequences_may_have_lengths(monkeypatch):
+    """Of a task of one's own: a row of each part is evaluated with its own length."""
+    sample = Adding.sample
+    config = dataclasses.replace(SMALL, task=Adding(length=7, min_length=2))
+    monkeypatch.setattr(
+        Adding, "sample", lambda self, data, _, *rest: sample(self, data, "train", *rest)
+    )
+    (whole, parts) = (
+        make_train_functions(dataclasses.replace(config, eval=EvalConfig(40, size)))
+        for size in (40, 10)
+    )
+    params = whole.init().params
+    assert_close(parts.evaluate((), "test", params), whole.evaluate((), "test", params), rtol=1e-5)
+
+
 def test_many_updates_in_one_dispatch_equal_many_dispatches():
     functions = make_train_functions(SMALL)
     states, active = functions.init(), jnp.ones(1, bool)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.config.file import load_config
-from experiments.config.schema import Config, EvalConfig, ModelConfig, TrainConfig
+from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import Interrupted, UserError
 from experiments.run.summary import render
 from experiments.run.workdir import Workdir
@@ -24,7 +24,7 @@ from experiments.training.training_loop import train_run
 
 TINY = Config(
     task=Adding(length=6),
-    model=ModelConfig(hidden_size=4),
+    model=model_config(hidden_size=4),
     train=TrainConfig(
         batch_size=4, updates=60, log_every=10, eval_every=20, checkpoint_every=20,
         stop_when="never",
@@ -267,7 +267,7 @@ def test_python_takes_little_of_the_time(tmp_path):
     config = dataclasses.replace(
         TINY,
         task=Adding(length=100),
-        model=ModelConfig(hidden_size=64),
+        model=model_config(hidden_size=64),
         train=train_config,
         seeds=1,
     )

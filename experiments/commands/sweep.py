@@ -1,0 +1,34 @@
+"""``python -m experiments sweep``: train all points of a sweep file."""
+
+from pathlib import Path
+
+from experiments.commands.overrides import first_path
+from experiments.commands.sweep_flags import SweepParser, split_flags
+from experiments.errors import UserError
+from experiments.sweep.groups import MAX_LANES
+from experiments.sweep.plan import describe_plan, make_plan
+from experiments.sweep.results import results_table
+from experiments.sweep.run import run_sweep
+from experiments.sweep.spec import read_sweep
+
+
+def sweep_command(words: list[str]) -> int:
+    """``sweep FILE [--workdir DIR] [--max_lanes N] [--dry-run] [--no-figures] [--any.field v]``."""
+    path, rest = first_path(words, "sweep", "FILE", "a sweep, such as configs/sweeps/rates.yaml")
+    own, overrides = split_flags(rest)
+    parser = SweepParser("sweep")
+    parser.add_argument("--workdir")
+    parser.add_argument("--max_lanes", type=int, default=MAX_LANES)
+    parser.add_argument("--dry_run", action="store_true")
+    parser.add_argument("--no_figures", action="store_true")
+    given = parser.parse(own)
+    if given.max_lanes < 1:
+        raise UserError(f"sweep: --max_lanes: must be at least 1; got {given.max_lanes}")
+    spec = read_sweep(path, overrides)
+    folder = Path(given.workdir or f"runs/{path.stem}")
+    if given.dry_run:
+        print(describe_plan(make_plan(spec, folder, given.max_lanes)))
+        return 0
+    points = run_sweep(spec, folder, given.max_lanes, figures=not given.no_figures)
+    print("\n" + results_table(folder, points))
+    return 0

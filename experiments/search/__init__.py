@@ -1,0 +1,1 @@
+"""Search for good values of a config's fields, with Optuna."""

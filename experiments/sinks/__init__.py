@@ -1,0 +1,1 @@
+"""Sinks: where the records of a training go, besides metrics.jsonl."""

@@ -1,0 +1,55 @@
+"""Sequences of different lengths in one batch: drawn lengths, and the last valid steps."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from lstm_jax.types import PRNGKey
+
+
+def draw_lengths(
+    task: Any, shortest: str, longest: str, key: PRNGKey, batch_size: int
+) -> Int[Array, " B"]:
+    """Draw lengths uniformly from one field of a task to another, both included.
+
+    Args:
+      task: the task.
+      shortest: the name of the field with the shortest length.
+      longest: the name of the field with the longest length.
+      key: the key of the batch; what else is drawn from it does not change.
+      batch_size: number of lengths.
+
+    Raises:
+      ValueError: if the shortest is above the longest.
+
+    >>> from experiments.tasks import Adding
+    >>> task = Adding(min_length=50, length=400)
+    >>> drawn = draw_lengths(task, "min_length", "length", jax.random.key(0), 1000)
+    >>> 50 <= drawn.min() < 60 and 390 < drawn.max() <= 400
+    Array(True, dtype=bool)
+    """
+    low, high = getattr(task, shortest), getattr(task, longest)
+    if low > high:
+        raise ValueError(f"task.{shortest}: must be at most task.{longest} ({high}); got {low}")
+    # Folding in leaves the keys that a task splits off as they are without drawn lengths.
+    return jax.random.randint(jax.random.fold_in(key, 0), (batch_size,), low, high + 1)
+
+
+def last_steps(array: Array, lengths: Int[Array, " B"] | None, count: int) -> Array:
+    """The last ``count`` valid steps of every row: ``[T, B, ...]`` to ``[count, B, ...]``.
+
+    Args:
+      array: values of every step.
+      lengths: the valid steps of every row, at least ``count``; None if all are valid.
+      count: number of steps.
+
+    >>> steps = jnp.arange(6).reshape(3, 2)
+    >>> last_steps(steps, jnp.array([3, 2]), 2).tolist()
+    [[2, 1], [4, 3]]
+    """
+    if lengths is None:
+        return array[-count:]
+    steps = lengths[None] - count + jnp.arange(count)[:, None]
+    return jnp.take_along_axis(array, steps.reshape(*steps.shape, *[1] * (array.ndim - 2)), axis=0)

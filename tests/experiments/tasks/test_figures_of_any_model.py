@@ -1,0 +1,48 @@
+"""The figures of a task are drawn for any model, or left out where they have no meaning."""
+
+import jax
+import pytest
+
+from experiments.config.layer import Zoneout
+from experiments.config.model import model_config
+from experiments.config.schema import Config
+from experiments.inspection.gates_figure import draw_gates
+from experiments.inspection.sequence import trace_sequence
+from experiments.model import make_model
+from experiments.tasks import Adding, Chars, Copy
+from experiments.training.keys import data_key
+from tests.helpers.toys import slow_case
+
+KEY = data_key("test", 0)
+MEMORY = {"predictions.png", "memory.png"}
+BIDIRECTIONAL = model_config(layers=2, hidden_size=6, bidirectional=True, dropout=0.2)
+
+
+@pytest.mark.parametrize(
+    ("model_of", "adding"),
+    [
+        slow_case(model_config("gru", hidden_size=6), MEMORY, id="gru"),
+        slow_case(model_config(layers=2, hidden_size=6, dropout=0.2), MEMORY, id="stack"),
+        slow_case(BIDIRECTIONAL, MEMORY, id="bidirectional"),
+        slow_case(model_config("slstm", hidden_size=6), MEMORY, id="slstm"),
+        slow_case(model_config("mlstm", hidden_size=6), {"predictions.png"}, id="mlstm"),
+        slow_case(model_config(hidden_size=6, learned_initial_state=True), MEMORY, id="learned"),
+        slow_case(model_config(hidden_size=6, zoneout=Zoneout(0.1, 0.1)), MEMORY, id="zoneout"),
+        slow_case(model_config("tanh_rnn", hidden_size=6), MEMORY, id="tanh_rnn"),
+    ],
+)
+@pytest.mark.parametrize("task", [Adding(length=6), Copy(delay=3)], ids=["adding", "copy"])
+def test_figures(task, model_of, adding):
+    model = make_model(model_of, task)
+    params = model.init(jax.random.key(0))
+    figures = task.figures(model, params, (), KEY, 20)
+    assert figures.keys() == (adding if isinstance(task, Adding) else {"recall.png"})
+    config = Config(task=task, model=model_of)
+    trace = trace_sequence(config, model, params, (), "test", 3)
+    for figure in (*figures.values(), draw_gates(trace)):
+        figure.canvas.draw()
+
+
+def test_a_model_that_reads_in_both_directions_generates_no_text():
+    task = Chars()
+    assert task.figures(make_model(BIDIRECTIONAL, task), None, None, KEY, 20) == {}
