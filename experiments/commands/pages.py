@@ -111,8 +111,8 @@ LIST = CommandHelp(
 SWEEP = CommandHelp(
     usage="sweep FILE [--workdir DIR] [--dry-run] [--max_lanes N] [--no-figures]"
     " [--any.field value ...]",
-    summary="Train all points of a sweep, or go on with it. Points that differ in numbers only, such"
-    " as learning rates and seeds, train together.",
+    summary="Train all points of a sweep, or go on with it. Points that differ in numbers only,"
+    " such as learning rates and seeds, train together.",
     options=[
         ("FILE", "a YAML file with a config and the values of its fields"),
         ("--workdir DIR", "folder of all runs of the sweep"),
