@@ -101,8 +101,8 @@ def test_a_trace_is_of_one_of_the_sequences_of_the_evaluation(run):
     ("fields", "error", "message"),
     [
         ({"lenght": 9}, TypeError, "evaluate: there is no argument lenght; did you mean length?"),
-        ({"length": 1}, ValueError, "evaluate: length: must be greater than or equal to 2; got 1"),
-        ({"sequences": 0}, ValueError, "evaluate: sequences: must be greater than or equal to 1"),
+        ({"length": 1}, ValueError, "evaluate: length: must be at least 2; got 1"),
+        ({"sequences": 0}, ValueError, "evaluate: sequences: must be at least 1"),
     ],
 )
 def test_what_cannot_be_evaluated_is_an_error_of_the_function(run, fields, error, message):
@@ -113,10 +113,11 @@ def test_what_cannot_be_evaluated_is_an_error_of_the_function(run, fields, error
 
 def test_a_folder_without_a_run_names_those_that_are_near(saved, tmp_path):
     runs = saved[0].parent
+    (tmp_path / "none").mkdir()
     for path, message in {
         runs: f"{runs} has no config.yaml of a run; there are the runs {runs}/adding",
         runs / "ading": f"there is no folder {runs}/ading; did you mean {runs}/adding?",
-        tmp_path: f"{tmp_path} is not the folder of a run: it has no config.yaml",
+        tmp_path / "none": f"{tmp_path}/none is not the folder of a run: it has no config.yaml",
     }.items():
         with pytest.raises(FileNotFoundError) as caught:
             load_run(path)

@@ -64,7 +64,8 @@ def test_a_finished_run_prints_its_result_again(config, capsys):
 
 def test_plain_lines_without_a_terminal(config, capsys):
     main(["train", config])
-    first, *lines, last = capsys.readouterr().err.splitlines()
+    first, what_runs, *lines, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"lstm \d+ units on cpu \(.*\d threads\), float32", what_runs)
     assert first == "adding, length 5: compiling, which takes some seconds"
     assert last == "testing on 4 sequences, and drawing the figures"
     assert [line.split("  ")[1] for line in lines] == ["2/4", "4/4"]

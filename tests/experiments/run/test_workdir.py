@@ -281,7 +281,7 @@ def test_the_command_uses_the_folder_of_the_job(tmp_path, monkeypatch):
     (tmp_path / "quick.yaml").write_text(dump_config(CONFIG))
     used = []
 
-    def train_run(config, path, command):
+    def train_run(config, path, command, sinks):
         used.append(path)
         raise UserError("enough")
 

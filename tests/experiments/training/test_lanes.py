@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.devices.mesh import Placement
 from experiments.model import Model, make_model
 from experiments.tasks import Batch
 from experiments.training import keys, train_step
@@ -92,7 +93,7 @@ def test_training_draws_with_a_key_per_update_and_evaluation_does_not(monkeypatc
     lanes = Lanes((5, 6))
     config = small_config({"seed": 5, "seeds": 2})
     monkeypatch.setattr(Model, "apply", with_noise)
-    functions = train_step.make_functions(config, lanes)
+    functions = train_step.make_functions(config, lanes, Placement.one())
     start = functions.init()
     params = jax.tree.map(jnp.copy, start.params)
     _, stats = functions.train_steps((), start, jnp.ones(2, bool), 1)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from experiments.config.file import load_config
+from experiments.config.model import model_config
 from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import Interrupted, UserError
 from experiments.run.summary import render
