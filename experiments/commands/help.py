@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
 from rich.console import Console
 from rich.text import Text
 
@@ -144,21 +143,24 @@ def kind_of(hint: Any) -> str:
 
 def _range(metadata: Sequence[Any]) -> str:
     flat = [each for info in metadata for each in getattr(info, "metadata", [info])]
-    bounds: list[tuple[Any, Any]]
-    bounds = [(e.ge if isinstance(e, Ge) else e.gt, e) for e in flat if isinstance(e, Ge | Gt)]
     # A range may be narrower than that of its type.
-    smallest, low = max(bounds, key=lambda each: each[0], default=(None, None))
-    bounds = [(e.le if isinstance(e, Le) else e.lt, e) for e in flat if isinstance(e, Le | Lt)]
-    largest, high = min(bounds, key=lambda each: each[0], default=(None, None))
+    smallest, low = max(_bounds(flat, "ge", "gt"), default=(None, ""))
+    largest, high = min(_bounds(flat, "le", "lt"), default=(None, ""))
     # The limits of float32 are of no interest.
-    above = "above " if isinstance(low, Gt) or smallest == SMALLEST else ""
-    below = "below " if isinstance(high, Lt) else ""
+    above = "above " if low == "gt" or smallest == SMALLEST else ""
+    below = "below " if high == "lt" else ""
     if smallest in (None, -LARGEST):
         return "" if largest in (None, LARGEST) else f"up to {below}{_number(largest)}"
     low_text = f"{above}{_number(0 if smallest == SMALLEST else smallest)}"
     if largest in (None, LARGEST):
         return low_text if above else f"from {low_text}"
     return f"{low_text} to {below}{_number(largest)}"
+
+
+def _bounds(metadata: Sequence[Any], *names: str) -> list[tuple[Any, str]]:
+    """The bounds in the metadata of a type, each with its name."""
+    found = [(getattr(each, name, None), name) for each in metadata for name in names]
+    return [(value, name) for value, name in found if value is not None]
 
 
 def _number(value: Any) -> str:
