@@ -112,14 +112,16 @@ def make_train_functions(
       lanes: the lanes to train; by default the seeds of the config.
       placement: the devices; by default one, whatever the config says.
     """
-    return _cached(
-        config, Lanes.of(config) if lanes is None else lanes, placement or Placement.one()
-    )
+    lanes = Lanes.of(config) if lanes is None else lanes
+    return _cached(config, lanes, placement or Placement.one())
 
 
-def make_functions(config: Config, lanes: Lanes, placement: Placement) -> TrainFunctions:
+def make_functions(
+    config: Config, lanes: Lanes, placement: Placement | None = None
+) -> TrainFunctions:
     """`make_train_functions` without its cache."""
     lanes.check(config)
+    placement = placement or Placement.one()
 
     def parts_of(lane: LaneArrays) -> LaneParts:
         own = with_values(config, lane.values)
