@@ -91,17 +91,19 @@ class Model:
         Returns:
           The outputs ``[T, B, O]``.
         """
+        xs = self.encode(inputs)
         _, hs = lj.unroll(
             self.cell,
             params.cell,
-            self.encode(inputs),
+            xs,
             lengths=lengths,
             implementation=self.implementation,
             remat=self.remat,
             key=key,
         )
         # The hidden state of a convolutional layer has the axes of its grid.
-        return self.readout(params, hs.reshape(*hs.shape[:2], self.features))
+        leading = xs.ndim - (1 if isinstance(self.input_size, int) else len(self.input_size))
+        return self.readout(params, hs.reshape(*hs.shape[:leading], self.features))
 
     def readout(self, params: ModelParams, h: Float[Array, "... H"]) -> Float[Array, "... O"]:
         """The linear readout of hidden states ``h``, in the dtype of its own parameters."""

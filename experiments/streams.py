@@ -9,12 +9,9 @@ import errno
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
 from experiments.plain_text import encode_plainly
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer as Buffer
 
 
 class LastingFile(io.FileIO):
@@ -26,7 +23,7 @@ class LastingFile(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, data: "Buffer", /) -> int | None:
+    def write(self, data: Any, /) -> int | None:
         """Write to the descriptor, or discard."""
         try:
             return super().write(data)

@@ -170,7 +170,8 @@ def test_what_runs_is_said_in_one_line():
 
 def test_the_backend_that_runs_is_found_for_the_model():
     def of(cell, implementation=None):
-        return implementations(Model(cell, 2, 1, implementation=implementation), Adding(length=6), (), 4)
+        model = Model(cell, 2, 5, 1, implementation=implementation)
+        return implementations(model, Adding(length=6), (), 4)
 
     deep = lj.stack(lj.LSTM(2, 5), lj.TanhRNN(5, 4), lj.LSTM(4, 3), dropout=0.1)
     assert of(lj.LSTM(2, 5), "scan") == ("scan",)

@@ -16,7 +16,7 @@ import pytest
 from experiments.config.file import load_config
 from experiments.config.model import model_config
 from experiments.config.schema import Config, EvalConfig, TrainConfig
-from experiments.errors import Interrupted, UserError
+from experiments.errors import Interrupted, TrainingFailed, UserError
 from experiments.run.summary import render
 from experiments.run.workdir import Workdir
 from experiments.tasks import Adding, Copy
@@ -49,7 +49,7 @@ def finished(tmp_path_factory):
 def test_a_run_writes_everything_to_its_workdir(finished):
     path, summary = finished
     assert {p.name for p in path.iterdir()} == {
-        "config.yaml", "metrics.jsonl", "summary.json", "environment.json", "checkpoints",
+        ".lock", "config.yaml", "metrics.jsonl", "summary.json", "environment.json", "checkpoints",
         "figures",
     }  # fmt: skip
     assert load_config(path / "config.yaml") == TINY
@@ -87,7 +87,8 @@ def test_summary_has_each_seed_the_mean_and_the_spread(finished):
 def test_figures_are_not_empty(finished):
     path, summary = finished
     assert summary["figures"] == [
-        f"figures/{name}.png" for name in ("learning_curve", "memory", "predictions")
+        f"figures/{name}.png"
+        for name in ("error_against_length", "learning_curve", "memory", "predictions")
     ]
     for name in summary["figures"]:
         pixels = matplotlib.image.imread(path / name)
@@ -210,32 +211,15 @@ def test_every_seed_stops_at_its_own_update(tmp_path, monkeypatch):
     assert first["test"]["mse"]["seeds"][earlier] != summary["test"]["mse"]["seeds"][earlier]
 
 
-@pytest.mark.parametrize("damage", ["progress/metadata", "states/d", "states"])
-def test_a_damaged_checkpoint_is_a_short_message(finished, tmp_path, damage):
-    path = tmp_path / "run"
-    shutil.copytree(finished[0], path)
-    (path / "summary.json").unlink()
-    damaged = path / "checkpoints" / "60" / damage
-    if damaged.is_dir():
-        shutil.rmtree(damaged)
-    else:
-        damaged.write_text("")
-    with pytest.raises(UserError, match="60: this checkpoint cannot be read"):
-        train(TINY, path)
-    # The advice of the message works.
-    shutil.rmtree(path / "checkpoints" / "60")
-    assert train(TINY, path)["test"] == finished[1]["test"]
-
-
 def test_figures_that_cannot_be_written_are_a_short_message(finished, tmp_path, monkeypatch):
     path = tmp_path / "run"
     shutil.copytree(finished[0], path)
     (path / "summary.json").unlink()
 
-    def draw_figures(*args):
+    def write(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("experiments.training.training_loop.draw_figures", draw_figures)
+    monkeypatch.setattr("experiments.run.figures._write", write)
     with pytest.raises(TrainingFailed, match="figures: cannot be written: No space left on device"):
         train(TINY, path)
     assert not (path / "summary.json").exists()
