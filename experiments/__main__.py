@@ -34,7 +34,8 @@ commands:
   list [FOLDER]
       list the configs with their expected results
 
-python -m experiments train CONFIG --help prints every field with the values of the file."""
+python -m experiments COMMAND --help prints a page with examples, and train CONFIG --help every
+field with its range and its value in the file."""
 
 
 COMMANDS = {
@@ -100,7 +101,9 @@ def dispatch(arguments: list[str]) -> int:
             if rest[:1] in (["-h"], ["--help"]) or (
                 command not in WITH_OWN_HELP and {"-h", "--help"} & set(rest)
             ):
-                print(USAGE)
+                from experiments.commands.pages import PAGES, print_command_help
+
+                print_command_help(PAGES[command])
                 return 0
             module, name = COMMANDS[command].split(":")
             # Imported here, so that usage errors do not wait for JAX.

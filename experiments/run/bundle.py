@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -56,6 +57,11 @@ class Bundle:
                 f" workdir with some in {FOLDER}/"
             )
         return bundles
+
+    @staticmethod
+    def clear(workdir: Path) -> None:
+        """Remove the bundles of a workdir in which training starts anew."""
+        shutil.rmtree(workdir / FOLDER, ignore_errors=True)
 
     def write(self, config: Config, state: PyTree, event: dict[str, Any]) -> None:
         """Write the bundle.

@@ -11,6 +11,7 @@ from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted
 from experiments.model import make_model
 from experiments.run import processes
+from experiments.run.bundle import Bundle
 from experiments.run.figures import draw_figures
 from experiments.run.summary import describe_task, summarize
 from experiments.run.what_runs import implementations, what_runs
@@ -97,6 +98,8 @@ def _train(trainer: Trainer, caught: CaughtSignal) -> None:
         name += f" to {config.seed + config.seeds - 1}"
     if trainer.progress.update:
         processes.say(f"resuming from update {trainer.progress.update} in {path}")
+    elif processes.is_first():
+        Bundle.clear(path)
     show_none = nullcontext(lambda update, loss, metrics: None)
     progress = show_progress(name, trainer.progress.update, config.train.updates)
     with progress if processes.is_first() else show_none as show:

@@ -2,13 +2,16 @@
 
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from experiments.__main__ import main
-from experiments.commands.help import COMMANDS, help_rows, print_command_help, print_help
+from experiments.__main__ import COMMANDS, main
+from experiments.commands.help import help_rows, print_help
+from experiments.commands.pages import PAGES, print_command_help
 from experiments.config.file import config_tree
 from experiments.config.layer import CELLS, layer
 from experiments.config.model import ModelConfig, model_config
@@ -88,13 +91,21 @@ def test_names_that_can_be_chosen_are_listed():
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_a_command_has_a_page_with_examples(command, width):
     stream = io.StringIO()
-    print_command_help(COMMANDS[command], Console(file=stream, width=width, highlight=False))
+    print_command_help(PAGES[command], Console(file=stream, width=width, highlight=False))
     text = stream.getvalue()
     assert all(len(line) <= width for line in text.splitlines())
     assert text.startswith("usage: python -m experiments")
     assert " ".join(text.split()).count(f"python -m experiments {command}") >= 2
+    assert list(PAGES) == list(COMMANDS)
 
 
-def test_the_page_of_a_command_is_printed(capsys):
-    assert main(["evaluate", "--help"]) == 0
-    assert "evaluate runs/adding --task.length 800" in capsys.readouterr().out
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_page_of_a_command_is_printed(capsys, command):
+    assert main([command, "--help"]) == 0
+    assert f"usage: python -m experiments {command}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_page_of_a_command_does_not_wait_for_jax():
+    code = "import experiments.__main__ as m, sys; m.main(['sweep', '-h']);"
+    code += " assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -84,7 +84,7 @@ def test_a_command_of_the_page_runs(project, words, capsys):
 @pytest.mark.slow
 def test_the_task_of_the_page_is_solved(project, capsys):
     assert main(["train", "order.yaml", "--train.stop_when", "solved"]) == 0
-    assert "solved" in capsys.readouterr().out.splitlines()[0]
+    assert "my_project.tasks:TemporalOrder, length 60: solved" in capsys.readouterr().out
 
 
 def test_help_shows_the_fields_of_components_of_ones_own(project, capsys):

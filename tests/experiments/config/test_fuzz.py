@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from experiments.commands.command_line import parse_overrides
 
+from experiments.commands.overrides import parse_overrides
 from experiments.config.file import load_config
 from experiments.config.schema import Config
 from experiments.errors import UserError

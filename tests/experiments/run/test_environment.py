@@ -20,6 +20,7 @@ from tests.helpers.toy_runs import CONFIG
 
 
 def test_everything_that_may_change_a_result_is_recorded(monkeypatch):
+    monkeypatch.delenv("NPROC", raising=False)
     here = current_environment(["cpu"], jax.devices()[:2])
     assert here["versions"]["lstm_jax"] == lj.__version__
     assert here["versions"]["jax"] == jax.__version__
@@ -169,7 +170,7 @@ def test_what_runs_is_said_in_one_line():
 
 def test_the_backend_that_runs_is_found_for_the_model():
     def of(cell, implementation=None):
-        return implementations(Model(cell, 2, 1, implementation), Adding(length=6), (), 4)
+        return implementations(Model(cell, 2, 1, implementation=implementation), Adding(length=6), (), 4)
 
     deep = lj.stack(lj.LSTM(2, 5), lj.TanhRNN(5, 4), lj.LSTM(4, 3), dropout=0.1)
     assert of(lj.LSTM(2, 5), "scan") == ("scan",)
