@@ -58,4 +58,4 @@ def test_efficiency_falls_with_devices_and_more_of_them_stop_to_pay():
 
 @pytest.mark.slow
 def test_the_measurement_runs():
-    assert scaling.measured_table(batch=4).count(" ms) |") == 3 * len(scaling.MEASURED)
+    assert scaling.measured_table(batch=4).count(" ms |") == 3 * len(scaling.MEASURED)

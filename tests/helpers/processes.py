@@ -59,12 +59,17 @@ def send(
     when: Callable[[], bool],
 ) -> Ended:
     """Send a signal to one process once something has happened, and wait for all."""
+    wait_until(when, processes)
+    processes[to].send_signal(signum)
+    return end(processes)
+
+
+def wait_until(when: Callable[[], bool], processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Wait until something has happened, while all processes run."""
     began = time.monotonic()
     while not when() and all(process.poll() is None for process in processes):
         assert time.monotonic() - began < LIMIT
         time.sleep(0.01)
-    processes[to].send_signal(signum)
-    return end(processes)
 
 
 def one_device(flags: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.run.workdir import Workdir
-from tests.helpers.processes import end, send, start
+from tests.helpers.processes import end, send, start, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +101,19 @@ def test_a_killed_process_ends_the_others_with_one_line_and_the_run_resumes(
     assert not (tmp_path / "summary.json").exists()
     finished(config, tmp_path, 2)
     assert metrics(tmp_path) == metrics(by_two)
+
+
+def test_a_process_that_hangs_ends_the_others_after_its_heartbeats(config, tmp_path):
+    started = start(config, tmp_path, 2)
+    try:
+        wait_until((tmp_path / "checkpoints/20").exists, started)
+        started[1].send_signal(signal.SIGSTOP)
+        [(code, errors)] = end(started[:1])
+    finally:
+        started[1].kill()
+    assert code == 1
+    assert errors.splitlines()[-1].startswith("failed: another process of this run ended")
+    assert "coordination_service" not in errors
 
 
 def test_a_signal_to_one_process_stops_all_at_the_same_update(config, by_two, tmp_path):
