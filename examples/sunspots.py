@@ -7,7 +7,7 @@ Huberman & Rumelhart 1990).
 States:   a root mean square error of 12 for 1921 to 1955, where an autoregression on nine years has
           13.4 and last year's number 25; for all years to 2008, whose cycles are higher than all
           before, about 15, like the autoregression.
-Command:  python examples/sunspots.py      (with requirements/examples.txt; half a minute on two cores)
+Command:  python examples/sunspots.py      (requirements/examples.txt; half a minute on two cores)
 """
 
 import jax
