@@ -111,6 +111,7 @@ def test_a_process_that_hangs_ends_the_others_after_its_heartbeats(config, tmp_p
         [(code, errors)] = end(started[:1])
     finally:
         started[1].kill()
+        started[1].communicate()
     assert code == 1
     assert errors.splitlines()[-1].startswith("failed: another process of this run ended")
     assert "coordination_service" not in errors
