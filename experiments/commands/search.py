@@ -22,8 +22,10 @@ def search_command(words: list[str]) -> int:
     parser.add_argument("--no_figures", action="store_true")
     parser.add_argument("--worker", type=int)
     given = parser.parse(own)
+    if given.workdir == "":
+        raise UserError("--workdir needs a value")
     spec = read_search(path, overrides)
-    folder = Path(given.workdir or f"runs/{path.stem}_search")
+    folder = Path(given.workdir if given.workdir is not None else f"runs/{path.stem}_search")
     trials = spec.trials if given.trials is None else given.trials
     for name, value in (("trials", trials), ("workers", given.workers)):
         if value < 1:

@@ -24,8 +24,10 @@ def sweep_command(words: list[str]) -> int:
     given = parser.parse(own)
     if given.max_lanes < 1:
         raise UserError(f"sweep: --max_lanes: must be at least 1; got {given.max_lanes}")
+    if given.workdir == "":
+        raise UserError("--workdir needs a value")
     spec = read_sweep(path, overrides)
-    folder = Path(given.workdir or f"runs/{path.stem}")
+    folder = Path(given.workdir if given.workdir is not None else f"runs/{path.stem}")
     if given.dry_run:
         print(describe_plan(make_plan(spec, folder, given.max_lanes)))
         return 0

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from experiments.errors import Interrupted, TrainingFailed
 from experiments.search.spec import SearchSpec
-from experiments.search.stale import enqueue_again, requeue_stale
+from experiments.search.stale import OWNER, enqueue_again, requeue_stale, this_process
 from experiments.search.study import open_study
 from experiments.search.trial import COUNTED, REASON, Objective, WithdrawnError, say
 from experiments.training.signals import catch_signals
@@ -124,16 +124,13 @@ def _start(words: Sequence[str], number: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
-def _own(study: optuna.Study) -> Any:
+def _own(study: optuna.Study) -> FrozenTrial:
     """The trial of this process that has just failed."""
-    pid = os.getpid()
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    return next(t for t in reversed(failed) if t.user_attrs.get("owner", {}).get("pid") == pid)
+    return next(t for t in reversed(failed) if t.user_attrs.get(OWNER) == this_process())
 
 
-def _say_result(
-    spec: SearchSpec, trials: int, study: optuna.Study, trial: optuna.trial.FrozenTrial
-) -> None:
+def _say_result(spec: SearchSpec, trials: int, study: optuna.Study, trial: FrozenTrial) -> None:
     name = f"trial {trial.number}"
     values = ", ".join(f"{n.rpartition('.')[2]} {_short(v)}" for n, v in trial.params.items())
     match trial.state:

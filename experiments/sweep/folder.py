@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.config.file import config_tree, differences, dump_config, make_config
+from experiments.config.file import config_tree, differences, make_config
 from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.run.atomic_write import write_atomic
 from experiments.run.workdir import Workdir
 from experiments.sweep.groups import Group
-from experiments.sweep.points import Point
+from experiments.sweep.points import Point, config_key
 
 
 class SweepFolder:
@@ -54,16 +54,18 @@ class SweepFolder:
             raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
         with Workdir(self.path).locked():
             for folder in (self.points_path, self.groups_path):
+                # What a process that was killed has left.
                 for left in folder.glob(".*"):
-                    shutil.rmtree(left)
+                    if left.is_dir():
+                        shutil.rmtree(left)
             yield
 
     def finished(self) -> list[str]:
         """The names of the points that are finished."""
         if not self.points_path.is_dir():
             return []
-        folders = self.points_path.iterdir()
-        return sorted(p.name for p in folders if not p.name.startswith("."))
+        folders = [path for path in self.points_path.iterdir() if path.is_dir()]
+        return sorted(path.name for path in folders if not path.name.startswith("."))
 
     def summary(self, name: str) -> dict[str, Any]:
         """The summary of a finished point.
@@ -101,10 +103,10 @@ class SweepFolder:
             here[name] = Workdir.existing(self.points_path / name).config()
         for group in self.groups().values():
             here |= {point.name: point.config for point in group.points}
-        names = {dump_config(config): name for name, config in here.items()}
+        names = {config_key(config): name for name, config in here.items()}
         matched, new = [], []
         for point in points:
-            name = names.get(dump_config(point.config))
+            name = names.get(config_key(point.config))
             if name is not None:
                 matched.append(replace(point, name=name))
             elif point.name in here:
@@ -144,7 +146,10 @@ class SweepFolder:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         yield temporary
+        # On the disk before it has its name: after that, its group is removed.
+        _sync(temporary)
         os.rename(temporary, self.points_path / name)
+        _sync(self.points_path, below=False)
 
     def _read_group(self, path: Path) -> Group:
         file = path / "points.json"
@@ -158,3 +163,15 @@ class SweepFolder:
             ) from None
         made = [Point(n, make_config(c, None, f"{file}: {n}"), command) for n, c, command in parts]
         return Group(tuple(made))
+
+
+def _sync(folder: Path, *, below: bool = True) -> None:
+    """Wait until a folder, and all below it, is on the disk."""
+    for path in [*(folder.rglob("*") if below else ()), folder]:
+        if path.is_dir() and os.name == "nt":
+            continue
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.config.file import dump_config, make_config
+from experiments.config.file import config_tree, make_config
 from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.sweep.spec import Base, SweepSpec
@@ -46,7 +46,7 @@ def expand(spec: SweepSpec) -> tuple[list[Point], int]:
     labels = short_names([name for values in every_value for name in values])
     for values in every_value:
         config = config_of(spec.base, values, f"{spec.path}")
-        text = dump_config(config)
+        text = config_key(config)
         if text in points:
             continue
         name = point_name(values, labels)
@@ -55,6 +55,11 @@ def expand(spec: SweepSpec) -> tuple[list[Point], int]:
         used.add(name)
         points[text] = Point(name, config, command_of(spec.base, values))
     return [*points.values()], len(every_value) - len(points)
+
+
+def config_key(config: Config) -> str:
+    """A text that is equal for equal configs."""
+    return json.dumps(config_tree(config))
 
 
 def config_of(base: Base, values: Mapping[str, Any], place: str) -> Config:

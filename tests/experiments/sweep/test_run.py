@@ -14,6 +14,7 @@ from experiments.sweep import run
 from experiments.sweep.results import results_table
 from experiments.sweep.run import run_sweep
 from experiments.training.evaluation import evaluate_run
+from experiments.training.train_step import make_train_functions
 from experiments.training.training_loop import train_run
 from tests.helpers.sweeps import SWEEP, contents, sweep
 
@@ -25,24 +26,35 @@ def finished(tmp_path_factory):
     return folder, points
 
 
+def trained_alone(config, path):
+    workdir = Workdir(path)
+    with workdir.locked():
+        workdir.begin(config)
+        trainer = run.Trainer(config, workdir, make_train_functions(config), ())
+        while not trainer.done:
+            trainer.advance(lambda *_: None)
+        return trainer, trainer.test()
+
+
 def test_a_point_is_a_run_like_any_other(finished, tmp_path):
     folder, points = finished
     path = folder / "out" / "points" / "hidden_size=2,learning_rate=0.01"
     assert path.name == points[0].name
-    alone = train_run(points[0].config, tmp_path / "alone", "")
+    alone, test = trained_alone(points[0].config, tmp_path)
     workdir = Workdir.existing(path)
     together = workdir.summary()
     assert together["seeds"] == [0, 1]
-    assert together["updates"] == alone["updates"]
-    for metric, values in alone["test"].items():
-        np.testing.assert_allclose(together["test"][metric]["seeds"], values["seeds"], rtol=1e-3)
+    assert together["updates"] == alone.updates
+    for metric, values in test.items():
+        np.testing.assert_allclose(together["test"][metric]["seeds"], values, rtol=1e-3)
     records = workdir.metrics.read()
     assert [record["update"] for record in records] == [2, 4, 6]
-    expected = Workdir.existing(tmp_path / "alone").metrics.read()
+    expected = alone.workdir.metrics.read()
     np.testing.assert_allclose(records[-1]["loss"], expected[-1]["loss"], rtol=1e-3)
     updates, metrics = evaluate_run(workdir, workdir.config())
     assert updates == 6
     np.testing.assert_allclose(metrics["mse"], together["test"]["mse"]["seeds"], rtol=1e-5)
+    # To train it again finds it finished.
     assert train_run(points[0].config, path, "")["test"] == together["test"]
     assert {"config.yaml", "environment.json", "checkpoints"} <= {p.name for p in path.iterdir()}
 
@@ -112,29 +124,21 @@ def test_the_folder_of_a_run_is_refused(tmp_path):
 def test_a_stopped_sweep_ends_as_one_that_was_not(finished, tmp_path, monkeypatch):
     folder, _ = finished
     trainer = run.Trainer
-    # In the first group, and with the last updates of it, when there is nothing left to stop.
-    stops = iter([2, 4])
     advances = 0
 
     class Stopped(trainer):
         def advance(self, show):
-            nonlocal advances, stop
+            nonlocal advances
             advances += 1
-            if advances == stop:
-                stop = next(stops, None)
+            if advances == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
             super().advance(show)
 
-    stop = next(stops)
     monkeypatch.setattr(run, "Trainer", Stopped)
-    interruptions = 0
-    while True:
-        try:
-            run_sweep(sweep(tmp_path, seeds=2), tmp_path / "out", figures=False)
-            break
-        except Interrupted:
-            interruptions += 1
-    assert interruptions == 2
+    with pytest.raises(Interrupted, match="group 1 of 2, at update 4; the state is saved"):
+        run_sweep(sweep(tmp_path, seeds=2), tmp_path / "out", figures=False)
+    run_sweep(sweep(tmp_path, seeds=2), tmp_path / "out", figures=False)
+    assert advances == 3 + 3
     assert contents(tmp_path / "out") == contents(folder / "out")
 
 
