@@ -19,10 +19,9 @@ from experiments.search.study import make_sampler, suggest
 from experiments.sinks.sinks import Sinks
 from experiments.sweep.points import command_of
 from experiments.training.data import load_data
-from experiments.training.lanes import Lanes
 from experiments.training.memory import memory_errors
 from experiments.training.signals import CaughtSignal
-from experiments.training.train_step import make_functions
+from experiments.training.train_step import make_train_functions
 from experiments.training.trainer import Trainer
 from experiments.training.training_loop import finish_run
 from lstm_jax.did_you_mean import did_you_mean
@@ -88,7 +87,7 @@ class Objective:
         with workdir.locked():
             workdir.begin(config)
             latest = LatestMetric(self.spec.metric)
-            functions, data = make_functions(config, Lanes.of(config)), load_data(config)
+            functions, data = make_train_functions(config), load_data(config)
             trainer = Trainer(config, workdir, functions, data, Sinks({"search": latest}))
             workdir.write_environment()
             for record in workdir.metrics.read():
@@ -164,7 +163,7 @@ def check_metric(spec: SearchSpec) -> None:
       UserError: if it has not.
     """
     config = spec.config(next(spec.examples()))
-    data, functions = load_data(config), make_functions(config, Lanes.of(config))
+    data, functions = load_data(config), make_train_functions(config)
     shapes = jax.eval_shape(
         lambda: functions.evaluate(
             data, "validation", functions.evaluation_params(functions.init())

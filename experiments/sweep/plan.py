@@ -21,7 +21,7 @@ from experiments.sweep.spec import SweepSpec
 from experiments.training.data import load_data
 from experiments.training.keys import data_key
 from experiments.training.lanes import Lanes
-from experiments.training.train_step import make_functions
+from experiments.training.train_step import make_train_functions
 
 FEW_UPDATES = 3
 MEASURE_SECONDS = 60.0
@@ -174,7 +174,7 @@ def describe_plan(plan: Plan) -> str:
 
 def measure(group: Group) -> Timing:
     """Compile the program of a group and time a few updates and an evaluation."""
-    functions = make_functions(group.config, group.lanes)
+    functions = make_train_functions(group.config, group.lanes)
     data = load_data(group.config)
     active = jnp.ones(len(group.lanes), bool)
     began = time.perf_counter()
@@ -222,7 +222,7 @@ def _times(
 def _size(group: Group) -> tuple[int, float]:
     """The parameters of a lane, and the operations of the whole group."""
     config, lanes = group.config, group.lanes
-    params = jax.eval_shape(make_functions(config, Lanes(lanes.seeds[:1])).init).params
+    params = jax.eval_shape(make_train_functions(config, Lanes(lanes.seeds[:1])).init).params
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     batch = jax.eval_shape(
         lambda data: config.task.sample(
@@ -230,7 +230,7 @@ def _size(group: Group) -> tuple[int, float]:
         ),
         config.task.load(),
     )
-    steps = batch.inputs.shape[0] * batch.inputs.shape[1]
+    steps = batch.inputs.shape[0] * batch.inputs.shape[1] * config.train.accumulate
     return parameters, 6.0 * parameters * steps * config.train.updates * len(lanes)
 
 

@@ -16,7 +16,7 @@ from experiments.training.data import load_data
 from experiments.training.memory import memory_errors
 from experiments.training.progress_bar import show_progress
 from experiments.training.signals import CaughtSignal, catch_signals
-from experiments.training.train_step import make_functions
+from experiments.training.train_step import make_train_functions
 from experiments.training.trainer import Trainer
 
 
@@ -99,7 +99,7 @@ def train_group(
     with memory_errors(config, saved), workdir.locked():
         workdir.begin(config)
         data = load_data(config)
-        trainer = Trainer(config, workdir, make_functions(config, lanes), data)
+        trainer = Trainer(config, workdir, make_train_functions(config, lanes), data)
         workdir.write_environment()
         name = f"{label}, {len(lanes)} lanes" if len(lanes) > 1 else label
         try:
