@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import lstm_jax as lj
 from experiments.config.components import find_component, short_text, where
 from experiments.config.fields import FieldErrors
-from experiments.config.layer import CELLS, DType, Dtypes, LayerConfig
+from experiments.config.layer import CELLS, ONLY_WITH, DType, Dtypes, LayerConfig
 from lstm_jax.initializers import (
     GATES,
     Chrono,
@@ -45,9 +45,6 @@ TRANSFORMS: dict[str, Callable[[LayerConfig, Any], Any]] = {
     ),
 }
 """The transforms of a layer by the field that asks for each, the innermost first."""
-
-ONLY_WITH = {"merge": "bidirectional", "tied": "bidirectional", "variational": "input_dropout"}
-"""Fields without an effect unless another field is set."""
 
 
 def layer_cell(layer: LayerConfig, inputs: Features) -> Any:
@@ -239,7 +236,7 @@ def policy_of(dtype: DType | Dtypes) -> Policy:
     if isinstance(dtype, str):
         dtype = Dtypes(param=dtype)
     policy = dataclasses.astuple(dtype)
-    if "float64" in policy and not jax.config.jax_enable_x64:
+    if "float64" in policy and not jax.config.read("jax_enable_x64"):
         raise FieldErrors({"dtype": "float64 needs the environment variable JAX_ENABLE_X64=1"})
     return Policy(*policy)
 

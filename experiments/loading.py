@@ -191,13 +191,13 @@ class Run:
         return dataclasses.replace(self, seed=seed)
 
     def predict(
-        self, inputs: Any, lengths: Int[Array, "..."] | None = None
-    ) -> Float[Array, "T ... O"]:
+        self, inputs: Any, lengths: Int[Array, " B"] | None = None
+    ) -> Float[Array, "T B O"]:
         """The outputs of the model.
 
         Args:
-          inputs: features ``[T, ..., I]``, or class indices ``[T, ...]``.
-          lengths: valid steps of every sequence ``[...]``; None if all are.
+          inputs: features ``[T, B, I]``, or class indices ``[T, B]``.
+          lengths: valid steps of every sequence; None if all are.
 
         Returns:
           The outputs of every step.

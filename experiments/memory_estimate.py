@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -14,6 +14,7 @@ from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.layer import layer_cell, output_features
 from experiments.model import input_features, make_model
+from experiments.tasks import Split
 from experiments.training.optimizer import make_optimizer
 from lstm_jax.types import PyTree
 
@@ -59,21 +60,19 @@ LOWER = {
 """What to lower, by the largest part."""
 
 
-def check_memory(
-    config: Config, train_batch: PyTree, held_out: PyTree, lanes: int | None = None
-) -> None:
+def check_memory(config: Config, batches: Mapping[Split, PyTree], lanes: int | None = None) -> None:
     """Refuse a training that certainly does not fit; warn of one that may not.
 
     Args:
       config: the config.
-      train_batch: the shapes of a batch of the training.
-      held_out: the shapes of all sequences of an evaluation.
+      batches: the shapes of a batch of the training, and of all sequences of an evaluation; without
+        the first, nothing is trained.
       lanes: number of models that train together; by default the seeds of the config.
 
     Raises:
       UserError: if there is less memory.
     """
-    estimate = estimate_memory(config, train_batch, held_out, lanes)
+    estimate = estimate_memory(config, batches, lanes)
     free = available_memory()
     if free is None or estimate.total < NEAR * free:
         return
@@ -92,27 +91,31 @@ def check_memory(
 
 
 def estimate_memory(
-    config: Config, train_batch: PyTree, held_out: PyTree, lanes: int | None = None
+    config: Config, batches: Mapping[Split, PyTree], lanes: int | None = None
 ) -> MemoryEstimate:
     """The memory that a training certainly needs.
 
     Args:
       config: the config.
-      train_batch: the shapes of a batch of the training.
-      held_out: the shapes of all sequences of an evaluation.
+      batches: the shapes of a batch of the training, and of all sequences of an evaluation; without
+        the first, nothing is trained.
       lanes: number of models that train together; by default the seeds of the config.
     """
     lanes = config.seeds if lanes is None else lanes
     model = make_model(config.model, config.task)
     params = jax.eval_shape(model.init, jax.random.key(0))
+    of_batches = [
+        bytes_of(batch) * (lanes if split == "train" else 1) for split, batch in batches.items()
+    ]
+    if "train" not in batches:
+        return MemoryEstimate(lanes * bytes_of(params), 0, 0, max(of_batches, default=0))
     optimizer = make_optimizer(config.optimizer, config.train.updates)
     state = jax.eval_shape(optimizer.init, params)
-    inputs = train_batch.inputs
-    of_batches = [lanes * bytes_of(train_batch), bytes_of(held_out)]
+    T, B, *_ = batches["train"].inputs.shape
     return MemoryEstimate(
         parameters=2 * lanes * bytes_of(params),
         optimizer=lanes * bytes_of(state),
-        activations=lanes * _activations(config, inputs.shape[0], inputs.shape[1]),
+        activations=lanes * _activations(config, T, B),
         batches=max(of_batches),
     )
 

@@ -69,6 +69,8 @@ class Model:
         """Encode class indices as one-hot vectors; return features unchanged."""
         if jnp.issubdtype(inputs.dtype, jnp.floating):
             return inputs
+        if not isinstance(self.input_size, int):
+            raise ValueError(f"inputs of the shape {self.input_size} must be floats, not classes")
         return jax.nn.one_hot(inputs, self.input_size)
 
     def apply(

@@ -66,6 +66,7 @@ def test_trace_of_both_directions_is_a_trace_in_each():
     )
 
 
+@pytest.mark.slow
 def test_trace_of_layers_some_of_which_have_no_gates_or_need_the_whole_sequence():
     both = lj.bidirectional(lj.zoneout(LSTM(3, H), h=0.1))
     cell = lj.stack(both, TanhRNN(2 * H, 4), lj.skip(LSTM(4, 2)), dropout=0.5)

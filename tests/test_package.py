@@ -19,7 +19,7 @@ from docs.draw_architecture import imported_names
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
-LEAVING = {"orbax", "tyro"}
+LEAVING: set[str] = set()
 """Imports that are being removed from the experiments."""
 
 

@@ -59,6 +59,11 @@ TRAIN = CommandHelp(
         ("CONFIG", "a YAML file; `list` shows those that come with this project"),
         ("--workdir DIR", "folder of the run: config, metrics, checkpoints, figures"),
         ("--any.field value", "replaces a value of the file, such as --model.hidden_size 64"),
+        ("--coordinator HOST:PORT --processes N --process_id I",
+            "train by several processes, of which this one has the number I from 0"),
+        ("--distributed auto|none",
+            "let JAX find the other processes; or train alone where a launcher started several"),
+        ("--heartbeat_seconds N", "silence after which a process counts as lost; 100 by default"),
         ("--help", "after CONFIG: every field, with its range and its value in the file"),
     ],
     examples=[
@@ -249,10 +254,12 @@ def kind_of(hint: Any) -> str:
 
 def _range(metadata: Sequence[Any]) -> str:
     flat = [each for info in metadata for each in getattr(info, "metadata", [info])]
-    low = next((e for e in flat if isinstance(e, Ge | Gt)), None)
-    high = next((e for e in flat if isinstance(e, Le | Lt)), None)
-    smallest = None if low is None else getattr(low, "ge", getattr(low, "gt", None))
-    largest = None if high is None else getattr(high, "le", getattr(high, "lt", None))
+    bounds: list[tuple[Any, Any]]
+    bounds = [(e.ge if isinstance(e, Ge) else e.gt, e) for e in flat if isinstance(e, Ge | Gt)]
+    # A range may be narrower than that of its type.
+    smallest, low = max(bounds, key=lambda each: each[0], default=(None, None))
+    bounds = [(e.le if isinstance(e, Le) else e.lt, e) for e in flat if isinstance(e, Le | Lt)]
+    largest, high = min(bounds, key=lambda each: each[0], default=(None, None))
     # The limits of float32 are of no interest.
     above = "above " if isinstance(low, Gt) or smallest == SMALLEST else ""
     below = "below " if isinstance(high, Lt) else ""

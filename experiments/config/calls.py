@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def initializer(text: str) -> Initializer:
         found = _called(text, found, *(arguments or ((), {})))
     if not callable(found):
         raise ValueError(f"{short_text(text)} is not an initializer, but {type(found).__name__}")
-    return found
+    return cast(Initializer, found)
 
 
 @functools.cache
@@ -97,7 +97,7 @@ def activation(text: str) -> Activation:
         found = _called(text, found, *(arguments or ((), {})))
     if not callable(found):
         raise ValueError(f"{short_text(text)} is not an activation, but {type(found).__name__}")
-    return found
+    return cast(Activation, found)
 
 
 def _parse(text: str) -> tuple[str, tuple[list[Any], dict[str, Any]] | None]:

@@ -3,12 +3,21 @@
 import contextlib
 import importlib
 import sys
+import sysconfig
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lstm_jax.did_you_mean import did_you_mean
+
+ROOT = Path(__file__).parents[2]
+NOT_ONES_OWN = (
+    "<",
+    *(sysconfig.get_paths()[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")),
+    *(str(ROOT / package) for package in ("experiments", "lstm_jax")),
+)
+"""How paths of files begin that are not the user's own."""
 
 
 def find_component(kind: str, name: Any, built_in: Mapping[str, Any]) -> Any:
@@ -85,9 +94,12 @@ def import_path(path: str) -> Any:
 
 
 def _import(name: str) -> Any:
-    if "" not in sys.path and "." not in sys.path:
+    here = str(Path.cwd())
+    if "" not in sys.path and here not in sys.path:
         # An installed command does not have the current folder on its path.
-        sys.path.append("")
+        sys.path.append(here)
+    # The file may have been written a moment ago, in a notebook.
+    importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -113,7 +125,7 @@ def where(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         path, line = error.filename or path, error.lineno
     elif frames:
-        own = [f for f in frames if "site-packages" not in f.filename and "<" not in f.filename]
+        own = [frame for frame in frames if not frame.filename.startswith(NOT_ONES_OWN)]
         path, line = (own[-1].filename, own[-1].lineno) if own else (path, line)
     message = (str(error).splitlines() or [""])[0]
     if isinstance(error, SyntaxError) and error.msg:

@@ -69,7 +69,7 @@ def config_tree(config: Config) -> dict[str, Any]:
     """The config as plain mappings and lists, as they stand in a file."""
     sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     tree = {
-        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+        name: value if isinstance(value, int) else dataclasses.asdict(value)
         for name, value in sections.items()
         if name != "model"
     }

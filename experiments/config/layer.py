@@ -86,6 +86,10 @@ class Clip:
     """largest absolute value of the cell state; none for no bound"""
 
 
+ONLY_WITH = {"merge": "bidirectional", "tied": "bidirectional", "variational": "input_dropout"}
+"""Fields without an effect unless another field is set."""
+
+
 class OwnField(NamedTuple):
     """A field of a layer that is an argument of its cell.
 

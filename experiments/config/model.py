@@ -7,7 +7,7 @@ from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT, Rate, Steps
-from experiments.config.layer import LayerConfig, layer
+from experiments.config.layer import ONLY_WITH, LayerConfig, layer
 
 MOST_LAYERS = 1000
 
@@ -87,6 +87,8 @@ def layer_tree(config: LayerConfig) -> dict[str, Any]:
         field.name: field.default
         for field in dataclasses.fields(LayerConfig)
         if field.name not in ("cell", "init_scale", "dtype")
+        # What a transform does is said where it is on.
+        and not (field.name in ONLY_WITH and getattr(config, ONLY_WITH[field.name]))
     }
     values = {name: getattr(config, name) for name in tree}
     given = {

@@ -190,7 +190,7 @@ def _read_layer(
         reading.names += [place("cell"), *(place(name) for name in (*common, *own))]
         used.update(common)
         return None
-    fields = cls.__pydantic_fields__
+    fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
     reading.names += dict.fromkeys(
         f"{each}{name}" for name in fields for each in {prefix, "model."}
     )

@@ -69,10 +69,10 @@ class Loader(yaml.SafeLoader):
         self._check_depth()
         return super().add_indent(column)
 
-    def fetch_flow_collection_start(self, token: Any) -> None:
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
         """Begin a list or mapping in brackets, which must not be nested too deeply."""
         self._check_depth()
-        super().fetch_flow_collection_start(token)
+        super().fetch_flow_collection_start(TokenClass)
 
     def _check_depth(self) -> None:
         if self.flow_level + len(self.indents) >= DEEPEST:

@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+import lstm_jax as lj
 from experiments.config.devices import DevicesConfig
 from experiments.config.schema import Config
 from experiments.errors import UserError
-from experiments.model import Model
+from experiments.model import Model, ModelParams
 from experiments.tasks.task import Batch
-from lstm_jax.types import PyTree
+from lstm_jax.transforms.transform import draws
+from lstm_jax.types import PRNGKey, PyTree
 
 DATA, HIDDEN = "data", "hidden"
 
@@ -57,7 +60,7 @@ class Placement:
         return placement
 
     @property
-    def devices(self) -> list[jax.Device]:
+    def devices(self) -> list[Any]:
         """The devices, of all processes."""
         return list(self.mesh.devices.flat)
 
@@ -86,6 +89,41 @@ class Placement:
             targets=jax.tree.map(lambda array: sharded(array, 1), batch.targets),
             lengths=None if batch.lengths is None else sharded(batch.lengths, 0),
         )
+
+    def outputs(self, model: Model, params: ModelParams, batch: Batch, key: PRNGKey) -> jax.Array:
+        """The outputs of a model in training, so that its gradient is summed once an update.
+
+        In a scan over time, the compiler would sum the gradient over ``data`` at every step. With
+        a copy of the parameters for every device along it, each has a gradient of its own until the
+        end. Native code sums once by itself, and what a model draws for one part of a batch is not
+        what it draws for the whole: these unroll the whole batch.
+
+        Args:
+          model: the model.
+          params: its parameters.
+          batch: a batch from `shard_batch`.
+          key: the key of what the model draws.
+
+        Returns:
+          The outputs ``[T, B, O]``.
+        """
+        data, (steps, rows) = self.mesh.shape[DATA], batch.inputs.shape[:2]
+        if data == 1 or rows % data or draws(model.cell) or _is_native(model, batch):
+            return model.apply(params, batch.inputs, batch.lengths, key=key)
+
+        def sharded(array: jax.Array) -> jax.Array:
+            rest = [PartitionSpec.UNCONSTRAINED] * (array.ndim - 1)
+            sharding = NamedSharding(self.mesh, PartitionSpec(DATA, *rest))
+            return lax.with_sharding_constraint(array, sharding)
+
+        copies = jax.tree.map(lambda p: sharded(jnp.broadcast_to(p, (data, *p.shape))), params)
+        inputs, lengths = batch.inputs, batch.lengths
+        inputs = sharded(
+            jnp.moveaxis(inputs.reshape(steps, data, rows // data, *inputs.shape[2:]), 1, 0)
+        )
+        lengths = None if lengths is None else sharded(lengths.reshape(data, -1))
+        outputs = jnp.moveaxis(jax.vmap(model.apply)(copies, inputs, lengths), 0, 1)
+        return outputs.reshape(steps, rows, *outputs.shape[3:])
 
     def shardings(self, function: Callable[..., PyTree], *args: Any) -> PyTree:
         """The shardings of states: parameters, and what the optimizer keeps of each of them.
@@ -138,27 +176,25 @@ class Placement:
         return dataclasses.replace(model, implementation="scan")
 
     def unused(self) -> str | None:
-        """A line about devices that do not train, or None if all do.
+        """A line about devices that do not train, or None; those of a CPU are simulated ones.
 
-        >>> Placement.one().unused() is None or jax.device_count() > 1
+        >>> Placement.one().unused() is None or jax.default_backend() != "cpu"
         True
         """
         used, there = len(self.devices), jax.device_count()
-        if used == there:
+        if used == there or self.devices[0].platform == "cpu":
             return None
-        return f"{used} of {there} devices: devices.data=all uses all of them"
+        return f"training on {used} of {there} devices; --devices.data all trains on all of them"
 
 
 @functools.cache
-def _placement(devices: tuple[jax.Device, ...], hidden: int) -> Placement:
+def _placement(devices: tuple[Any, ...], hidden: int) -> Placement:
     shape = (len(devices) // hidden, hidden)
     mesh = jax.make_mesh(shape, (DATA, HIDDEN), (AxisType.Auto,) * 2, devices=devices)
     return Placement(mesh)
 
 
-def _found(
-    config: DevicesConfig, devices: Sequence[jax.Device], processes: int
-) -> list[jax.Device]:
+def _found(config: DevicesConfig, devices: Sequence[Any], processes: int) -> list[Any]:
     """The devices of a mesh, as many of every process."""
     hidden, there = config.hidden, len(devices)
     if config.data == "all":
@@ -188,7 +224,7 @@ def _found(
     return [device for own in of_process for device in own[:each]]
 
 
-def _text(devices: Sequence[jax.Device]) -> str:
+def _text(devices: Sequence[Any]) -> str:
     return f"{len(devices)} ({devices[0].device_kind})"
 
 
@@ -206,6 +242,14 @@ def _check(config: Config, placement: Placement) -> None:
             raise UserError(
                 f"model.hidden_size: must be a multiple of devices.hidden, {hidden}; got {units}"
             )
+
+
+def _is_native(model: Model, batch: Batch) -> bool:
+    """Whether native code, rather than the scan or another program of JAX, unrolls the model."""
+    xs = jax.eval_shape(model.encode, batch.inputs)
+    options = {"implementation": model.implementation, "remat": model.remat}
+    found = lj.explain(model.cell, xs, lengths=batch.lengths, **options).implementations
+    return not {"cpu", "cudnn"}.isdisjoint(found)
 
 
 def _spec(path: Any, shape: tuple[int, ...], hidden: int) -> PartitionSpec:

@@ -104,7 +104,10 @@ def unit_memories(
       convolutional and matrix cells are images and matrices.
     """
     states = layer_states(model, params, inputs, lengths)
-    batch_axes = inputs.ndim - (2 if jnp.issubdtype(inputs.dtype, jnp.floating) else 1)
+    features = 0
+    if jnp.issubdtype(inputs.dtype, jnp.floating):
+        features = len(model.input_size) if isinstance(model.input_size, tuple) else 1
+    batch_axes = inputs.ndim - 1 - features
     memories = [
         LayerTrace(name, cell, of_states, None).memory
         for name, cell, of_states, _ in _named(model.cell, states, None)

@@ -77,6 +77,9 @@ def trace_sequence(
     # The batch is axis 1 of every array.
     inputs, targets = jax.tree.map(lambda leaf: leaf[:, sequence], (batch.inputs, batch.targets))
     lengths: Any = None if batch.lengths is None else batch.lengths[sequence]
+    # The model reads batches: here one of a single sequence.
+    of_batch = None if lengths is None else lengths[None]
+    outputs = model.apply(params, inputs[:, None], of_batch)[:, 0]
     return SequenceTrace(
         title=f"{config.task.name}, {split} sequence {sequence}",
         layers=tuple(
@@ -85,7 +88,7 @@ def trace_sequence(
         ),
         inputs=np.asarray(inputs),
         targets=_numpy(targets),
-        outputs=np.asarray(model.apply(params, inputs, lengths)),
+        outputs=np.asarray(outputs),
         length=len(inputs) if lengths is None else int(lengths),
     )
 

@@ -11,7 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.config.schema import Config
+from experiments.errors import Interrupted
 from experiments.model import ModelParams, make_model
+from experiments.run.atomic_write import write_errors
 from experiments.run.curves import on_common_updates
 from experiments.run.summary import describe_task
 from experiments.run.workdir import Workdir
@@ -45,7 +47,8 @@ def draw_figures(
       summary: the names are added to it as ``"figures"``.
     """
     folder = workdir.figures_path
-    folder.mkdir(exist_ok=True)
+    with write_errors(folder):
+        folder.mkdir(exist_ok=True)
 
     def curve() -> dict[str, Figure | str]:
         records, baselines = workdir.metrics.read(), config.task.baselines(data, "validation")
@@ -63,12 +66,17 @@ def draw_figures(
 
     for what, draw in {"learning curve": curve, "figures of the task": of_task}.items():
         try:
-            for name, content in draw().items():
-                _write(folder / name, content)
+            drawn = draw()
+        except Interrupted:
+            raise
         # A task may be the user's own, and no error of a figure may lose a finished training.
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]
             print(f"the {what} cannot be drawn: {type(error).__name__}: {reason}", file=sys.stderr)
+            continue
+        with write_errors(folder):
+            for name, content in drawn.items():
+                _write(folder / name, content)
     summary["figures"] = sorted(str(path.relative_to(workdir.path)) for path in folder.iterdir())
 
 

@@ -59,6 +59,8 @@ class Workdir:
     def begin(self, config: Config) -> "Workdir":
         """Create the folder and write the config; where a run trains, under its lock.
 
+        The config of a started run stays as it is, except for fields that `may_differ`.
+
         Raises:
           UserError: if the folder cannot be written, or belongs to a run of another config.
         """
@@ -68,8 +70,10 @@ class Workdir:
                 self._make_folder()
                 # Another process may have been here since `of`.
                 self._check(config)
-                if not self._started() or not os.path.lexists(self._config_path):
+                known = self._started() and os.path.lexists(self._config_path)
+                if not known:
                     self._check_newest_config(config)
+                if not known or (self.may_differ and differences(self.config(), config)):
                     with write_errors(self._config_path, at_start=True):
                         write_atomic(self._config_path, text)
         self._begun, self.checkpoints.config = config, text
@@ -82,7 +86,8 @@ class Workdir:
         Raises:
           UserError: if there is no such run.
         """
-        workdir = cls(path)
+        # A run that was to go on for longer may not have saved a checkpoint since.
+        workdir = cls(path, may_differ=["train.updates"])
         if not workdir._config_path.exists():
             hint = ""
             if updates := workdir.checkpoints.updates():

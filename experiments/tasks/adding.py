@@ -65,12 +65,26 @@ class Adding:
           ValueError: if ``min_length`` is above ``length``.
         """
         del data
-        k_values, k_first, k_second = jax.random.split(key, 3)
-        t, lengths, steps = jnp.arange(self.length)[:, None], None, self.length
-        values = jax.random.uniform(k_values, (self.length, batch_size))
+        lengths = None
         if split == "train" and self.min_length is not None:
-            steps = lengths = draw_lengths(self, "min_length", "length", key, batch_size)
-            values = jnp.where(t < lengths[None], values, 0)
+            lengths = draw_lengths(self, "min_length", "length", key, batch_size)
+        return self.sequences(key, batch_size, lengths)
+
+    def sequences(
+        self, key: PRNGKey, batch_size: int, lengths: Int[Array, " B"] | None = None
+    ) -> Batch:
+        """Draw sequences of the task's length, or of lengths of their own, with zeros after them.
+
+        Args:
+          key: the key to draw from.
+          batch_size: number of sequences.
+          lengths: the length of every sequence, at most that of the task; None for that.
+        """
+        k_values, k_first, k_second = jax.random.split(key, 3)
+        t, steps = jnp.arange(self.length)[:, None], self.length
+        values = jax.random.uniform(k_values, (self.length, batch_size))
+        if lengths is not None:
+            steps, values = lengths, jnp.where(t < lengths[None], values, 0)
         half = steps // 2
         first = jax.random.randint(k_first, (batch_size,), 0, half)
         second = jax.random.randint(k_second, (batch_size,), half, steps)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from experiments.inspection.layers import unit_memories
 from experiments.tasks.adding import TOLERANCE, Adding
 from experiments.tasks.figure_style import BLUE, GREEN, GREY, ORANGE, new_figure
+from experiments.tasks.task import Batch
 from lstm_jax.types import PRNGKey
 
 if TYPE_CHECKING:
@@ -47,8 +48,14 @@ def predictions(
       key: the key that the sequences are drawn from.
       count: number of sequences.
     """
-    batch = task.sample((), "test", key, count)
-    answers = task.answers(model.apply(params, batch.inputs, batch.lengths))
+
+    # As one program: operations that are compiled one by one take several times as long.
+    @jax.jit
+    def sampled(params: "ModelParams", key: PRNGKey) -> tuple[Batch, jax.Array]:
+        batch = task.sample((), "test", key, count)
+        return batch, task.answers(model.apply(params, batch.inputs, batch.lengths))
+
+    batch, answers = sampled(params, key)
     truth, predicted = np.asarray(batch.targets[0]), np.asarray(answers[0])
     figure, axes = new_figure(5.0, 5.0)
     line = np.array([0.0, 2.0])
@@ -96,22 +103,14 @@ def errors_at_lengths(
       The errors by length.
     """
 
-    longest = max(lengths)
+    # All lengths in one padded batch: a program for each would take longer to compile than to run.
+    longest = dataclasses.replace(task, length=max(lengths))
+    valid = jnp.repeat(jnp.asarray(lengths), SEQUENCES_AT_ONCE)
 
     def part(key: PRNGKey) -> jax.Array:
-        batches = [
-            dataclasses.replace(task, length=length).sample((), "test", key, SEQUENCES_AT_ONCE)
-            for length in lengths
-        ]
-        # As one padded batch: one program takes less time to compile than one for each length.
-        inputs = [
-            jnp.pad(batch.inputs, ((0, longest - len(batch.inputs)), (0, 0), (0, 0)))
-            for batch in batches
-        ]
-        valid = jnp.repeat(jnp.asarray(lengths), SEQUENCES_AT_ONCE)
-        outputs = model.apply(params, jnp.concatenate(inputs, axis=1), valid)
-        targets = jnp.concatenate([batch.targets for batch in batches], axis=1)
-        squared = jnp.square(task.answers(outputs, valid) - targets)
+        batch = longest.sequences(key, len(valid), valid)
+        answers = task.answers(model.apply(params, batch.inputs, valid), valid)
+        squared = jnp.square(answers - batch.targets)
         return squared.reshape(len(lengths), SEQUENCES_AT_ONCE).mean(axis=1)
 
     parts = jax.jit(lambda keys: jax.lax.map(part, keys))(
@@ -173,13 +172,18 @@ def memory(
     Returns:
       The figure, or None if no layer has a state of units.
     """
+
+    @jax.jit
+    def sampled(params: "ModelParams", key: PRNGKey) -> tuple[Batch, jax.Array | None, jax.Array]:
+        batch = task.sample((), "test", key, 256)
+        kept = unit_memories(model, params, batch.inputs, batch.lengths)
+        return batch, kept, model.apply(params, batch.inputs, batch.lengths)[:, 0, 0]
+
     # The deviation from the mean over many sequences is what this sequence has stored.
-    batch = task.sample((), "test", key, 256)
-    kept = unit_memories(model, params, batch.inputs, batch.lengths)
+    batch, kept, answers = jax.tree.map(np.asarray, sampled(params, key))
     if kept is None:
         return None
     c = np.asarray(kept, np.float32)
-    answers = np.asarray(model.apply(params, batch.inputs, batch.lengths))[:, 0, 0]
     deviations = (c - c.mean(axis=1, keepdims=True)) / (c[-1].std(axis=0) + 1e-6)
     sums = np.asarray(batch.targets[0])
     stores = (deviations[-1] * (sums - sums.mean())[:, None]).mean(axis=0)

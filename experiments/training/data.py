@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import jax
 
+from experiments.config.components import where
 from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.memory_estimate import check_memory
 from experiments.tasks import Split
 from experiments.training.keys import data_key
+from experiments.training.task_check import check_task
 from lstm_jax.types import PyTree
 
 
@@ -20,7 +22,8 @@ def load_data(
 ) -> PyTree:
     """Load the data that the task samples from.
 
-    The size of every split and the memory are checked now, not after hours of training.
+    The size of every split, the memory, and a task of one's own are checked now, not after hours
+    of training.
 
     Args:
       config: the config.
@@ -31,14 +34,17 @@ def load_data(
       The arrays of the task.
 
     Raises:
-      UserError: if the data is missing or too small for the config, or there is too little memory.
+      UserError: if the data is missing or too small for the config, if there is too little memory,
+        or a task of one's own raises an error.
     """
     task = config.task
     held_out = config.eval.sequences
-    counts = {split: config.train.batch_size if split == "train" else held_out for split in splits}
+    counts: dict[Split, int] = {
+        split: config.train.batch_size if split == "train" else held_out for split in splits
+    }
     try:
         data = task.load()
-        batches = {
+        batches: dict[Split, PyTree] = {
             split: jax.eval_shape(
                 functools.partial(task.sample, split=split, batch_size=count),
                 data,
@@ -48,6 +54,11 @@ def load_data(
         }
     except ValueError as error:
         raise UserError(str(error)) from None
-    if "train" in batches:
-        check_memory(config, batches["train"], batches["test"], lanes)
+    except Exception as error:
+        if ":" not in task.name:
+            raise
+        raise UserError(f"{task.name}: {where(error)}") from error
+    if ":" in task.name:
+        check_task(config, batches)
+    check_memory(config, batches, lanes)
     return data

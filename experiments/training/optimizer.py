@@ -77,12 +77,12 @@ class AverageState(NamedTuple):
     Attributes:
       inner: the state of the optimizer.
       average: the average, in the structure of the weights.
-      count: updates done so far.
+      update: updates done so far.
     """
 
     inner: optax.OptState
     average: PyTree
-    count: Int[Array, ""]
+    update: Int[Array, ""]
 
 
 def _with_average(chain: optax.GradientTransformation, decay: Any) -> optax.GradientTransformation:
@@ -98,12 +98,13 @@ def _with_average(chain: optax.GradientTransformation, decay: Any) -> optax.Grad
     def update(
         updates: optax.Updates, state: Any, params: optax.Params | None = None
     ) -> tuple[optax.Updates, AverageState]:
+        assert params is not None
         updates, inner = chain.update(updates, state.inner, params)
         new = optax.apply_updates(params, updates)
-        d = jnp.minimum(decay, state.count / (state.count + 1))
+        d = jnp.minimum(decay, state.update / (state.update + 1))
         average = jax.tree.map(
             lambda a, w: (d * a + (1 - d) * w).astype(a.dtype), state.average, new
         )
-        return updates, AverageState(inner, average, state.count + 1)
+        return updates, AverageState(inner, average, state.update + 1)
 
     return optax.GradientTransformation(init, update)

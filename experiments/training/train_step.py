@@ -146,7 +146,7 @@ def make_functions(config: Config, lanes: Lanes, placement: Placement) -> TrainF
             batch = placement.shard_batch(batch)
 
             def loss_of(params: ModelParams) -> Float[Array, ""]:
-                outputs = model.apply(params, batch.inputs, batch.lengths, key=k_draws)
+                outputs = placement.outputs(model, params, batch, k_draws)
                 return task.loss(outputs, batch)
 
             return jax.value_and_grad(loss_of)(state.params)

@@ -68,6 +68,8 @@ def train_run(
             dtype = jax.tree.leaves(trainer.states.params)[0].dtype.name
             layers = [(each.cell, getattr(each, "hidden_size", 0)) for each in config.model.layers]
             processes.say(what_runs(layers, here, dtype))
+            if (unused := placement.unused()) is not None:
+                processes.say(unused)
             summary = None
             if processes.is_first():
                 trainer.sinks.start(path, config, trainer.progress.update)

@@ -1,9 +1,11 @@
 """A run from its folder."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,8 @@ from experiments.model import make_model
 from experiments.tasks import Adding
 from tests.helpers.saved_runs import CONFIG, save_run
 from tests.helpers.toys import slow_case
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -133,47 +137,48 @@ def test_a_run_without_a_checkpoint_and_a_damaged_one_are_errors(tmp_path):
         load_run(tmp_path / "damaged")
 
 
-def test_a_task_of_ones_own_is_found_above_the_folder_of_the_run(tmp_path, monkeypatch):
-    (tmp_path / "halves_of_a_test.py").write_text(
-        textwrap.dedent(
-            """
-            from pydantic.dataclasses import dataclass
-            from experiments.tasks import Adding
+OWN_TASK = """
+from pydantic.dataclasses import dataclass
+from experiments.tasks import Adding
 
-            @dataclass(frozen=True)
-            class Halves:
-                length: int = 6
-                metric, metric_scale, solved, mastered = "mse", "log", Adding.solved, None
-                input_size, output_size = 2, 1
-                load, sample, loss = Adding.load, Adding.sample, Adding.loss
-                metrics = Adding.metrics
-                baselines, figures, answers = Adding.baselines, Adding.figures, Adding.answers
-            """
-        )
-    )
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.chdir(tmp_path)
-    sys.path.insert(0, str(tmp_path))
-    from experiments.config.file import make_config
 
+@dataclass(frozen=True)
+class Halves:
+    length: int = 6
+    metric, metric_scale, solved, mastered = "mse", "log", Adding.solved, None
+    input_size, output_size = 2, 1
+    load, sample, loss, metrics = Adding.load, Adding.sample, Adding.loss, Adding.metrics
+    baselines, figures, answers = Adding.baselines, Adding.figures, Adding.answers
+"""
+
+
+@pytest.mark.slow
+def test_a_task_of_ones_own_is_found_above_the_folder_of_the_run(tmp_path):
+    """Saved by a process in the folder of the task, and loaded by one in another folder."""
+    (tmp_path / "halves_of_a_test.py").write_text(OWN_TASK)
     tree = {
         "task": {"name": "halves_of_a_test:Halves", "length": 8},
         "model": {"hidden_size": 3},
-        "optimizer": {"name": "adam"},
         "seeds": 2,
     }
-    save_run(tmp_path / "runs" / "halves", make_config(tree, None, "test"))
-    from experiments.config.task import task_class
-
-    # As in another process, from another folder.
-    task_class.cache_clear()
-    del sys.modules["halves_of_a_test"]
-    sys.path.remove(str(tmp_path))
-    monkeypatch.chdir("/")
-    run = load_run(tmp_path / "runs" / "halves")
-    assert type(run.task).__mro__[1].__module__ == "halves_of_a_test"
-    assert run.task.length == 8
-    task_class.cache_clear()
+    save = f"""
+        from experiments.config.file import make_config
+        from tests.helpers.saved_runs import save_run
+        config = make_config({tree!r}, None, "test")
+        save_run(pathlib.Path("runs/halves"), config)
+    """
+    load = f"""
+        from experiments import load_run
+        run = load_run({str(tmp_path / "runs" / "halves")!r})
+        print(run.task.length, run.evaluate(sequences=2, length=4)["mse"].shape)
+    """
+    for code, folder in ((save, tmp_path), (load, "/")):
+        done = subprocess.run(
+            [sys.executable, "-c", "import pathlib\n" + textwrap.dedent(code)],
+            cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "8 (2,)\n"
 
 
 def test_importing_the_package_loads_no_jax():

@@ -24,18 +24,20 @@ PARAMETERS = 4 * (2 * 32 + 8 * 32 + 32 + 8 * 1 + 1)
 
 def batches(config):
     sample = functools.partial(config.task.sample, ())
-    return [
-        jax.eval_shape(functools.partial(sample, split, batch_size=count), data_key(split, 0))
+    return {
+        split: jax.eval_shape(
+            functools.partial(sample, split, batch_size=count), data_key(split, 0)
+        )
         for split, count in (
             ("train", config.train.batch_size),
             ("test", config.eval.sequences),
         )
-    ]
+    }
 
 
 def estimate(lanes=None, **fields):
     config = Config(task=TASK, **fields)
-    return estimate_memory(config, *batches(config), lanes)
+    return estimate_memory(config, batches(config), lanes)
 
 
 def test_the_parts_are_the_bytes_of_their_arrays():
@@ -53,12 +55,15 @@ def test_the_parts_are_the_bytes_of_their_arrays():
     assert three.activations == 3 * one.activations
     kept = estimate(model=model_config("lstm", hidden_size=8, remat=7), **sizes).activations
     assert kept < one.activations / 2
+    config = Config(task=TASK, model=small, **sizes)
+    evaluation = estimate_memory(config, {"test": batches(config)["test"]})
+    assert (evaluation.parameters, evaluation.optimizer) == (PARAMETERS, 0)
 
 
 def test_the_parameters_are_those_that_a_training_has():
     config = Config(task=TASK, model=model_config("gru", hidden_size=8, layers=2), seeds=2)
     states = jax.eval_shape(make_train_functions(config).init)
-    parts = estimate_memory(config, *batches(config))
+    parts = estimate_memory(config, batches(config))
     assert parts.parameters == 2 * memory_estimate.bytes_of(states.params)
     assert parts.optimizer == memory_estimate.bytes_of(states.opt_state)
 
@@ -88,13 +93,13 @@ def test_what_cannot_fit_is_refused_at_once(tmp_path, monkeypatch, capsys, flags
 
 def test_a_training_that_may_not_fit_is_warned_of(monkeypatch, capsys):
     config = Config(task=TASK)
-    total = estimate_memory(config, *batches(config)).total
+    total = estimate_memory(config, batches(config)).total
     monkeypatch.setattr(memory_estimate, "available_memory", lambda: 1.1 * total)
     load_data(config)
     assert "of memory; if it does not suffice, lower" in capsys.readouterr().err
     monkeypatch.setattr(memory_estimate, "available_memory", lambda: 0.9 * total)
     with pytest.raises(UserError, match="needs at least"):
-        check_memory(config, *batches(config))
+        check_memory(config, batches(config))
     monkeypatch.setattr(memory_estimate, "available_memory", lambda: 10 * total)
     load_data(config, lanes=1)
     assert capsys.readouterr().err == ""

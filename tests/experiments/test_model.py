@@ -108,17 +108,24 @@ def _is_cell(kind):
     return isinstance(kind, type) and hasattr(kind, "step") and dataclasses.is_dataclass(kind)
 
 
-def test_all_transforms_of_one_layer_train_and_draw_only_with_a_key():
-    assert set(ASKED) == set(TRANSFORMS)
+def with_all_transforms():
     asked = {name: value for each in ASKED.values() for name, value in each.items()}
-    task = Sizes()
-    model = make_model(ModelConfig((layer("lstm", hidden_size=H, **asked),)), task)
+    return make_model(ModelConfig((layer("lstm", hidden_size=H, **asked),)), Sizes())
+
+
+@pytest.mark.slow
+def test_all_transforms_of_one_layer_train():
+    check_trains(with_all_transforms(), Sizes())
+
+
+def test_all_transforms_of_one_layer_draw_only_with_a_key():
+    assert set(ASKED) == set(TRANSFORMS)
+    model = with_all_transforms()
     inner = lj.recurrent_dropout(lj.candidate_dropout(lj.weight_drop(lj.LSTM(I, H), 0.3), 0.3), 0.3)
     inner = lj.learned_initial_state(lj.clip(lj.zoneout(inner, h=0.2), h=0.5))
     outer = lj.skip(lj.residual(lj.bidirectional(inner, merge="sum")))
     assert model.cell == lj.dropout(outer, 0.3, variational=True)
-    check_trains(model, task)
-    params, xs = model.init(KEY), inputs_of(task)
+    params, xs = model.init(KEY), inputs_of(Sizes())
     apply = jax.jit(model.apply)
     evaluated = apply(params, xs)
     np.testing.assert_array_equal(evaluated, apply(params, xs))

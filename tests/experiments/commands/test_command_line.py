@@ -131,13 +131,12 @@ def test_report_is_a_row_for_each_run(config, capsys):
     main(["train", config])
     main(["train", config, "--seeds", "2", "--workdir", "two"])
     capsys.readouterr()
-    assert main(["report", "runs/quick", "two"]) == 0
-    rows = capsys.readouterr().out.splitlines()
-    assert len(rows) == 4
-    assert "adding, length 5 | mse" in rows[2]
-    assert "of 1 seeds" in rows[2]
-    assert "of 2 seeds" in rows[3]
-    assert f"`python -m experiments train {config} --seeds 2` |" in rows[3]
+    assert main(["report", "runs/quick", "two", "--format", "markdown"]) == 0
+    rows = capsys.readouterr().out.splitlines()[-2:]
+    assert "adding, length 5 | mse" in rows[0]
+    assert "of 1 seeds" in rows[0]
+    assert "of 2 seeds" in rows[1]
+    assert f"`python -m experiments train {config} --seeds 2` |" in rows[1]
 
 
 def test_list_prints_every_config_with_its_header(capsys):

@@ -102,9 +102,7 @@ def test_bad_usage_is_a_short_message(runs, capsys, arguments, expected):
 def test_a_damaged_summary_is_named(runs, capsys):
     Path("sweep/0.1/summary.json").write_text("{}")
     assert main(["report", *runs]) == 2
-    assert (
-        "error: sweep/0.1/summary.json: cannot be read: command: Field" in capsys.readouterr().err
-    )
+    assert "error: sweep/0.1/summary.json: cannot be read: command" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "csv"])

@@ -142,5 +142,6 @@ def test_a_dumped_config_loads_as_the_same_config(tmp_path, model):
     assert load_config(tmp_path / "config.yaml") == config
     # What is off is not in the file.
     assert "recurrent_dropout" not in text
+    assert ("merge: concat" in text) == ("bidirectional" in text)
     assert "preset: null" not in text
     assert "residual" not in text

@@ -60,7 +60,7 @@ def backends_of(wanted):
     return implementations(model, wanted.task, (), wanted.train.batch_size)
 
 
-def train(config, updates=3):
+def train(config, updates=3, evaluate=False):
     functions = make_train_functions(config, placement=Placement.of(config))
     active, states = np.ones(config.seeds, bool), functions.init()
     like = jax.tree.map(
@@ -69,7 +69,8 @@ def train(config, updates=3):
     steps = jax.jit(lambda states: functions.train_steps((), states, active, updates))
     compiled = steps.lower(like).compile()
     states, stats = compiled(states)
-    metrics = functions.evaluate((), "test", functions.evaluation_params(states))
+    params = functions.evaluation_params(states)
+    metrics = functions.evaluate((), "test", params) if evaluate else {}
     return Trained(compiled.as_text(), states, stats, metrics)
 
 
@@ -95,7 +96,8 @@ def test_two_devices_compute_the_numbers_of_one(data, hidden):
 @pytest.mark.parametrize(("data", "hidden"), [(2, 1), (1, 2)])
 def test_what_a_model_draws_is_the_same_on_two_devices(data, hidden):
     model = {"cell": "gru", "layers": 2, "dropout": 0.3, "recurrent_dropout": 0.2}
-    one, two = train(config(**model)), train(config(data, hidden, **model))
+    one = train(config(**model), evaluate=True)
+    two = train(config(data, hidden, **model), evaluate=True)
     assert_close(two[1:], one[1:])
 
 
@@ -104,6 +106,50 @@ def test_each_device_draws_and_computes_its_own_part_of_the_batch():
     assert f"f32[2,{T},{B // 2}" in text or f"f32[{T},2,{B // 2}" in text
     assert re.search(rf"f32\[(2,{T},{B}|{T},2,{B}|{T},{B})\b", text) is None, "the whole batch"
     assert "all-reduce" in text, "the gradient is summed over the devices"
+
+
+def loops_around(program, operation):
+    """The number of loops around every operation of a name in a compiled program."""
+    computation, called, found = "", {}, []
+    for line in program.splitlines():
+        if start := re.match(r"(?:ENTRY )?%?([\w.-]+) \(.*\{$", line):
+            computation = start[1]
+        in_loop = " while(" in line
+        for callee in re.findall(r"(?:calls|to_apply|body|condition)=%?([\w.-]+)", line):
+            called.setdefault(callee, (computation, in_loop))
+        if re.search(rf" {operation}(-start)?\(", line):
+            found.append(computation)
+    depths = []
+    for at in found:
+        depth = 0
+        while at in called:
+            at, in_loop = called[at]
+            depth += in_loop
+        depths.append(depth)
+    return depths
+
+
+@functools.cache
+def trained_gru():
+    """The scan unrolls it."""
+    return train(config(data=2, cell="gru"))
+
+
+def test_the_gradient_is_summed_once_an_update_and_not_at_every_time_step():
+    depths = loops_around(trained_gru().program, "all-reduce")
+    assert set(depths) == {1}, "a loop over updates, and none over time steps"
+
+
+@pytest.mark.slow
+def test_a_gradient_of_parts_is_that_of_the_batch():
+    assert_close(trained_gru()[1:], train(config(cell="gru"))[1:])
+
+
+@pytest.mark.slow
+def test_a_scan_of_the_whole_batch_would_sum_at_every_time_step(monkeypatch):
+    monkeypatch.setattr(mesh, "_is_native", lambda model, batch: True)
+    wanted = dataclasses.replace(config(data=2, cell="gru"), seed=1)  # compiled anew
+    assert 2 in loops_around(train(wanted).program, "all-reduce")
 
 
 @pytest.mark.skipif(ffi.load() is not None, reason="needs the native backend")
@@ -198,6 +244,19 @@ def test_a_batch_that_cannot_be_divided_stays_whole():
     assert lengths.sharding.shard_shape((4,)) == (2,)
 
 
+@pytest.mark.parametrize(
+    ("platform", "used", "line"),
+    [
+        ("gpu", 1, "training on 1 of 2 devices; --devices.data all trains on all of them"),
+        ("gpu", 2, None),
+        ("cpu", 1, None),
+    ],
+)
+def test_devices_that_do_not_train_are_named(platform, used, line):
+    devices = np.array([[SimpleNamespace(platform=platform)]] * used)
+    assert Placement(SimpleNamespace(devices=devices)).unused() == line
+
+
 def test_arrays_go_to_all_devices_and_back():
     placement = Placement.of(config(data=2))
     tree = {"a": np.arange(3), "b": jnp.ones(2)}
@@ -213,7 +272,7 @@ sys.path.insert(0, "{root}")
 from tests.experiments.devices.test_mesh import config, train
 found = {{}}
 for data, hidden in [(1, 1), (2, 1), (4, 1), (8, 1), (4, 2), (2, 4)]:
-    of = train(config(data, hidden), updates=20)
+    of = train(config(data, hidden), updates=20, evaluate=True)
     assert len(of.states.params.cell.kernel.devices()) == data * hidden
     found[f"{{data}} x {{hidden}}"] = of.stats.loss.tolist(), of.metrics["mse"].tolist()
 print(json.dumps(found))

@@ -1,5 +1,7 @@
 """The states and gates of the layers of any model."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import lstm_jax as lj
 from experiments.config.layer import layer
 from experiments.config.model import ModelConfig, model_config
 from experiments.inspection.layers import LayerTrace, trace_layers, unit_memories
-from experiments.model import make_model
+from experiments.model import ModelParams, make_model
 from experiments.tasks import Adding
 
 
@@ -51,7 +53,16 @@ def test_the_memory_of_a_layer_is_its_cell_state_as_the_output_reads_it():
 
 
 @pytest.mark.slow
-def test_matrices_are_no_units():
-    model = make_model(model_config("mlstm", hidden_size=6), Adding(length=6))
-    params = model.init(jax.random.key(0))
-    assert unit_memories(model, params, jnp.ones((6, 2, 2))) is None
+@pytest.mark.parametrize(
+    "cell", [lj.MLSTM(2, 6), lj.ConvLSTM((4, 4, 1), 2, (3, 3))], ids=["mlstm", "conv_lstm"]
+)
+def test_matrices_and_images_are_no_units(cell):
+    shape = getattr(cell, "input_shape", 2)
+    model = dataclasses.replace(
+        make_model(model_config(hidden_size=3), Adding()), cell=cell, input_size=shape
+    )
+    inputs = jnp.ones((6, 2, *(shape if isinstance(shape, tuple) else (shape,))))
+    params = ModelParams(cell.init(jax.random.key(0)), None)
+    assert unit_memories(model, params, inputs) is None
+    (layer,) = trace_layers(model, params, inputs)
+    assert layer.memory.shape[:2] == (6, 2)

@@ -62,20 +62,22 @@ def test_a_run_that_is_not_finished_has_what_its_metrics_say(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "field"),
     [
-        ({"seeds": "all"}, "seeds: Input should be a valid list"),
-        ({"updates": [1, 2]}, "updates has 2 values; the run has 1 seeds"),
-        ({"test": {"mse": {"seeds": ["x"]}}}, r"test.mse.seeds.0: Input should be a valid number"),
-        ({"test": {"mse": {}}}, r"test.mse.seeds: Field required"),
-        ({"diverged": [None, None]}, "diverged has 2 values"),
-        ({"goals": {}}, "goals.solved: missing"),
+        ({"seeds": "all"}, "seeds"),
+        ({"seeds": []}, "seeds"),
+        ({"updates": [1, 2]}, "updates"),
+        ({"test": {"mse": {"seeds": ["x"]}}}, "test.mse.seeds"),
+        ({"test": {"mse": {"seeds": []}}}, "test.mse.seeds"),
+        ({"test": {"mse": {}}}, "test.mse.seeds"),
+        ({"diverged": [None, None]}, "diverged"),
+        ({"goals": {}}, "goals.solved"),
     ],
 )
-def test_a_damaged_summary_is_an_error_that_names_the_file(tmp_path, change, message):
+def test_a_damaged_summary_is_an_error_that_names_the_file_and_the_field(tmp_path, change, field):
     path = write_run(tmp_path / "a", [300]) / "summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(UserError, match=rf"{path}: cannot be read: {message}"):
+    with pytest.raises(UserError, match=rf"{path}: cannot be read: .*{field}"):
         read_run(tmp_path / "a")
 
 
@@ -90,7 +92,7 @@ def test_other_content_is_an_error(tmp_path, text):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{}", "update: Field required"),
+        ("{}", "update"),
         ("5", ""),
         ("\xff\xfe", ""),
         ('{"update": 100, "loss": [0.1, 0.1]}', "loss at update 100 has 2 values"),

@@ -20,6 +20,7 @@ from tests.helpers.toy_runs import CONFIG
 
 
 def test_everything_that_may_change_a_result_is_recorded(monkeypatch):
+    monkeypatch.delenv("NPROC", raising=False)
     here = current_environment(["cpu"], jax.devices()[:2])
     assert here["versions"]["lstm_jax"] == lj.__version__
     assert here["versions"]["jax"] == jax.__version__

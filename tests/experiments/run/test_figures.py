@@ -7,6 +7,7 @@ import pytest
 
 from experiments.config.model import model_config
 from experiments.config.schema import Config, EvalConfig
+from experiments.errors import Interrupted
 from experiments.model import make_model
 from experiments.run.figures import draw_figures, learning_curve
 from experiments.run.workdir import Workdir
@@ -151,16 +152,21 @@ def test_a_task_brings_its_own_figures_and_texts(tmp_path, monkeypatch):
     assert (tmp_path / "figures" / "mine.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_error_at_another_length_is_that_of_an_evaluation_there():
+def test_the_error_at_another_length_is_that_of_sequences_of_this_length():
     """Sequences of all lengths are one padded batch; padding must change nothing."""
     config, model, params = made(Adding(length=8))
-    errors = errors_at_lengths(config.task, model, params, KEY, [4, 8, 32], 60)
-    assert [*errors] == [4, 8, 32]
-    for length, error in errors.items():
-        task = Adding(length=length)
-        parts = [task.sample((), "test", key, 20) for key in jax.random.split(KEY, 3)]
-        alone = [float(task.loss(model.apply(params, part.inputs), part)) for part in parts]
-        assert error == pytest.approx(np.mean(alone), rel=1e-4)
+    lengths = [4, 8, 32]
+    errors = errors_at_lengths(config.task, model, params, KEY, lengths, 20)
+    (key,) = jax.random.split(KEY, 1)
+    batch = Adding(length=32).sequences(key, 60, jnp.repeat(jnp.array(lengths), 20))
+    assert [*errors] == lengths
+    for k, (length, error) in enumerate(errors.items()):
+        rows = slice(20 * k, 20 * k + 20)
+        answers = model.apply(params, batch.inputs[:length, rows])[-1, :, 0]
+        assert batch.inputs[:, rows, 1].sum() == batch.inputs[:length, rows, 1].sum() == 40
+        assert error == pytest.approx(
+            float(((answers - batch.targets[0, rows]) ** 2).mean()), rel=1e-4
+        )
 
 
 def test_the_figure_of_lengths_has_every_network_the_baseline_and_the_trained_lengths():
@@ -193,9 +199,13 @@ def test_the_figures_of_adding_have_the_error_at_a_quarter_to_four_times_the_len
     assert [*drawn["network"]] == [2, 4, 8, 16, 32]
 
 
-def test_a_figure_that_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys):
+def test_a_figure_that_cannot_be_drawn_is_one_line_and_a_signal_still_stops(
+    tmp_path, monkeypatch, capsys
+):
+    error = RuntimeError("no such font\nand more")
+
     def figures(self, model, params, data, key, sequences):
-        raise RuntimeError("no such font\nand more")
+        raise error
 
     monkeypatch.setattr(Adding, "figures", figures)
     config, _, params = made(Adding(length=8))
@@ -206,3 +216,6 @@ def test_a_figure_that_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().err == (
         "the figures of the task cannot be drawn: RuntimeError: no such font\n"
     )
+    error = Interrupted(15, "stopped")
+    with pytest.raises(Interrupted, match="stopped"):
+        draw_figures(config, both, (), Workdir(tmp_path), summary)

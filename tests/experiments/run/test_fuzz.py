@@ -10,7 +10,9 @@ from experiments.config.file import dump_config
 from experiments.errors import UserError
 from experiments.run.checkpoint_folder import DamagedError, open_checkpoint
 from experiments.run.compare import run_differences
+from experiments.run.environment import current_environment
 from experiments.run.state_files import restored
+from experiments.run.workdir import Workdir
 from tests.helpers.toy_runs import CONFIG, LIKE, reseal, snapshot, toy_train
 from tests.helpers.toys import slow_case
 
@@ -73,6 +75,24 @@ def test_damaged_files_are_a_clean_error_or_do_no_harm(whole, tmp_path, seed, ca
             kept = [n for n in before if n.startswith("metrics.jsonl")]
             assert all(snapshot(path)[n] for n in kept)
         assert len(capsys.readouterr().err) < 3000
+
+
+@pytest.mark.parametrize("seed", [0, *(slow_case(seed) for seed in range(1, 10))])
+def test_damaged_environments_are_kept_and_in_nobodys_way(tmp_path, monkeypatch, seed):
+    draw, here = random.Random(seed), current_environment(["scan"])
+    monkeypatch.setattr("experiments.run.workdir.current_environment", lambda *_: here)
+    workdir = Workdir(tmp_path)
+    file = tmp_path / "environment.json"
+    whole = json.dumps(here | {"resumed_in": [here | {"threads": 99}]}, indent=2).encode()
+    for _ in range(100):
+        file.write_bytes(damaged := mutated(whole, draw))
+        workdir.write_environment(["scan"])
+        assert workdir.environment()["python"]
+        kept = list(tmp_path.glob("environment.json.damaged-*"))
+        if kept:
+            assert kept[0].read_bytes() == damaged
+            assert workdir.environment() == here
+            kept[0].unlink()
 
 
 @pytest.mark.parametrize("seed", [0, *(slow_case(seed) for seed in range(1, 10))])

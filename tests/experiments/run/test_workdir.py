@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_a_second_process_is_refused_and_changes_nothing(tmp_path):
         with pytest.raises(UserError) as caught:
             toy_train(tmp_path, OTHER)
         assert snapshot(tmp_path) == before
-        owner = f"process {os.getpid()} on {os.uname().nodename}"
+        owner = f"process {os.getpid()} on {socket.gethostname()}"
         assert str(caught.value) == f"{tmp_path}: another process is training there ({owner})"
     toy_train(tmp_path, OTHER)
 
@@ -181,6 +182,11 @@ def test_a_field_may_differ_where_that_is_asked_for(stopped):
         Workdir.of(stopped, more)
     workdir = Workdir.of(stopped, more, may_differ=["train.updates"]).begin(more)
     assert workdir.resume(LIKE)[1].update == 60
+    assert (stopped / "config.yaml").read_text() == dump_config(more)
+    # The newest checkpoint is of the first config still.
+    assert Workdir.existing(stopped).checkpoints.restore(LIKE)[1].update == 60
+    with pytest.raises(UserError, match=r"train\.updates: 80, not 60"):
+        toy_train(stopped)
     (stopped / "config.yaml").unlink()
     workdir = Workdir.of(stopped, more, may_differ=["train.updates"]).begin(more)
     assert workdir.resume(LIKE)[1].update == 60

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.run.metrics_file import MetricsFile
 from experiments.sinks.sink import scalars
 from experiments.sinks.sinks import Sinks
-from experiments.tasks import Adding
+from tests.helpers.small_config import no_figures, small_config
 
-CONFIG = Config(task=Adding(length=6), seed=3, seeds=2)
+CONFIG = small_config({"seed": 3, "seeds": 2})
 RECORDS = [
     {"update": 10, "sequences": 40, "loss": [0.5, 0.25], "grad_norm": [1.0, 2.0]},
     {
@@ -155,8 +154,7 @@ def test_a_sink_of_ones_own_gets_the_records_and_one_that_fails_is_turned_off(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("experiments.training.training_loop.draw_figures",
-                        lambda *arguments: arguments[-1].update(figures=[]))  # fmt: skip
+    monkeypatch.setattr("experiments.training.training_loop.draw_figures", no_figures)
     Path("quick.yaml").write_text(
         "task: {name: adding, length: 5}\nmodel: {hidden_size: 3}\n"
         "train: {batch_size: 2, updates: 4, log_every: 2, eval_every: 2, checkpoint_every: 2}\n"

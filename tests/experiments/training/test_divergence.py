@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.config.model import model_config
-from experiments.config.optimizer import Adam
-from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import TrainingFailed, UserError
 from experiments.run.bundle import Bundle
+from experiments.run.checkpoints import TrainingProgress
 from experiments.run.summary import render
 from experiments.run.workdir import Workdir
-from experiments.tasks import Adding
 from experiments.training import training_loop
 from experiments.training.divergence import divergence_of, failure
 from experiments.training.lanes import Lanes
@@ -25,20 +22,11 @@ from experiments.training.replay import replay
 from experiments.training.train_step import UpdateDetails, make_train_functions
 from experiments.training.trainer import Trainer
 from experiments.training.training_loop import train_run
+from tests.helpers.small_config import no_figures, small_config
 
-CONFIG = Config(
-    task=Adding(length=6),
-    model=model_config(hidden_size=3),
-    optimizer=Adam(clip_norm=None),
-    train=TrainConfig(
-        batch_size=4, updates=30, log_every=10, eval_every=10, checkpoint_every=10,
-        stop_when="never",
-    ),
-    eval=EvalConfig(sequences=20, batch_size=10),
-    seeds=2,
-)  # fmt: skip
+CONFIG = small_config({"optimizer.clip_norm": None, "seeds": 2})
 # The second seed is the first one with a learning rate that no float survives.
-LANES = Lanes((0, 1), {"optimizer.learning_rate": (1e-2, 1e38)})
+LANES = Lanes((0, 1), {"optimizer.learning_rate": (1e-2, 1e30)})
 
 
 def bad(values):
@@ -53,19 +41,13 @@ def _without_figures():
         yield
 
 
-def no_figures(config, params, data, workdir, summary):
-    """A summary without figures, which take seconds."""
-    del config, params, data, workdir
-    summary["figures"] = []
-
-
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     """A run of which the second seed diverges, its summary and what it printed."""
     path = tmp_path_factory.mktemp("diverged") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_loop, "make_train_functions",
-                      lambda config: make_train_functions(config, LANES))  # fmt: skip
+                      lambda config, **_: make_train_functions(config, LANES))  # fmt: skip
         summary = train_run(CONFIG, path, "the command")
     return path, summary
 
@@ -121,7 +103,7 @@ def test_the_healthy_seed_is_as_it_is_without_the_other(ended):
 def test_a_bundle_replays_the_bad_update(ended, capsys):
     path, _ = ended
     (folder,) = (path / "diverged").iterdir()
-    assert folder.name == "seed-1-optimizer.learning_rate-1e-38-update-2"
+    assert folder.name == "seed-1-optimizer.learning_rate-1e-30-update-2"
     event = Bundle(folder).event()
     assert len(event["losses"]) == 1
     assert event["metric"] == "loss"
@@ -190,17 +172,17 @@ def test_a_folder_without_a_bundle_is_a_message(tmp_path):
 
 
 def test_a_run_of_which_all_seeds_diverge_fails_and_leaves_the_folder_free(tmp_path, monkeypatch):
-    lanes = Lanes((0, 1), {"optimizer.learning_rate": (1e38, 1e38)})
+    lanes = Lanes((0, 1), {"optimizer.learning_rate": (1e30, 1e30)})
     monkeypatch.setattr(training_loop, "make_train_functions",
-                        lambda config: make_train_functions(config, lanes))  # fmt: skip
+                        lambda config, **_: make_train_functions(config, lanes))  # fmt: skip
     with pytest.raises(TrainingFailed) as caught:
         train_run(CONFIG, tmp_path, "")
     message = str(caught.value)
-    for part in ("1e+38: loss became", "at update 2, first in cell/kernel", "than 0.001",
+    for part in ("1e+30: loss became", "at update 2, first in cell/kernel", "than 0.001",
                  "optimizer.clip_norm 1", f"replay {tmp_path}"):  # fmt: skip
         assert part in message
     assert not (tmp_path / "summary.json").exists()
-    lower = dataclasses.replace(CONFIG, optimizer=Adam(learning_rate=1e-4))
+    lower = small_config({"optimizer.learning_rate": 1e-4, "seeds": 2})
     assert Workdir.of(tmp_path, lower)
 
 
@@ -215,7 +197,7 @@ def test_a_run_whose_last_seed_diverges_later_fails_again_at_once(tmp_path, monk
         return steps(data, states, active, updates)
 
     monkeypatch.setattr(training_loop, "make_train_functions",
-                        lambda config: functions._replace(train_steps=diverging))  # fmt: skip
+                        lambda *_, **__: functions._replace(train_steps=diverging))  # fmt: skip
     for _ in range(2):
         with pytest.raises(TrainingFailed, match=r"seed 0.*at update 11, .*seed 1.*at update 2,"):
             train_run(CONFIG, tmp_path, "")
@@ -256,7 +238,7 @@ def test_what_is_not_finite_is_named():
 
 
 def test_many_seeds_are_not_all_named(tmp_path):
-    progress = training_loop.Trainer.__init__.__globals__["TrainingProgress"].at_start(9)
+    progress = TrainingProgress.at_start(9)
     progress.diverged = [{"update": 3, "metric": "loss", "value": "nan", "group": "a"}] * 9
     message = str(failure(CONFIG, Lanes(tuple(range(9))), progress, tmp_path))
     assert "seed 4: loss" in message

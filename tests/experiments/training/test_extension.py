@@ -1,6 +1,5 @@
 """More updates for a run equal, bit for bit, those of a run that had them from the start."""
 
-import dataclasses
 import json
 import shutil
 
@@ -9,31 +8,21 @@ import numpy as np
 import pytest
 
 from experiments.config.file import load_config
-from experiments.config.model import model_config
-from experiments.config.optimizer import Adam
-from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import UserError
 from experiments.run.workdir import Workdir
-from experiments.tasks import Adding
 from experiments.training import training_loop
 from experiments.training.train_step import make_train_functions
 from experiments.training.training_loop import train_run
-
-CONFIG = Config(
-    task=Adding(length=6),
-    model=model_config(hidden_size=3),
-    train=TrainConfig(
-        batch_size=4, updates=80, log_every=10, eval_every=20, checkpoint_every=40,
-        stop_when="never",
-    ),
-    eval=EvalConfig(sequences=20, batch_size=10),
-)  # fmt: skip
+from tests.helpers.small_config import no_figures, small_config
 
 
-def of(updates, **train):
-    return dataclasses.replace(
-        CONFIG, train=dataclasses.replace(CONFIG.train, updates=updates, **train)
-    )
+def of(updates, **fields):
+    train = {"updates": updates, "eval_every": 20, "checkpoint_every": 40}
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    return small_config({f"train.{name}": value for name, value in train.items()} | named)
+
+
+CONFIG = of(80)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,8 +30,8 @@ def _quickly():
     """No figures; and functions that are compiled once, as no number of updates is in them."""
     functions = make_train_functions(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_loop, "make_train_functions", lambda config: functions)
-        patch.setattr(training_loop, "draw_figures", lambda *_: None)
+        patch.setattr(training_loop, "make_train_functions", lambda *_, **__: functions)
+        patch.setattr(training_loop, "draw_figures", no_figures)
         yield
 
 
@@ -113,9 +102,8 @@ def test_fewer_updates_than_are_done_are_refused(whole):
 
 
 def test_a_schedule_over_the_updates_is_refused(tmp_path):
-    cosine = Adam(schedule="cosine")
-    train_run(dataclasses.replace(of(20), optimizer=cosine), tmp_path, "")
-    message = refused(tmp_path, dataclasses.replace(CONFIG, optimizer=cosine))
+    train_run(of(20, optimizer__schedule="cosine"), tmp_path, "")
+    message = refused(tmp_path, of(80, optimizer__schedule="cosine"))
     assert "schedule cosine depends on their number" in message
 
 
@@ -127,5 +115,5 @@ def test_more_updates_of_a_run_in_which_every_seed_stopped_change_nothing(whole,
 
 
 def test_another_difference_is_still_refused(whole):
-    message = refused(whole[0], dataclasses.replace(of(100), seed=5))
+    message = refused(whole[0], of(100, seed=5))
     assert "seed: 0, not 5" in message

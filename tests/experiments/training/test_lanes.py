@@ -7,23 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.config.model import model_config
-from experiments.config.optimizer import Adam
-from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.model import Model, make_model
-from experiments.tasks import Adding, Batch
+from experiments.tasks import Batch
 from experiments.training import keys, train_step
 from experiments.training.lanes import Lanes
 from experiments.training.train_step import in_parts, make_train_functions
+from tests.helpers.small_config import small_config
 
-CONFIG = Config(
-    task=Adding(length=6),
-    model=model_config(hidden_size=3),
-    optimizer=Adam(learning_rate=1e-2),
-    train=TrainConfig(batch_size=4, updates=100, log_every=10, eval_every=10),
-    eval=EvalConfig(sequences=20, batch_size=10),
-    seed=3,
-)
+CONFIG = small_config({"optimizer.learning_rate": 1e-2, "seed": 3})
 LANES = Lanes(
     (3, 3, 4),
     {"optimizer.learning_rate": (1e-2, 1e-1, 1e-2), "optimizer.b1": (0.9, 0.5, 0.9)},
@@ -99,7 +90,7 @@ def test_training_draws_with_a_key_per_update_and_evaluation_does_not(monkeypatc
         return outputs if key is None else outputs + jax.random.normal(key, outputs.shape)
 
     lanes = Lanes((5, 6))
-    config = dataclasses.replace(CONFIG, seed=5, seeds=2, optimizer=Adam(b1=0.8))
+    config = small_config({"seed": 5, "seeds": 2})
     monkeypatch.setattr(Model, "apply", with_noise)
     functions = train_step.make_functions(config, lanes)
     start = functions.init()

@@ -3,15 +3,14 @@
 import jax
 import pytest
 
-from experiments.config.schema import Config, TrainConfig
 from experiments.errors import TrainingFailed
 from experiments.run.workdir import Workdir
-from experiments.tasks import Adding
 from experiments.training import training_loop
 from experiments.training.memory import memory_errors
 from experiments.training.training_loop import train_run
+from tests.helpers.small_config import small_config
 
-CONFIG = Config(task=Adding(length=6), train=TrainConfig(batch_size=77))
+CONFIG = small_config({"train.batch_size": 77})
 DEVICE = "RESOURCE_EXHAUSTED: Out of memory allocating 4096 bytes.\nBufferAssignment: ..."
 
 
@@ -43,10 +42,10 @@ def test_other_errors_of_the_device_pass():
 
 
 def test_a_run_without_memory_leaves_its_folder_free(tmp_path, monkeypatch):
-    def make(config):
+    def make(*arguments, **options):
         raise jax.errors.JaxRuntimeError(DEVICE)
 
     monkeypatch.setattr(training_loop, "make_train_functions", make)
     with pytest.raises(TrainingFailed, match="out of memory"):
         train_run(CONFIG, tmp_path, "")
-    assert Workdir.of(tmp_path, Config(task=Adding(length=7)))
+    assert Workdir.of(tmp_path, small_config())

@@ -182,18 +182,18 @@ def test_weights_are_averaged_for_evaluation_only():
 
 LANES = [
     (Adam(), "learning_rate", (1e-3, 1e-1)),
-    (Adam(), "b1", (0.0, 0.9)),
+    slow_case(Adam(), "b1", (0.0, 0.9)),
     slow_case(Adam(), "b2", (0.9, 0.99)),
     slow_case(Adam(), "eps", (1e-8, 1e-2)),
     (SGD(), "clip_norm", (0.1, 100.0)),
-    (SGD(clip_value=1.0), "clip_value", (0.1, 100.0)),
+    slow_case(SGD(clip_value=1.0), "clip_value", (0.1, 100.0)),
     slow_case(SGD(momentum=0.5), "momentum", (0.1, 0.9)),
     (AdamW(), "weight_decay", (0.0, 0.5)),
     slow_case(Lion(), "weight_decay", (0.0, 0.5)),
     slow_case(Lion(), "b2", (0.1, 0.5)),
     slow_case(RMSprop(), "decay", (0.5, 0.9)),
     (SGD(average=0.5), "average", (0.2, 0.9)),
-    (SGD(schedule="cosine", warmup_updates=1), "final_learning_rate", (0.0, 1e-3)),
+    slow_case(SGD(schedule="cosine", warmup_updates=1), "final_learning_rate", (0.0, 1e-3)),
     slow_case(SGD(schedule="linear"), "final_learning_rate", (0.0, 1e-3)),
     slow_case(SGD(schedule="cosine"), "learning_rate", (1e-2, 1e-1)),
 ]

@@ -12,27 +12,16 @@ from pathlib import Path
 import pytest
 
 from experiments.config.file import dump_config
-from experiments.config.model import model_config
-from experiments.config.schema import Config, EvalConfig, TrainConfig
 from experiments.errors import Interrupted
-from experiments.tasks import Adding
 from experiments.training import training_loop
 from experiments.training.signals import catch_signals
 from experiments.training.trainer import Trainer
 from experiments.training.training_loop import train_run
+from tests.helpers.small_config import no_figures, small_config
 
 ROOT = Path(__file__).parents[3]
 
-CONFIG = Config(
-    task=Adding(length=6),
-    model=model_config(hidden_size=4),
-    train=TrainConfig(
-        batch_size=4, updates=20, log_every=10, eval_every=20, checkpoint_every=20,
-        stop_when="never",
-    ),
-    eval=EvalConfig(sequences=20, batch_size=10),
-    seeds=2,
-)  # fmt: skip
+CONFIG = small_config({"train.updates": 20, "seeds": 2})
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -107,18 +96,17 @@ def test_a_signal_after_the_last_update_stops_and_the_rest_is_done_later(
     assert caught.value.signum == signal.SIGHUP
     assert not (tmp_path / "summary.json").exists()
     before = (tmp_path / "metrics.jsonl").read_bytes()
+    monkeypatch.setattr(training_loop, "draw_figures", no_figures)
     assert train_run(CONFIG, tmp_path, "")["updates"] == [20, 20]
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
 def start(tmp_path, prefix=()):
     """A process that trains for days, and the folder of its run."""
-    train = TrainConfig(
-        batch_size=4, updates=100_000_000, log_every=10, eval_every=20,
-        checkpoint_every=10_000_000, stop_when="never",
-    )  # fmt: skip
+    updates, never = 100_000_000, 10_000_000
+    fields = {"train.updates": updates, "train.checkpoint_every": never, "seeds": 2}
     path = tmp_path / "long.yaml"
-    path.write_text(dump_config(Config(CONFIG.task, CONFIG.model, train=train, eval=CONFIG.eval)))
+    path.write_text(dump_config(small_config(fields)))
     words = ["-m", "experiments", "train", str(path), "--workdir", str(tmp_path / "run")]
     return subprocess.Popen(
         [*prefix, sys.executable, *words],

@@ -45,9 +45,11 @@ def test_adding_reaches_what_its_header_states_from_another_seed(tmp_path):
     assert summary["python_share"] < 0.05
 
 
-def test_copy_is_solved(tmp_path):
+def test_copy_is_solved_as_its_header_states(tmp_path):
     summary = train_config("copy", tmp_path)
     assert summary["goals"]["solved"]["reached_on_test"] == [True]
+    low, high = expected_range(CONFIGS / "copy.yaml", "solved after")
+    assert low <= summary["goals"]["solved"]["first_at_update"][0] <= high
     assert summary["python_share"] < 0.05
 
 

@@ -1,6 +1,7 @@
 """The training loop: results in the workdir, resuming, early stops and failures."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -223,6 +224,20 @@ def test_a_damaged_checkpoint_is_a_short_message(finished, tmp_path, damage):
     # The advice of the message works.
     shutil.rmtree(path / "checkpoints" / "60")
     assert train(TINY, path)["test"] == finished[1]["test"]
+
+
+def test_figures_that_cannot_be_written_are_a_short_message(finished, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    shutil.copytree(finished[0], path)
+    (path / "summary.json").unlink()
+
+    def draw_figures(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("experiments.training.training_loop.draw_figures", draw_figures)
+    with pytest.raises(TrainingFailed, match="figures: cannot be written: No space left on device"):
+        train(TINY, path)
+    assert not (path / "summary.json").exists()
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):

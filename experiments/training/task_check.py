@@ -1,0 +1,58 @@
+"""A task of one's own, tried once on shapes before anything is trained."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from experiments.config.components import where
+from experiments.config.schema import Config
+from experiments.errors import UserError
+from experiments.model import make_model
+from experiments.tasks import Batch, Split, goals
+from lstm_jax.types import PyTree
+
+
+def check_task(config: Config, batches: Mapping[Split, PyTree]) -> None:
+    """Trace the loss and the metrics of a task, and check what they return.
+
+    Args:
+      config: the config with the task.
+      batches: the shapes of a batch of each split.
+
+    Raises:
+      UserError: if the task raises an error, or returns something else than a task does.
+    """
+    task, model = config.task, make_model(config.model, config.task)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    for split, batch in batches.items():
+        if not isinstance(batch, Batch):
+            raise UserError(f"{task.name}: sample must return a Batch; got {type(batch).__name__}")
+        # Training calls the loss; metrics are of held-out sequences, as goals are.
+        function = task.loss if split == "train" else task.metrics
+        try:
+            outputs = jax.eval_shape(model.apply, params, batch.inputs, batch.lengths)
+            result = jax.eval_shape(function, outputs, batch)
+        # The task is one's own, so that it may raise anything.
+        except Exception as error:
+            raise UserError(f"{task.name}: {where(error)}") from error
+        if split == "train":
+            if not _is_number(result) or not jnp.issubdtype(result.dtype, jnp.floating):
+                raise UserError(f"{task.name}: loss must return one float; got {_kind(result)}")
+            continue
+        for name in (task.metric, *(goal.metric for goal in goals(task).values())):
+            if name not in result:
+                known = ", ".join(result)
+                raise UserError(f"{task.name}: metrics has no {name!r}; it has {known}")
+        for name, value in result.items():
+            if not _is_number(value):
+                kind = _kind(value)
+                raise UserError(f"{task.name}: the metric {name!r} must be one number; got {kind}")
+
+
+def _is_number(value: PyTree) -> bool:
+    return getattr(value, "shape", None) == ()
+
+
+def _kind(value: PyTree) -> str:
+    return f"{value.dtype}{[*value.shape]}" if hasattr(value, "shape") else type(value).__name__
