@@ -28,6 +28,12 @@ search:
   optimizer.b1: {low: 0.5, high: 0.9}
 pruner: none
 """
+# A shell starts what runs in the background with SIGINT ignored, and so it would stay.
+WITH_SIGINT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 pytestmark = pytest.mark.slow
 
 
@@ -42,15 +48,13 @@ class Search:
     def start(self, *flags, workers=2):
         words = [str(self.file), "--workdir", str(self.folder), "--workers", f"{workers}", *flags]
         words += ["--storage", self.storage] if self.storage else []
-        command = [sys.executable, "-m", "experiments", "search", *words, "--no-figures"]
-        # A shell starts what runs in the background with SIGINT ignored, and so it would stay.
+        command = [sys.executable, "-c", WITH_SIGINT, "-m", "experiments", "search", *words]
         return subprocess.Popen(
-            command,
+            [*command, "--no-figures"],
             cwd=ROOT,
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     @property
