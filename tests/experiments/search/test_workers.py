@@ -121,9 +121,9 @@ def test_two_workers_share_the_trials_of_one_study(tmp_path, is_database):
 
 
 def test_the_trial_of_a_killed_worker_is_trained_to_its_end(tmp_path):
-    search = Search(tmp_path, updates=400)
+    search = Search(tmp_path, updates=1000)
     process = search.start("--trials", "3")
-    victim, *_ = search.training(2)
+    victim, *_ = search.training(1)
     os.kill(victim, signal.SIGKILL)
     _, err = process.communicate(timeout=300)
     assert search.states().count("COMPLETE") == 3
@@ -143,19 +143,20 @@ def test_the_trial_of_a_killed_worker_is_trained_to_its_end(tmp_path):
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_workers_and_the_search_goes_on(tmp_path, signum):
-    search = Search(tmp_path, updates=400)
+    search = Search(tmp_path, updates=1000)
     process = search.start("--trials", "2")
-    pids = search.training(2)
+    search.training(1)
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signum
     assert "run the same command again" in err
     assert "Traceback" not in err
-    assert not any(map(is_alive, pids))
+    assert not any(map(is_alive, search.owners()))
     process = search.start("--trials", "2")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert sorted(search.states()) == ["COMPLETE"] * 2 + ["FAIL"] * 2
+    assert search.states().count("COMPLETE") == 2
+    assert 1 <= search.states().count("FAIL") <= 2
 
 
 def test_no_worker_outlives_the_process_that_started_it(tmp_path):
