@@ -12,6 +12,7 @@ import numpy as np
 
 from experiments.config.file import differences
 from experiments.config.schema import Config
+from experiments.devices.mesh import Placement
 from experiments.numbers import duration
 from experiments.sweep.folder import SweepFolder
 from experiments.sweep.groups import Group, make_groups, program_key
@@ -174,8 +175,9 @@ def describe_plan(plan: Plan) -> str:
 
 def measure(group: Group) -> Timing:
     """Compile the program of a group and time a few updates and an evaluation."""
-    functions = make_train_functions(group.config, group.lanes)
-    data = load_data(group.config)
+    placement = Placement.of(group.config)
+    functions = make_train_functions(group.config, group.lanes, placement)
+    data = placement.replicate(load_data(group.config))
     active = jnp.ones(len(group.lanes), bool)
     began = time.perf_counter()
     states = jax.block_until_ready(functions.init())

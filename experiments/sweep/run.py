@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 from experiments.config.schema import Config
+from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted, TrainingFailed
+from experiments.model import make_model
+from experiments.run.what_runs import implementations
 from experiments.run.workdir import Workdir
 from experiments.sweep.folder import SweepFolder
 from experiments.sweep.groups import MAX_LANES, Group, make_groups
@@ -99,8 +102,13 @@ def train_group(
     with memory_errors(config, saved), workdir.locked():
         workdir.begin(config)
         data = load_data(config)
-        trainer = Trainer(config, workdir, make_train_functions(config, lanes), data)
-        workdir.write_environment()
+        placement = Placement.of(config)
+        functions = make_train_functions(config, lanes, placement)
+        trainer = Trainer(config, workdir, functions, data)
+        model = placement.model(make_model(config.model, config.task))
+        workdir.write_environment(
+            implementations(model, config.task, data, config.train.batch_size), placement.devices
+        )
         name = f"{label}, {len(lanes)} lanes" if len(lanes) > 1 else label
         try:
             with show_progress(name, trainer.progress.update, config.train.updates) as show:
