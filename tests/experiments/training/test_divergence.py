@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
+from experiments.devices.mesh import Placement
 from experiments.errors import TrainingFailed, UserError
 from experiments.run.bundle import Bundle
 from experiments.run.checkpoints import TrainingProgress
@@ -140,6 +141,20 @@ def test_the_first_bad_step_is_named(tmp_path):
     assert again.first_step is not None
     assert again.first_step[0] == 0
     assert again.reproduced
+
+
+def test_a_bundle_keeps_random_keys_and_narrow_floats(tmp_path):
+    """An optimizer that draws noise has a key in its state."""
+    state = {"key": jax.random.key(3)[None], "kernel": jnp.ones((1, 2), jnp.bfloat16)}
+    bundle = Bundle(tmp_path)
+    bundle.write(CONFIG, Placement.one().to_host(state), {})
+    again = bundle.state(jax.eval_shape(lambda: state))
+    assert again["kernel"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(
+        jax.random.key_data(again["key"]), jax.random.key_data(state["key"])
+    )
+    with pytest.raises(UserError, match="another model"):
+        bundle.state({"kernel": jnp.ones(3)})
 
 
 @pytest.mark.parametrize(
