@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from experiments.config.schema import Config
+from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted, TrainingFailed, UserError
 from experiments.run.workdir import Workdir
 from experiments.search.spec import SearchSpec
@@ -87,9 +88,10 @@ class Objective:
         with workdir.locked():
             workdir.begin(config)
             latest = LatestMetric(self.spec.metric)
-            functions, data = make_train_functions(config), load_data(config)
+            data, placement = load_data(config), Placement.of(config)
+            functions = make_train_functions(config, placement=placement)
             trainer = Trainer(config, workdir, functions, data, Sinks({"search": latest}))
-            workdir.write_environment()
+            workdir.write_environment(devices=placement.devices)
             for record in workdir.metrics.read():
                 latest.write(record)
                 self._report(trial, latest.value, record["update"])
@@ -157,13 +159,14 @@ class LatestMetric:
 
 
 def check_metric(spec: SearchSpec) -> None:
-    """Check that the task has the metric, and enough data.
+    """Check that the task has the metric, and that there are enough data and devices.
 
     Raises:
-      UserError: if it has not.
+      UserError: if it has not, or there are not.
     """
     config = spec.config(next(spec.examples()))
     data, functions = load_data(config), make_train_functions(config)
+    Placement.of(config)
     shapes = jax.eval_shape(
         lambda: functions.evaluate(
             data, "validation", functions.evaluation_params(functions.init())

@@ -2,9 +2,10 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.config.schema import Config
+from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted, TrainingFailed
 from experiments.run.workdir import Workdir
 from experiments.sweep.folder import SweepFolder
@@ -46,7 +47,7 @@ def run_sweep(
     with folder.locked(), catch_signals() as caught:
         points, new = folder.match(points)
         made = make_groups(new, max_lanes)
-        check_data([group.config for group in made])
+        check_groups(made)
         for group in made:
             folder.add(group)
         groups = folder.groups()
@@ -58,18 +59,15 @@ def run_sweep(
     return points
 
 
-def check_data(configs: list[Config]) -> None:
-    """Check that the tasks of configs have enough data.
+def check_groups(groups: Sequence[Group]) -> None:
+    """Check that there are enough data, memory and devices for every group.
 
     Raises:
-      UserError: if one has not.
+      UserError: if there are not.
     """
-    checked = set()
-    for config in configs:
-        key = (config.task, config.eval.sequences, config.train.batch_size)
-        if key not in checked:
-            load_data(config)
-            checked.add(key)
+    for group in groups:
+        load_data(group.config, lanes=len(group.lanes))
+        Placement.of(group.config)
 
 
 def train_group(
@@ -98,9 +96,9 @@ def train_group(
     saved = f"what was saved in {folder.path} is intact; --max_lanes makes smaller groups"
     with memory_errors(config, saved), workdir.locked():
         workdir.begin(config)
-        data = load_data(config)
-        trainer = Trainer(config, workdir, make_train_functions(config, lanes), data)
-        workdir.write_environment()
+        data, placement = load_data(config, lanes=len(lanes)), Placement.of(config)
+        trainer = Trainer(config, workdir, make_train_functions(config, lanes, placement), data)
+        workdir.write_environment(devices=placement.devices)
         name = f"{label}, {len(lanes)} lanes" if len(lanes) > 1 else label
         try:
             with show_progress(name, trainer.progress.update, config.train.updates) as show:

@@ -65,7 +65,8 @@ def write_point(
         if figures and len(healthy):
             # The figures show the first seed that has not diverged.
             first = lanes.start + int(healthy[0])
-            params = jax.tree.map(lambda leaf: leaf[first : lanes.stop], trainer.params)
+            params = trainer.placement.to_host(trainer.params)
+            params = jax.tree.map(lambda leaf: leaf[first : lanes.stop], params)
             draw_figures(point.config, params, trainer.data, workdir, summary)
         for lane in range(total)[lanes]:
             _copy_bundle(trainer, lane, folder)
