@@ -21,7 +21,7 @@ from experiments.training.lanes import Lanes
 from experiments.training.loss_watch import LossWatch
 from experiments.training.replay import replay
 from experiments.training.train_step import UpdateDetails, make_train_functions
-from experiments.training.trainer import Trainer
+from experiments.training.trainer import Trainer, _means
 from experiments.training.training_loop import train_run
 from tests.helpers.small_config import no_figures, small_config
 
@@ -268,3 +268,9 @@ def test_a_finite_but_absurd_loss_gets_one_line(capsys):
     watch(30, [8e6, 2.0], np.array([0.0, 0.0]))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("seed 3: the loss is 7e+06 at update 20")
+
+
+def test_the_mean_of_finite_losses_is_finite():
+    """Their sum is not, in float32."""
+    losses = np.full((1, 2), 3e38, np.float32)
+    assert _means(losses, np.array([2])) == [float(losses[0, 0])]
