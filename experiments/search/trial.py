@@ -13,6 +13,8 @@ from optuna.trial import TrialState
 from experiments.config.schema import Config
 from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted, TrainingFailed, UserError
+from experiments.model import make_model
+from experiments.run.what_runs import implementations
 from experiments.run.workdir import Workdir
 from experiments.search.spec import SearchSpec
 from experiments.search.stale import OWNER, RESUMES, take_over, this_process, trial_path
@@ -91,7 +93,11 @@ class Objective:
             data, placement = load_data(config), Placement.of(config)
             functions = make_train_functions(config, placement=placement)
             trainer = Trainer(config, workdir, functions, data, Sinks({"search": latest}))
-            workdir.write_environment(devices=placement.devices)
+            model = placement.model(make_model(config.model, config.task))
+            workdir.write_environment(
+                implementations(model, config.task, data, config.train.batch_size),
+                placement.devices,
+            )
             for record in workdir.metrics.read():
                 latest.write(record)
                 self._report(trial, latest.value, record["update"])

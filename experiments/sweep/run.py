@@ -7,6 +7,8 @@ from pathlib import Path
 
 from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted, TrainingFailed
+from experiments.model import make_model
+from experiments.run.what_runs import implementations
 from experiments.run.workdir import Workdir
 from experiments.sweep.folder import SweepFolder
 from experiments.sweep.groups import MAX_LANES, Group, make_groups
@@ -96,9 +98,14 @@ def train_group(
     saved = f"what was saved in {folder.path} is intact; --max_lanes makes smaller groups"
     with memory_errors(config, saved), workdir.locked():
         workdir.begin(config)
-        data, placement = load_data(config, lanes=len(lanes)), Placement.of(config)
-        trainer = Trainer(config, workdir, make_train_functions(config, lanes, placement), data)
-        workdir.write_environment(devices=placement.devices)
+        data = load_data(config, lanes=len(lanes))
+        placement = Placement.of(config)
+        functions = make_train_functions(config, lanes, placement)
+        trainer = Trainer(config, workdir, functions, data)
+        model = placement.model(make_model(config.model, config.task))
+        workdir.write_environment(
+            implementations(model, config.task, data, config.train.batch_size), placement.devices
+        )
         name = f"{label}, {len(lanes)} lanes" if len(lanes) > 1 else label
         try:
             with show_progress(name, trainer.progress.update, config.train.updates) as show:

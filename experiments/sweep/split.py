@@ -48,7 +48,9 @@ def write_point(
         for record in records:
             workdir.metrics.append(record)
         if progress.update:
-            states = jax.tree.map(lambda leaf: leaf[lanes], trainer.states)
+            states = jax.tree.map(
+                lambda leaf: leaf[lanes], trainer.placement.to_host(trainer.states)
+            )
             workdir.checkpoints.save(states, progress)
         summary = summarize(
             point.config,
@@ -64,8 +66,9 @@ def write_point(
         if figures and len(healthy):
             # The figures show the first seed that has not diverged.
             first = lanes.start + int(healthy[0])
-            params = trainer.placement.to_host(trainer.params)
-            params = jax.tree.map(lambda leaf: leaf[first : lanes.stop], params)
+            params = jax.tree.map(
+                lambda leaf: leaf[first : lanes.stop], trainer.placement.to_host(trainer.params)
+            )
             draw_figures(point.config, params, trainer.data, workdir, summary)
         for lane in range(total)[lanes]:
             _copy_bundle(trainer, lane, folder)
