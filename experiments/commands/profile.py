@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.commands.overrides import parse_overrides
+from experiments.commands.overrides import first_path, parse_overrides
 from experiments.errors import UserError
 from lstm_jax.did_you_mean import nearest
 
@@ -26,10 +26,9 @@ def profile_command(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
-    if not arguments or arguments[0].startswith("-"):
-        raise UserError("profile: CONFIG comes first: a config file, such as configs/adding.yaml")
-    path = Path(arguments[0])
-    overrides = parse_overrides(arguments[1:], as_text=("out",))
+    what = "a config file, such as configs/adding.yaml"
+    path, rest = first_path(arguments, "profile", "CONFIG", what)
+    overrides = parse_overrides(rest, as_text=("out",))
     updates = overrides.pop("updates", None)
     if updates is not None and (
         not isinstance(updates, int) or isinstance(updates, bool) or updates < 1

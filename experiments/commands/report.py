@@ -4,10 +4,10 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
+from experiments.commands.flag_parser import FlagParser
 from experiments.errors import UserError
 from experiments.report.arms import Section, make_sections
 from experiments.report.csv_table import as_csv
@@ -117,28 +117,16 @@ def _files(paths: list[Path], folder: Path) -> str:
     return f"in {folder}: {names}"
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are those of the other commands."""
-
-    flags = ("--format", "--out", "--metric", "--by")
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"report: {message}")
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
     if not arguments:
         raise UserError("report: WORKDIR comes next: the folder of a run, or of several")
-    parser = _Parser(prog="python -m experiments report", allow_abbrev=False, add_help=False)
+    parser = FlagParser("report")
     parser.add_argument("runs", nargs="*")
     parser.add_argument("--format", default="terminal")
     parser.add_argument("--out")
     parser.add_argument("--metric")
     parser.add_argument("--by", nargs="+", action="extend", default=[])
-    given, unknown = parser.parse_known_intermixed_args(arguments)
-    for word in unknown:
-        flag = word.partition("=")[0]
-        raise UserError(f"report: unknown option {flag}{did_you_mean(flag, _Parser.flags)}")
+    given = parser.parse(arguments)
     if "" in given.runs:
         raise UserError("report: WORKDIR is empty; it must be the folder of a run, or of several")
     if not given.runs:

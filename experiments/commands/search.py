@@ -3,8 +3,9 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from experiments.commands.flag_parser import FlagParser
 from experiments.commands.overrides import first_path
-from experiments.commands.sweep_flags import SweepParser, split_flags
+from experiments.commands.sweep_flags import split_flags
 from experiments.errors import Interrupted, UserError
 from experiments.run.atomic_write import write_atomic
 from experiments.search.spec import read_search
@@ -14,7 +15,7 @@ def search_command(words: list[str]) -> int:
     """``search FILE [--workdir DIR] [--trials N] [--workers N] [--storage URL] ...``."""
     path, rest = first_path(words, "search", "FILE", "a search, such as configs/search/adding.yaml")
     own, overrides = split_flags(rest)
-    parser = SweepParser("search")
+    parser = FlagParser("search")
     parser.add_argument("--workdir")
     parser.add_argument("--trials", type=int)
     parser.add_argument("--workers", type=int, default=1)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from experiments.commands.flag_parser import FlagParser
 from experiments.commands.overrides import first_path
-from experiments.commands.sweep_flags import SweepParser, split_flags
+from experiments.commands.sweep_flags import split_flags
 from experiments.errors import UserError
 from experiments.sweep.groups import MAX_LANES
 from experiments.sweep.plan import describe_plan, make_plan
@@ -16,7 +17,7 @@ def sweep_command(words: list[str]) -> int:
     """``sweep FILE [--workdir DIR] [--max_lanes N] [--dry-run] [--no-figures] [--any.field v]``."""
     path, rest = first_path(words, "sweep", "FILE", "a sweep, such as configs/sweeps/rates.yaml")
     own, overrides = split_flags(rest)
-    parser = SweepParser("sweep")
+    parser = FlagParser("sweep")
     parser.add_argument("--workdir")
     parser.add_argument("--max_lanes", type=int, default=MAX_LANES)
     parser.add_argument("--dry_run", action="store_true")

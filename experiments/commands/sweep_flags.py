@@ -1,12 +1,9 @@
 """The flags of the commands sweep and search: their own, and fields of the config."""
 
-import argparse
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from experiments.commands.overrides import parse_overrides
-from experiments.errors import UserError
-from lstm_jax.did_you_mean import did_you_mean
 
 TOP_FIELDS = ("seed", "seeds")
 
@@ -33,33 +30,3 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         else:
             own.append(f"--{name}{equals}{value}" if word.startswith("--") else word)
     return own, parse_overrides(fields)
-
-
-class SweepParser(argparse.ArgumentParser):
-    """A parser whose errors are those of the other commands.
-
-    Args:
-      command: the command, for messages.
-    """
-
-    def __init__(self, command: str) -> None:
-        super().__init__(prog=command, allow_abbrev=False, add_help=False)
-        self.command = command
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the message as a `UserError`."""
-        raise UserError(f"{self.command}: {message.removeprefix('argument ')}")
-
-    def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """The values of the flags.
-
-        Raises:
-          UserError: if a flag is unknown, or its value is not as it should be.
-        """
-        given, unknown = self.parse_known_args(list(words))
-        for word in unknown:
-            flag = word.partition("=")[0]
-            known = [option for action in self._actions for option in action.option_strings]
-            hint = did_you_mean(flag, known)
-            raise UserError(f"{self.command}: unknown option {flag}{hint}")
-        return given

@@ -78,7 +78,16 @@ def config_tree(config: Config) -> dict[str, Any]:
 
 def differences(old: Config, new: Config) -> list[str]:
     """The fields that differ between two configs, as ``name: old, not new``."""
-    a, b = leaves(config_tree(old)), leaves(config_tree(new))
+    return tree_differences(config_tree(old), config_tree(new))
+
+
+def tree_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The values that differ between two trees of mappings, as ``name: old, not new``.
+
+    >>> tree_differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": 2}})
+    ['a.b: 1, not 3']
+    """
+    a, b = leaves(old), leaves(new)
     missing = "(none)"
     return [
         f"{name}: {a.get(name, missing)}, not {b.get(name, missing)}"

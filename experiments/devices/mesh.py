@@ -22,6 +22,7 @@ from experiments.config.devices import DevicesConfig
 from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.model import Model, ModelParams
+from experiments.run.state_files import is_key
 from experiments.tasks.task import Batch
 from lstm_jax.transforms.transform import draws
 from lstm_jax.types import PRNGKey, PyTree
@@ -162,9 +163,12 @@ class Placement:
         return jax.tree.map(on_all, tree)
 
     def to_host(self, tree: PyTree) -> PyTree:
-        """The whole arrays in every process; all processes call this together."""
+        """The whole arrays in every process; all processes call this together.
+
+        Random keys stay on the devices, as NumPy has none.
+        """
         whole = jax.jit(lambda tree: tree, out_shardings=self.replicated)(tree)
-        return jax.tree.map(np.asarray, whole)
+        return jax.tree.map(lambda leaf: leaf if is_key(leaf) else np.asarray(leaf), whole)
 
     def model(self, model: Model) -> Model:
         """The model with the backend that runs on these devices.

@@ -3,20 +3,17 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
-
-import jax
-import numpy as np
-from safetensors.numpy import load_file, save
 
 from experiments.config.file import dump_config, load_config
 from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.run.atomic_write import write_atomic
 from experiments.run.environment import current_environment
-from lstm_jax.param_dict import path_names
+from experiments.run.read_file import read_regular
+from experiments.run.safetensors_file import file_chunks, read_file
+from experiments.run.state_files import owned_tensors, restored, saved_leaves
 from lstm_jax.types import PyTree
 
 FOLDER = "diverged"
@@ -73,7 +70,7 @@ class Bundle:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path / "config.yaml", dump_config(config))
-        write_atomic(self._state_path, save(_named(state)))
+        write_atomic(self._state_path, b"".join(file_chunks(*owned_tensors(state, 0, 1))))
         # Written last, as it makes the folder a bundle.
         event = {**event, "environment": current_environment()}
         write_atomic(self._event_path, json.dumps(event, indent=2) + "\n")
@@ -106,14 +103,10 @@ class Bundle:
           UserError: if the file is damaged or of another model.
         """
         try:
-            named = load_file(self._state_path)
-        # The library raises errors of its own, of no common type.
-        except Exception as error:
+            leaves = saved_leaves([read_file(read_regular(self._state_path))])
+        except (OSError, ValueError) as error:
             raise UserError(f"{self._state_path}: cannot be read ({error!s:.100})") from None
-        shapes = {name: leaf.shape for name, leaf in _named(like, lambda leaf: leaf).items()}
-        if {name: array.shape for name, array in named.items()} != shapes:
-            raise UserError(f"{self._state_path}: is of another model than config.yaml")
-        return jax.tree.unflatten(jax.tree.structure(like), [named[name] for name in shapes])
+        return restored(like, leaves, str(self._state_path))
 
     @property
     def _event_path(self) -> Path:
@@ -122,13 +115,3 @@ class Bundle:
     @property
     def _state_path(self) -> Path:
         return self.path / "state.safetensors"
-
-
-def _contiguous(leaf: Any) -> np.ndarray:
-    return np.asarray(leaf, order="C")
-
-
-def _named(tree: PyTree, convert: Callable[[Any], Any] = _contiguous) -> dict[str, Any]:
-    """The arrays of a tree by name."""
-    leaves = jax.tree.leaves_with_path(tree)
-    return {"/".join(path_names(path)): convert(leaf) for path, leaf in leaves}

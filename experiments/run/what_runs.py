@@ -22,12 +22,14 @@ def implementations(model: Model, task: Task, data: PyTree, batch_size: int) -> 
       batch_size: sequences per update.
     """
 
-    def inputs(key: PRNGKey) -> jax.Array:
-        return model.encode(task.sample(data, "train", key, batch_size).inputs)
+    def inputs_and_lengths(key: PRNGKey) -> tuple[jax.Array, jax.Array | None]:
+        batch = task.sample(data, "train", key, batch_size)
+        return model.encode(batch.inputs), batch.lengths
 
     key = jax.random.key(0)
+    xs, lengths = jax.eval_shape(inputs_and_lengths, key)
     options = {"implementation": model.implementation, "remat": model.remat}
-    explained = lj.explain(model.cell, jax.eval_shape(inputs, key), key=key, **options)
+    explained = lj.explain(model.cell, xs, lengths=lengths, key=key, **options)
     return tuple(dict.fromkeys(explained.implementations))
 
 

@@ -10,9 +10,9 @@ from experiments.config.file import config_tree
 from experiments.config.schema import Config
 from experiments.config.yaml_file import read_yaml
 from experiments.errors import UserError
+from experiments.run.summary import lower_is_better
 from experiments.sweep.distribution import Choices, Distribution
 from experiments.sweep.points import config_of
-from experiments.sweep.results import is_minimized
 from experiments.sweep.spec import Base, check_names, read_base, read_fields, whole_number
 from lstm_jax.did_you_mean import did_you_mean
 
@@ -114,7 +114,9 @@ def read_search(path: Path, overrides: Mapping[str, Any] | None = None) -> Searc
     metric = tree.get("metric", task.metric)
     if not isinstance(metric, str):
         raise UserError(f"{place}: metric: must be the name of a metric; got {metric!r:.60}")
-    direction = tree.get("direction", DIRECTIONS[0] if is_minimized(task, metric) else "maximize")
+    direction = tree.get(
+        "direction", DIRECTIONS[0] if lower_is_better(task, metric) else "maximize"
+    )
     direction = _one_of({"direction": direction}, "direction", DIRECTIONS, place)
     return SearchSpec(**{**vars(spec), "metric": metric, "direction": direction})
 

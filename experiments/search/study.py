@@ -11,8 +11,8 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from experiments.config.file import tree_differences
 from experiments.config.schema import Config
-from experiments.config.sections import leaves
 from experiments.errors import UserError
 from experiments.search.spec import SearchSpec
 from experiments.search.stale import enqueue_again
@@ -57,7 +57,7 @@ def open_study(spec: SearchSpec, folder: Path, storage: str | None) -> "optuna.S
     elif known != spec.identity():
         raise UserError(
             f"the study {study.study_name} is another search; it has\n  "
-            + "\n  ".join(_differences(json.loads(known), json.loads(spec.identity())))
+            + "\n  ".join(tree_differences(json.loads(known), json.loads(spec.identity())))
             + "\nchoose another folder with --workdir, or another name for the file"
         )
     return study
@@ -158,13 +158,3 @@ def _sql_error() -> type[Exception]:
 
 def _without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:...@", url)
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    a, b = leaves(old), leaves(new)
-    missing = "(none)"
-    return [
-        f"{name}: {a.get(name, missing)}, not {b.get(name, missing)}"
-        for name in dict.fromkeys([*a, *b])
-        if a.get(name, missing) != b.get(name, missing)
-    ]

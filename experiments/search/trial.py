@@ -165,13 +165,14 @@ class LatestMetric:
 
 
 def check_metric(spec: SearchSpec) -> None:
-    """Check that the task has the metric, and enough data.
+    """Check that the task has the metric, and that there are enough data and devices.
 
     Raises:
-      UserError: if it has not.
+      UserError: if it has not, or there are not.
     """
     config = spec.config(next(spec.examples()))
     data, functions = load_data(config), make_train_functions(config)
+    Placement.of(config)
     shapes = jax.eval_shape(
         lambda: functions.evaluate(
             data, "validation", functions.evaluation_params(functions.init())

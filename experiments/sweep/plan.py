@@ -17,7 +17,7 @@ from experiments.numbers import duration
 from experiments.sweep.folder import SweepFolder
 from experiments.sweep.groups import Group, make_groups, program_key
 from experiments.sweep.points import expand
-from experiments.sweep.run import check_data
+from experiments.sweep.run import check_groups
 from experiments.sweep.spec import SweepSpec
 from experiments.training.data import load_data
 from experiments.training.keys import data_key
@@ -113,7 +113,7 @@ def make_plan(
     points, new = folder.match(points)
     started = folder.groups()
     added = make_groups(new, max_lanes)
-    check_data([group.config for group in added])
+    check_groups(added)
     numbered: list[tuple[int | None, Group]] = [*started.items(), *((None, g) for g in added)]
     sizes = [_size(group) for _, group in numbered]
     times = _times([group for _, group in numbered], [size[1] for size in sizes], measure_seconds)
@@ -177,8 +177,8 @@ def measure(group: Group) -> Timing:
     """Compile the program of a group and time a few updates and an evaluation."""
     placement = Placement.of(group.config)
     functions = make_train_functions(group.config, group.lanes, placement)
-    data = placement.replicate(load_data(group.config))
-    active = jnp.ones(len(group.lanes), bool)
+    data = placement.replicate(load_data(group.config, lanes=len(group.lanes)))
+    active = placement.replicate(jnp.ones(len(group.lanes), bool))
     began = time.perf_counter()
     states = jax.block_until_ready(functions.init())
     states, _ = jax.block_until_ready(functions.train_steps(data, states, active, FEW_UPDATES))

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.numbers import mean_and_spread, span
+from experiments.run.summary import lower_is_better
 from experiments.sweep.folder import SweepFolder
 from experiments.sweep.points import Point
-from experiments.tasks import Task, goals
 
 
 def results_table(path: Path, points: Sequence[Point]) -> str:
@@ -25,7 +25,7 @@ def results_table(path: Path, points: Sequence[Point]) -> str:
         own = [(p, s) for p, s in rows if s["metric"] == metric]
         task = own[0][0].config.task
         goal = task.solved
-        sign = 1 if is_minimized(task, metric) else -1
+        sign = 1 if lower_is_better(task, metric) else -1
         own.sort(key=lambda row: sign * _mean(row[1], sign))
         head = ("point", f"test {metric}", f"solved ({goal})", "updates")
         table = [head, *(_row(point, summary) for point, summary in own)]
@@ -36,18 +36,6 @@ def results_table(path: Path, points: Sequence[Point]) -> str:
         ]
         lines.append("")
     return "\n".join([*lines, f"each point is a run in {folder.points_path}"])
-
-
-def is_minimized(task: Task, metric: str) -> bool:
-    """Whether a small value of a metric is good, as the goals of the task say.
-
-    A metric without a goal is taken for a loss.
-
-    >>> from experiments.tasks import Copy
-    >>> is_minimized(Copy(), "recall_accuracy"), is_minimized(Copy(), "cross_entropy")
-    (False, True)
-    """
-    return all(goal.relation == "<" for goal in goals(task).values() if goal.metric == metric)
 
 
 def _row(point: Point, summary: dict[str, Any]) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.config.schema import Config
 from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted, TrainingFailed
 from experiments.model import make_model
@@ -49,7 +49,7 @@ def run_sweep(
     with folder.locked(), catch_signals() as caught:
         points, new = folder.match(points)
         made = make_groups(new, max_lanes)
-        check_data([group.config for group in made])
+        check_groups(made)
         for group in made:
             folder.add(group)
         groups = folder.groups()
@@ -61,18 +61,15 @@ def run_sweep(
     return points
 
 
-def check_data(configs: list[Config]) -> None:
-    """Check that the tasks of configs have enough data.
+def check_groups(groups: Sequence[Group]) -> None:
+    """Check that there are enough data, memory and devices for every group.
 
     Raises:
-      UserError: if one has not.
+      UserError: if there are not.
     """
-    checked = set()
-    for config in configs:
-        key = (config.task, config.eval.sequences, config.train.batch_size)
-        if key not in checked:
-            load_data(config)
-            checked.add(key)
+    for group in groups:
+        load_data(group.config, lanes=len(group.lanes))
+        Placement.of(group.config)
 
 
 def train_group(
@@ -101,7 +98,7 @@ def train_group(
     saved = f"what was saved in {folder.path} is intact; --max_lanes makes smaller groups"
     with memory_errors(config, saved), workdir.locked():
         workdir.begin(config)
-        data = load_data(config)
+        data = load_data(config, lanes=len(lanes))
         placement = Placement.of(config)
         functions = make_train_functions(config, lanes, placement)
         trainer = Trainer(config, workdir, functions, data)

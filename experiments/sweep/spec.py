@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.config.sections import SECTIONS
 from experiments.config.yaml_file import read_yaml
 from experiments.errors import UserError
 from experiments.sweep.distribution import Distribution, generator, read_distribution
@@ -150,11 +151,12 @@ def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
 
     >>> flat({"optimizer": {"learning_rate": 0.1}, "model.cell": "gru"})
     {'optimizer.learning_rate': 0.1, 'model.cell': 'gru'}
+    >>> flat({"devices": {"data": 2}})
+    {'devices.data': 2}
     """
-    sections = ("task", "model", "optimizer", "train", "eval")
     values: dict[str, Any] = {}
     for name, value in tree.items():
-        if name in sections and isinstance(value, dict) and value:
+        if name in SECTIONS and isinstance(value, dict) and value:
             values |= {f"{name}.{leaf}": each for leaf, each in value.items()}
         else:
             values[str(name)] = value

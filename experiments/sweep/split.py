@@ -11,12 +11,11 @@ import numpy as np
 from experiments.run.bundle import Bundle
 from experiments.run.checkpoints import TrainingProgress
 from experiments.run.figures import draw_figures
+from experiments.run.progress import TIMES
 from experiments.run.summary import summarize
 from experiments.run.workdir import Workdir
 from experiments.sweep.points import Point
 from experiments.training.trainer import Trainer
-
-TIMES = ("seconds", "compile_seconds", "device_seconds")
 
 
 def write_point(

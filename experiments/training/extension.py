@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from pathlib import Path
 
 from experiments.config.file import dump_config, load_config
 from experiments.config.schema import Config
@@ -36,7 +35,7 @@ def extend(workdir: Workdir, config: Config) -> None:
     before = other_updates(workdir, config)
     if before is None:
         return
-    saved = _saved_updates(workdir.checkpoints_path)
+    saved = workdir.checkpoints.updates()
     _check(workdir, config, before, max(saved, default=0))
     for update in saved:
         if not _on_grid(update, before, config):
@@ -76,10 +75,3 @@ def _on_grid(update: int, before: int, config: Config) -> bool:
     """Whether a run of either number of updates comes by the state of this checkpoint."""
     at_an_end = update in (before, config.train.updates)
     return not at_an_end or update % config.train.eval_every == 0
-
-
-def _saved_updates(checkpoints: Path) -> list[int]:
-    """The updates of the checkpoints."""
-    if not checkpoints.is_dir():
-        return []
-    return sorted(int(path.name) for path in checkpoints.iterdir() if path.name.isdecimal())

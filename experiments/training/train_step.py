@@ -105,7 +105,7 @@ def make_train_functions(
 ) -> TrainFunctions:
     """The pure jitted functions that train and evaluate a config.
 
-    They are cached, so that an equal config in the same process does not compile again.
+    The last ones are cached, so that an equal config in the same process does not compile again.
 
     Args:
       config: the config.
@@ -230,7 +230,8 @@ def make_functions(
     )
 
 
-_cached = functools.cache(make_functions)
+# Bounded, as every trial of a search and every group of a sweep compiles functions of its own.
+_cached = functools.lru_cache(maxsize=16)(make_functions)
 
 
 def mean_over_batches(

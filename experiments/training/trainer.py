@@ -220,7 +220,11 @@ class Trainer:
 def _means(series: np.ndarray, counts: np.ndarray) -> list[float | None]:
     """The mean of the first `counts` values of every lane; None without any."""
     lanes = zip(series, counts.tolist(), strict=True)
-    return [float(values[:count].mean()) if count else None for values, count in lanes]
+    # Summed in float64, as the sum of finite values may be infinite, which JSON does not have.
+    return [
+        float(np.float32(values[:count].mean(dtype=np.float64))) if count else None
+        for values, count in lanes
+    ]
 
 
 def _of_active(values: np.ndarray, active: np.ndarray) -> list[float | None]:

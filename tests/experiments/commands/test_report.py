@@ -83,7 +83,7 @@ def test_figures_of_several_tasks_have_their_names(runs, capsys):
         (["--format", "csv"], "WORKDIR is missing"),
         (["sweep", "--formt", "csv"], "unknown option --formt; did you mean --format?"),
         (["sweep", "--format", "cvs"], "must be one of terminal, markdown, csv; got cvs; did you"),
-        (["sweep", "--format"], "report: argument --format: expected one argument"),
+        (["sweep", "--format"], "report: --format: expected one argument"),
         (["sweep", "--out", ""], "--out needs a folder"),
         (["sweep", "--out", "file"], "file: cannot be written: File exists"),
         (["sweep", "--by"], "expected at least one argument"),

@@ -11,6 +11,8 @@ import pytest
 from experiments.errors import Interrupted, UserError
 from experiments.run.workdir import Workdir
 from experiments.sweep import run
+from experiments.sweep.groups import make_groups
+from experiments.sweep.points import expand
 from experiments.sweep.results import results_table
 from experiments.sweep.run import run_sweep
 from experiments.training.evaluation import evaluate_run
@@ -162,3 +164,15 @@ def test_lanes_that_stopped_early_have_shorter_files(tmp_path, monkeypatch):
         "hidden_size=2,learning_rate=0.01": (4, [4]),
         "hidden_size=2,learning_rate=0.001": (6, [6]),
     }
+
+
+def test_groups_are_checked_as_they_train(tmp_path, monkeypatch):
+    """With all their lanes in memory, and on the devices that their config asks for."""
+    lanes = []
+    monkeypatch.setattr(run, "load_data", lambda config, **given: lanes.append(given["lanes"]))
+    groups = make_groups(expand(sweep(tmp_path, seeds=2))[0])
+    run.check_groups(groups)
+    assert lanes == [4, 4]
+    groups = make_groups(expand(sweep(tmp_path, **{"devices.data": 4096}))[0])
+    with pytest.raises(UserError, match="4096 x 1 are 4096 devices"):
+        run.check_groups(groups)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
+from experiments.devices.mesh import Placement
 from experiments.errors import TrainingFailed, UserError
 from experiments.run.bundle import Bundle
 from experiments.run.checkpoints import TrainingProgress
@@ -20,7 +21,7 @@ from experiments.training.lanes import Lanes
 from experiments.training.loss_watch import LossWatch
 from experiments.training.replay import replay
 from experiments.training.train_step import UpdateDetails, make_train_functions
-from experiments.training.trainer import Trainer
+from experiments.training.trainer import Trainer, _means
 from experiments.training.training_loop import train_run
 from tests.helpers.small_config import no_figures, small_config
 
@@ -142,6 +143,20 @@ def test_the_first_bad_step_is_named(tmp_path):
     assert again.reproduced
 
 
+def test_a_bundle_keeps_random_keys_and_narrow_floats(tmp_path):
+    """An optimizer that draws noise has a key in its state."""
+    state = {"key": jax.random.key(3)[None], "kernel": jnp.ones((1, 2), jnp.bfloat16)}
+    bundle = Bundle(tmp_path)
+    bundle.write(CONFIG, Placement.one().to_host(state), {})
+    again = bundle.state(jax.eval_shape(lambda: state))
+    assert again["kernel"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(
+        jax.random.key_data(again["key"]), jax.random.key_data(state["key"])
+    )
+    with pytest.raises(UserError, match="another model"):
+        bundle.state({"kernel": jnp.ones(3)})
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -259,3 +274,9 @@ def test_a_finite_but_absurd_loss_gets_one_line(capsys):
     watch(30, [8e6, 2.0], np.array([0.0, 0.0]))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("seed 3: the loss is 7e+06 at update 20")
+
+
+def test_the_mean_of_finite_losses_is_finite():
+    """Their sum is not, in float32."""
+    losses = np.full((1, 2), 3e38, np.float32)
+    assert _means(losses, np.array([2])) == [float(losses[0, 0])]
