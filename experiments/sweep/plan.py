@@ -21,6 +21,7 @@ from experiments.sweep.run import check_groups
 from experiments.sweep.spec import SweepSpec
 from experiments.training.data import load_data
 from experiments.training.keys import data_key
+from experiments.training.memory import memory_errors
 from experiments.training.lanes import Lanes
 from experiments.training.train_step import make_train_functions
 
@@ -174,24 +175,29 @@ def describe_plan(plan: Plan) -> str:
 
 
 def measure(group: Group) -> Timing:
-    """Compile the program of a group and time a few updates and an evaluation."""
-    placement = Placement.of(group.config)
-    functions = make_train_functions(group.config, group.lanes, placement)
-    data = placement.replicate(load_data(group.config, lanes=len(group.lanes)))
-    active = placement.replicate(jnp.ones(len(group.lanes), bool))
-    began = time.perf_counter()
-    states = jax.block_until_ready(functions.init())
-    states, _ = jax.block_until_ready(functions.train_steps(data, states, active, FEW_UPDATES))
-    params = functions.evaluation_params(states)
-    jax.block_until_ready(functions.evaluate(data, "validation", params))
-    first = time.perf_counter() - began
-    began = time.perf_counter()
-    states, _ = jax.block_until_ready(functions.train_steps(data, states, active, FEW_UPDATES))
-    updates = time.perf_counter() - began
-    began = time.perf_counter()
-    jax.block_until_ready(functions.evaluate(data, "validation", params))
-    evaluation = time.perf_counter() - began
-    return Timing(max(first - updates - evaluation, 0.0), updates / FEW_UPDATES, evaluation)
+    """Compile the program of a group and time a few updates and an evaluation.
+
+    Raises:
+      TrainingFailed: if the memory does not suffice.
+    """
+    with memory_errors(group.config, "nothing was started"):
+        placement = Placement.of(group.config)
+        functions = make_train_functions(group.config, group.lanes, placement)
+        data = placement.replicate(load_data(group.config, lanes=len(group.lanes)))
+        active = placement.replicate(jnp.ones(len(group.lanes), bool))
+        began = time.perf_counter()
+        states = jax.block_until_ready(functions.init())
+        states, _ = jax.block_until_ready(functions.train_steps(data, states, active, FEW_UPDATES))
+        params = functions.evaluation_params(states)
+        jax.block_until_ready(functions.evaluate(data, "validation", params))
+        first = time.perf_counter() - began
+        began = time.perf_counter()
+        states, _ = jax.block_until_ready(functions.train_steps(data, states, active, FEW_UPDATES))
+        updates = time.perf_counter() - began
+        began = time.perf_counter()
+        jax.block_until_ready(functions.evaluate(data, "validation", params))
+        evaluation = time.perf_counter() - began
+        return Timing(max(first - updates - evaluation, 0.0), updates / FEW_UPDATES, evaluation)
 
 
 def _times(

@@ -118,13 +118,18 @@ def point_records(
 ) -> list[dict[str, Any]]:
     """The records of metrics.jsonl for some lanes, up to the end of the last of them.
 
+    A lane that stopped, and is not finite on test sequences, ended where it stopped.
+
     >>> records = [{"update": 10, "loss": [0.3, 0.1]}, {"update": 20, "loss": [0.2, None]}]
     >>> progress = TrainingProgress(stopped_at=[None, 10], diverged=[None, None])
     >>> point_records(records, slice(1, 2), progress)
     [{'update': 10, 'loss': [0.1]}]
+    >>> progress.diverged[1] = {"update": 20, "metric": "mse", "value": "nan", "group": None}
+    >>> point_records(records, slice(1, 2), progress)
+    [{'update': 10, 'loss': [0.1]}]
     """
     ends = [
-        stopped if bad is None else bad["update"]
+        stopped if stopped is not None or bad is None else bad["update"]
         for stopped, bad in zip(progress.stopped_at[lanes], progress.diverged[lanes], strict=True)
     ]
     last = None if None in ends else max(end for end in ends if end is not None)

@@ -84,6 +84,7 @@ def _first_bad_step_of_batch(
     config: Config, data: PyTree, state: TrainState, number: int
 ) -> tuple[int, str] | None:
     task, model = config.task, make_model(config.model, config.task)
+    number %= 2**32  # as in the training, whose numbers have 32 bits
     key = keys.batch_key(config.seed, number)
     batch = task.sample(data, "train", key, config.train.batch_size)
     args: dict[str, Any] = {"lengths": batch.lengths, "key": keys.draws_key(config.seed, number)}
