@@ -21,8 +21,8 @@ from experiments.sweep.run import check_groups
 from experiments.sweep.spec import SweepSpec
 from experiments.training.data import load_data
 from experiments.training.keys import data_key
-from experiments.training.memory import memory_errors
 from experiments.training.lanes import Lanes
+from experiments.training.memory import memory_errors
 from experiments.training.train_step import make_train_functions
 
 FEW_UPDATES = 3
