@@ -128,7 +128,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     if not arguments:
-        raise UserError("report: WORKDIR comes next: the folder of a run, or of several")
+        raise UserError("report: WORKDIR is missing: the folder of a run, or of several")
     parser = _Parser(prog="python -m experiments report", allow_abbrev=False, add_help=False)
     parser.add_argument("runs", nargs="*")
     parser.add_argument("--format", default="terminal")

@@ -98,7 +98,7 @@ def test_help_has_the_values_of_the_file_and_of_the_flags(config, capsys):
         ),
         (["evaluate", "nowhere"], "nowhere: not the folder of a run"),
         (["evaluate", ".", "--seed", "3"], "--task.* and --eval.* fields only"),
-        (["report"], "WORKDIR comes next"),
+        (["report"], "WORKDIR is missing"),
         (["report", "nowhere"], "nowhere: not the folder of a run"),
         (["train", "quick.yaml", "--workdir", ""], "--workdir needs a value"),
         (["list", "nowhere"], "nowhere: not a folder"),
