@@ -111,6 +111,11 @@ def test_bad_usage_is_a_short_message_and_exit_code_2(config, capsys, arguments,
     assert "Traceback" not in captured.err
 
 
+def test_a_command_with_a_slip_is_one_line(capsys):
+    assert main(["trian"]) == 2
+    assert capsys.readouterr().err == "error: unknown command 'trian'; did you mean train?\n"
+
+
 def test_evaluate_without_a_checkpoint_is_an_error(config, capsys):
     main(["train", config])
     for path in sorted(Path("runs/quick/checkpoints").rglob("*"), reverse=True):
