@@ -111,9 +111,9 @@ def dispatch(arguments: list[str]) -> int:
         case [command, *_]:
             from lstm_jax.did_you_mean import did_you_mean
 
-            raise UserError(
-                f"unknown command {command!r}{did_you_mean(command, COMMANDS)}\n{USAGE}"
-            )
+            # One line is enough where the name is near that of a command.
+            rest_of_message = did_you_mean(command, COMMANDS) or f"\n{USAGE}"
+            raise UserError(f"unknown command {command!r}{rest_of_message}")
     raise AssertionError(arguments)
 
 

@@ -14,7 +14,14 @@ import jax.numpy as jnp
 import lstm_jax as lj
 from experiments.config.components import find_component, short_text, where
 from experiments.config.fields import FieldErrors
-from experiments.config.layer import CELLS, ONLY_WITH, DType, Dtypes, LayerConfig
+from experiments.config.layer import (
+    CELLS,
+    ONLY_WITH,
+    DType,
+    Dtypes,
+    LayerConfig,
+    forget_gate_bias,
+)
 from lstm_jax.initializers import (
     GATES,
     Chrono,
@@ -207,11 +214,8 @@ def _initial_weights(layer: LayerConfig, kind: Any, inputs: Features) -> dict[st
 
 def _bias_init(layer: LayerConfig, kind: Any) -> Initializer:
     """The bias with the layer's forget bias or chrono timescales in the gate that forgets."""
-    default = next((f.default for f in dataclasses.fields(kind) if f.name == "bias_init"), None)
-    if kind is lj.GRU:
-        # The update gate keeps the state as the forget gate of an LSTM does.
-        default = ForgetBias(0.0, gate=1, gates=3)
-    if not isinstance(default, ForgetBias):
+    default = forget_gate_bias(kind)
+    if default is None:
         name = "forget_bias" if layer.chrono_t_max is None else "chrono_t_max"
         raise FieldErrors(
             {name: f"must be none for the cell {layer.cell!r}, which has no such gate's bias"}

@@ -19,8 +19,6 @@ from docs.draw_architecture import imported_names
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
-LEAVING: set[str] = set()
-"""Imports that are being removed from the experiments."""
 
 
 def requirements(path):
@@ -204,12 +202,15 @@ def test_the_experiments_import_what_their_requirements_name():
     """Beside the library's own dependencies; peers of the benchmarks are there or are left out."""
     top_level = importlib.metadata.packages_distributions()
     declared = {distribution(r) for path in REQUIREMENTS for r in requirements(path)}
-    declared |= {distribution(r) for r in PROJECT["dependencies"]} | {"numpy"}  # of JAX
+    declared |= {distribution(r) for r in PROJECT["dependencies"]} | {
+        "numpy",
+        "ml-dtypes",
+    }  # of JAX
     for path in (ROOT / "experiments").rglob("*.py"):
         if "bench" in path.parts:
             continue
         names = {name.partition(".")[0] for name in imported_names(path, ROOT)}
-        for name in names - sys.stdlib_module_names - {"lstm_jax", "experiments"} - LEAVING:
+        for name in names - sys.stdlib_module_names - {"lstm_jax", "experiments"}:
             assert declared & {distribution(d) for d in top_level[name]}, f"{path}: {name}"
 
 

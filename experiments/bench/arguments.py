@@ -134,5 +134,5 @@ def _names(flag: str, text: str, valid: Sequence[str]) -> tuple[str, ...]:
     for word in words:
         if word not in valid:
             hint = did_you_mean(word, valid)
-            raise UserError(f"bench: {flag}: must be of {', '.join(valid)}; got {word!r}{hint}")
+            raise UserError(f"bench: {flag}: must be one of {', '.join(valid)}; got {word!r}{hint}")
     return tuple(dict.fromkeys(words))

@@ -34,5 +34,7 @@ class FlagParser(argparse.ArgumentParser):
             flag = word.partition("=")[0]
             known = [option for action in self._actions for option in action.option_strings]
             hint = did_you_mean(flag, known)
-            raise UserError(f"{self.command}: unknown option {flag}{hint}")
+            # Both spellings are read; the pages have hyphens but in --max_lanes.
+            text = f"{flag}{hint}".replace("_", "-").replace("max-lanes", "max_lanes")
+            raise UserError(f"{self.command}: unknown option {text}")
         return given

@@ -25,7 +25,7 @@ class CommandHelp(NamedTuple):
 
 
 TRAIN = CommandHelp(
-    usage="train CONFIG [--workdir DIR] [--any.field value ...]",
+    usage="train CONFIG [--workdir DIR] [--sink NAME] [--any.field value ...]",
     summary="Train a config, or resume its run in the workdir. The same command with the same"
     " workdir goes on where it was.",
     options=[

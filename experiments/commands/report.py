@@ -119,7 +119,7 @@ def _files(paths: list[Path], folder: Path) -> str:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     if not arguments:
-        raise UserError("report: WORKDIR comes next: the folder of a run, or of several")
+        raise UserError("report: WORKDIR is missing: the folder of a run, or of several")
     parser = FlagParser("report")
     parser.add_argument("runs", nargs="*")
     parser.add_argument("--format", default="terminal")

@@ -9,7 +9,7 @@ from experiments.config.fields import STRICT, Count
 
 @dataclass(frozen=True, config=STRICT)
 class DevicesConfig:
-    """The mesh of the devices that train: ``data x hidden`` of them."""
+    """The mesh of the devices that train: data times hidden of them."""
 
     data: Count | Literal["all"] | None = None
     """devices that share the sequences of a batch, or all; none stands for one of every process"""

@@ -30,7 +30,7 @@ from experiments.config.section_class import (
     section_class,
     type_name,
 )
-from lstm_jax.initializers import PresetName
+from lstm_jax.initializers import ForgetBias, PresetName
 
 CELLS: dict[str, type[Any]] = {
     "lstm": lj.LSTM,
@@ -215,6 +215,19 @@ def layer(cell: str = "lstm", **fields: Any) -> LayerConfig:
     64
     """
     return layer_class(cell)(cell=cell, **fields)
+
+
+def forget_gate_bias(kind: Any) -> ForgetBias | None:
+    """The default bias of a class of cells, if one of its gates forgets.
+
+    >>> forget_gate_bias(lj.CoupledLSTM), forget_gate_bias(lj.TanhRNN)
+    (ForgetBias(value=1.0, gate=0, gates=3), None)
+    """
+    if kind is lj.GRU:
+        # The update gate keeps the state as the forget gate of an LSTM does.
+        return ForgetBias(0.0, gate=1, gates=3)
+    default = next((f.default for f in dataclasses.fields(kind) if f.name == "bias_init"), None)
+    return default if isinstance(default, ForgetBias) else None
 
 
 def config_type(name: str, hint: Any) -> tuple[Any, Callable[[str], Any] | None]:

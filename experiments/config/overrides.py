@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.config.components import short_text
+from experiments.config.components import find_component, short_text
+from experiments.config.layer import CELLS, forget_gate_bias
 from experiments.config.model import MOST_LAYERS
 from experiments.config.sections import SELECTORS, section_class_of
 from experiments.errors import UserError
@@ -13,7 +14,8 @@ def with_overrides(tree: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
     """The sections with overrides set.
 
     Where an override names another task, optimizer or cell, the fields of the file that only the
-    one in the file has are dropped; those that both have stay.
+    one in the file has are dropped; those that both have stay. A cell without a forget gate has
+    neither its bias nor timescales.
 
     Raises:
       UserError: if an override is for a field of a single value, or of a layer that there is not.
@@ -39,12 +41,15 @@ def _drop_fields_of_another(
     if not isinstance(before, Mapping) or before.get(selector) == parent[selector]:
         return
     try:
-        old = section_class_of(section, before).__pydantic_fields__
-        new = section_class_of(section, parent).__pydantic_fields__
+        old = {*section_class_of(section, before).__pydantic_fields__}
+        new = {*section_class_of(section, parent).__pydantic_fields__}
+        if section == "model":
+            cell = find_component("cell", parent[selector], CELLS)
+            new -= set() if forget_gate_bias(cell) else {"forget_bias", "chrono_t_max"}
     except ValueError:
         return
     for name in [*parent]:
-        if name in before and name in old and name not in new:
+        if name in before and name in old - new:
             del parent[name]
 
 

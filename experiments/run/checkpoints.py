@@ -157,6 +157,14 @@ class Checkpoints:
         self._good = [] if result is None else [update]
         return result
 
+    def check(self, checkpoint_every: int) -> None:
+        """Raise what `resume` would raise for these checkpoints, and change nothing.
+
+        Raises:
+          UserError: if none fits.
+        """
+        self._fitting(checkpoint_every)
+
     def newest_config(self) -> str | None:
         """The config that the newest checkpoint was trained with, as YAML; None without one.
 

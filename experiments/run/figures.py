@@ -112,7 +112,10 @@ def learning_curve(
         held_out = _series(records, lambda r, i=i: r.get("validation", none)[metric][i])
         label = f"seed {config.seed + i}" if count <= MOST_LABELS else None
         axes.plot(*trained, color=colour, alpha=0.35, linewidth=0.8)
-        axes.plot(*held_out, color=colour, linewidth=1.4 if count > 1 else 2.0, label=label)
+        # A line through one evaluation shows nothing.
+        dot = "o" if len(held_out[0]) == 1 else None
+        width = 1.4 if count > 1 else 2.0
+        axes.plot(*held_out, color=colour, linewidth=width, marker=dot, label=label)
         if lost[i]:
             end = held_out if len(held_out[0]) else trained
             axes.plot(end[0][-1:], end[1][-1:], "x", color=colour, markersize=8, markeredgewidth=2)

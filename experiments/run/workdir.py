@@ -71,8 +71,6 @@ class Workdir:
                 # Another process may have been here since `of`.
                 self._check(config)
                 known = self._started() and os.path.lexists(self._config_path)
-                if not known:
-                    self._check_newest_config(config)
                 if not known or (self.may_differ and differences(self.config(), config)):
                     with write_errors(self._config_path, at_start=True):
                         write_atomic(self._config_path, text)
@@ -218,17 +216,33 @@ class Workdir:
 
     def _check(self, config: Config) -> None:
         """Raise if the folder has a started run with another config."""
-        if self._started() and os.path.lexists(self._config_path):
+        if not self._started():
+            return
+        if os.path.lexists(self._config_path):
             self._raise_for(differences(self.config(), config), f"{shown(self.path)} has")
+        else:
+            self._check_newest_config(config)
 
     def _check_newest_config(self, config: Config) -> None:
         """Raise if the folder has a checkpoint of another config, where config.yaml is missing."""
         text = self.checkpoints.newest_config()
-        if text is None:
+        if text is None or text == dump_config(config):
             return
         newest = self.checkpoints_path / str(self.checkpoints.updates()[0]) / CONFIG
-        if text != dump_config(config):
-            self._raise_for(differences(_load(newest), config), f"{shown(self.path)} has")
+        self._raise_for(differences(_load(newest), config), f"{shown(self.path)} has")
+
+    def restore_config(self) -> None:
+        """Write config.yaml again from the newest checkpoint, if it is missing.
+
+        The run is then known, also one that is finished or has another number of updates.
+        """
+        if not self._started() or os.path.lexists(self._config_path):
+            return
+        text = self.checkpoints.newest_config()
+        if text is None:
+            return
+        with write_errors(self._config_path, at_start=True):
+            write_atomic(self._config_path, text)
         print(f"{shown(self._config_path)}: was missing; written again", file=sys.stderr)
 
     def _check_saved(self, saved: SavedCheckpoint) -> None:

@@ -37,6 +37,7 @@ def extend(workdir: Workdir, config: Config) -> None:
         return
     saved = workdir.checkpoints.updates()
     _check(workdir, config, before, max(saved, default=0))
+    workdir.checkpoints.check(config.train.checkpoint_every)
     for update in saved:
         if not _on_grid(update, before, config):
             # The run evaluated there only because it ended there.

@@ -46,7 +46,8 @@ def bar(
     def show(update: int, loss: str, metrics: str | None) -> None:
         nonlocal last_metrics
         last_metrics = metrics or last_metrics
-        progress.update(task, completed=update, pace=pace(update, time.perf_counter()))
+        left = pace(update, time.perf_counter(), metrics is not None)
+        progress.update(task, completed=update, pace=left)
         values.plain = f"  {loss}  {last_metrics}"
 
     with Live(Group(progress, values), console=console):
@@ -73,7 +74,7 @@ def lines(name: str, start: int, total: int) -> Iterator[ShowProgress]:
 
     def show(update: int, loss: str, metrics: str | None) -> None:
         nonlocal is_open
-        left = pace(update, time.perf_counter())
+        left = pace(update, time.perf_counter(), metrics is not None)
         if metrics is None or not is_open:
             return
         try:
@@ -87,28 +88,31 @@ def lines(name: str, start: int, total: int) -> Iterator[ShowProgress]:
 
 
 class Pace:
-    """Updates per second and the maximum time left, measured from the first call on.
+    """Updates per second and the maximum time left, measured from the first evaluation on.
 
-    The time before the first call is mostly compilation, so it is left out.
+    Before it is mostly compilation, which is left out.
     """
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.first: tuple[int, float] | None = None
+        self.evaluated = False
 
-    def __call__(self, update: int, now: float) -> str:
+    def __call__(self, update: int, now: float, evaluated: bool) -> str:
         """Format the updates per second and the time left.
 
         Args:
           update: updates done.
           now: the time, in seconds.
+          evaluated: whether the model was evaluated since the call before.
 
         >>> pace = Pace(total=100)
-        >>> pace(10, now=60.0), pace(30, now=61.0)
+        >>> pace(10, now=60.0, evaluated=True), pace(30, now=61.0, evaluated=False)
         ('', '20 updates/s, 3.5 s left')
         """
-        if self.first is None:
+        if self.first is None or (evaluated and not self.evaluated):
             self.first = (update, now)
+        self.evaluated = self.evaluated or evaluated
         done, seconds = update - self.first[0], now - self.first[1]
         if done < 1 or seconds <= 0:
             return ""

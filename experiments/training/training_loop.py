@@ -46,6 +46,9 @@ def train_run(
       Interrupted: if a signal arrived; what was trained is saved.
     """
     workdir = Workdir.of(path, config, may_differ=[extension.FIELD])
+    with processes.together():
+        if processes.is_first():
+            workdir.restore_config()
     finished = workdir.summary()
     if finished is not None and extension.other_updates(workdir, config) is None:
         processes.say(f"this run is finished, in {path}:")

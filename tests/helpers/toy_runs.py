@@ -38,6 +38,7 @@ LIKE = initial()
 def toy_train(path: Path, config: Config = CONFIG) -> dict[str, Any]:
     """What `train_run` does to a workdir, with another state and without JAX."""
     workdir = Workdir.of(path, config)
+    workdir.restore_config()
     finished = workdir.summary()
     if finished is not None:
         return finished

@@ -98,7 +98,7 @@ def test_help_has_the_values_of_the_file_and_of_the_flags(config, capsys):
         ),
         (["evaluate", "nowhere"], "nowhere: not the folder of a run"),
         (["evaluate", ".", "--seed", "3"], "--task.* and --eval.* fields only"),
-        (["report"], "WORKDIR comes next"),
+        (["report"], "WORKDIR is missing"),
         (["report", "nowhere"], "nowhere: not the folder of a run"),
         (["train", "quick.yaml", "--workdir", ""], "--workdir needs a value"),
         (["list", "nowhere"], "nowhere: not a folder"),
@@ -109,6 +109,11 @@ def test_bad_usage_is_a_short_message_and_exit_code_2(config, capsys, arguments,
     captured = capsys.readouterr()
     assert expected in captured.err + captured.out
     assert "Traceback" not in captured.err
+
+
+def test_a_command_with_a_slip_is_one_line(capsys):
+    assert main(["trian"]) == 2
+    assert capsys.readouterr().err == "error: unknown command 'trian'; did you mean train?\n"
 
 
 def test_evaluate_without_a_checkpoint_is_an_error(config, capsys):

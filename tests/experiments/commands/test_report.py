@@ -79,7 +79,7 @@ def test_figures_of_several_tasks_have_their_names(runs, capsys):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "WORKDIR comes next"),
+        ([], "WORKDIR is missing"),
         (["--format", "csv"], "WORKDIR is missing"),
         (["sweep", "--formt", "csv"], "unknown option --formt; did you mean --format?"),
         (["sweep", "--format", "cvs"], "must be one of terminal, markdown, csv; got cvs; did you"),

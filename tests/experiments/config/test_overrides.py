@@ -24,6 +24,15 @@ def message_of(overrides, tree=TREE):
     return str(caught.value)
 
 
+@pytest.mark.parametrize(("cell", "kept"), [("gru", 9.0), ("slstm", None), ("tanh_rnn", None)])
+def test_a_cell_without_a_forget_gate_has_no_timescales(cell, kept):
+    tree = {"task": {"name": "adding"}, "model": {"chrono_t_max": 9.0}}
+    config = make_config(tree, {"model.cell": cell}, "a.yaml")
+    assert config.model.layers[0].chrono_t_max == kept
+    with pytest.raises(UserError, match=r"--model.chrono_t_max: must be none for the cell 'slstm'"):
+        make_config(tree, {"model.cell": "slstm", "model.chrono_t_max": 5.0}, "a.yaml")
+
+
 def test_another_component_drops_the_fields_that_only_the_old_one_has():
     config = with_flags(model__cell="gru", optimizer__name="lion", task__name="chars")
     layer, optimizer = config.model.layers[0], config.optimizer

@@ -73,6 +73,19 @@ def labels(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
+@pytest.mark.parametrize(("evaluations", "marker"), [(1, "o"), (2, "None")])
+def test_a_single_evaluation_is_a_point(evaluations, marker):
+    config = Config(task=Adding(length=8))
+    validation = {"mse": [0.1], "within_0.04": [0.1]}
+    rows = [
+        {"update": 10 * i, "loss": [0.3], "grad_norm": [1], "validation": validation}
+        for i in range(1, evaluations + 1)
+    ]
+    (axes,) = learning_curve(config, rows, {}).axes
+    (line,) = [line for line in axes.lines if line.get_label() == "seed 0"]
+    assert line.get_marker() == marker
+
+
 @pytest.mark.parametrize("seeds", [2, 7, 30])
 def test_every_seed_has_a_colour_of_its_own(seeds):
     config = Config(task=Adding(length=8), seeds=seeds)

@@ -307,3 +307,17 @@ def test_a_real_training_in_a_folder_with_a_strange_name(tmp_path):
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         assert b"Traceback" not in done.stderr
     assert os.listdir(folder + b"/figures")
+
+
+def test_a_finished_run_without_config_yaml_is_known_by_its_checkpoint(tmp_path, capsys):
+    """It was taken for a run of whatever config the command had."""
+    path = tmp_path / "run"
+    toy_train(path)
+    (path / "config.yaml").unlink()
+    before = snapshot(path)
+    with pytest.raises(UserError, match="seed: 0, not 7"):
+        toy_train(path, OTHER)
+    assert snapshot(path) == before
+    toy_train(path)
+    assert "config.yaml: was missing; written again" in capsys.readouterr().err
+    assert (path / "config.yaml").read_text() == dump_config(CONFIG)

@@ -86,7 +86,7 @@ def test_a_bad_point_is_refused_by_a_dry_run_as_well(tmp_path):
 
 def test_a_flag_with_a_slip_is_refused(tmp_path):
     path = str(sweep(tmp_path).path)
-    with pytest.raises(UserError, match="--dry_rnu; did you mean --dry_run"):
+    with pytest.raises(UserError, match="--dry-rnu; did you mean --dry-run"):
         sweep_command([path, "--dry-rnu"])
     with pytest.raises(UserError, match="--max_lanes: invalid int value"):
         sweep_command([path, "--max_lanes", "many"])

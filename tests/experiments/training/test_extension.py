@@ -101,6 +101,16 @@ def test_fewer_updates_than_are_done_are_refused(whole):
     assert "has a run of 80 updates, of which 80 are done, and train.updates is 60" in message
 
 
+def test_a_run_that_cannot_resume_stays_finished(whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole[0], run)
+    records = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(records[1:]))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert "no checkpoint fits this file, and nothing was changed" in refused(run, of(100))
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 def test_a_schedule_over_the_updates_is_refused(tmp_path):
     train_run(of(20, optimizer__schedule="cosine"), tmp_path, "")
     message = refused(tmp_path, of(80, optimizer__schedule="cosine"))

@@ -68,8 +68,8 @@ def test_training_continues_without_a_reader(monkeypatch):
 
 def test_the_pace_leaves_out_the_time_before_the_first_call():
     pace = Pace(total=1000)
-    assert pace(100, now=500.0) == ""
-    assert pace(300, now=502.0) == "100 updates/s, 7.0 s left"
+    assert pace(100, now=500.0, evaluated=True) == ""
+    assert pace(300, now=502.0, evaluated=False) == "100 updates/s, 7.0 s left"
 
 
 @pytest.mark.parametrize(("terminal", "chosen"), [(True, "bar"), (False, "lines")])
