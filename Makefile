@@ -40,7 +40,7 @@ pytest: $(NATIVE)
 test-slow: $(NATIVE)
 	@XLA_FLAGS=--xla_backend_optimization_level=3 $(BIN)/python -m pytest -n auto --dist loadfile \
 		--no-loadscope-reorder -m slow tests/experiments/training/test_solutions.py tests/testing/test_check_cell.py \
-		$$(grep -l "mark.slow\|slow_case" tests/*.py tests/*/*.py tests/*/*/*.py)
+		$$(grep -l "mark.slow\|slow_case" tests/experiments/*/*.py tests/*.py tests/*/*.py)
 
 environment: $(NATIVE)
 
