@@ -7,37 +7,6 @@ from collections.abc import Sequence
 from experiments.errors import Interrupted, TrainingFailed, UserError
 from experiments.streams import finish_streams, open_streams
 
-USAGE = """\
-usage: python -m experiments COMMAND ...
-
-commands:
-  train CONFIG [--workdir DIR] [--sink tensorboard|wandb|MODULE:NAME] [--any.field value ...]
-      train a config, or resume its run in the workdir; --sink may be repeated
-  sweep FILE [--workdir DIR] [--dry-run] [--max_lanes N] [--no-figures] [--any.field value ...]
-      train all points of a sweep, or go on with it; --dry-run says what would run and how long
-  search FILE [--workdir DIR] [--trials N] [--workers N] [--storage URL] [--any.field value ...]
-      search for good values of fields with Optuna, with several workers on one study
-  evaluate WORKDIR [--task.field value ...] [--eval.field value ...]
-      evaluate a trained model, also on other lengths or more sequences
-  replay DIR
-      compute the update again at which a seed diverged, from a folder in WORKDIR/diverged
-  report WORKDIR ... [--format terminal|markdown|csv] [--out FOLDER|none] [--metric NAME]
-        [--by FIELD ...]
-      compare runs, or all runs in a folder, in tables and figures (in runs/report)
-  profile CONFIG [--updates N] [--out DIR] [--any.field value ...]
-      print where the time of a training goes, and write a profiler trace
-  bench [--suite cpu|gpu|layers|stream|memory|compile|scaling] [--cases NAME,...] [--rounds N]
-        [--against flax,torch,haiku,equinox,keras|none] [--implementations NAME,...]
-        [--out FOLDER] [--render]
-      measure this library beside other libraries, and write the suite's page to docs/benchmarks
-      or to FOLDER; --render only writes pages and pictures again from measured results
-  list [FOLDER]
-      list the configs with their expected results
-
-python -m experiments COMMAND --help prints a page with examples, and train CONFIG --help every
-field with its range and its value in the file."""
-
-
 COMMANDS = {
     "train": "experiments.commands.train:train_command",
     "sweep": "experiments.commands.sweep:sweep_command",
@@ -50,9 +19,6 @@ COMMANDS = {
     "list": "experiments.commands.listing:list_command",
 }
 """The function of every command, which takes the words after the command."""
-
-WITH_OWN_HELP = {"train", "profile"}
-"""Commands that print a help of their own after their first argument."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,12 +61,14 @@ def dispatch(arguments: list[str]) -> int:
     """
     match arguments:
         case [] | ["-h" | "--help", *_]:
-            print(USAGE)
+            from experiments.commands.pages import print_overview
+
+            print_overview()
             return 0 if arguments else 2
         case [command, *rest] if command in COMMANDS:
-            if rest[:1] in (["-h"], ["--help"]) or (
-                command not in WITH_OWN_HELP and {"-h", "--help"} & set(rest)
-            ):
+            asked = {"-h", "--help"} & set(rest[:1] if command == "train" else rest)
+            # After CONFIG, train prints the fields of the file.
+            if asked:
                 from experiments.commands.pages import PAGES, print_command_help
 
                 print_command_help(PAGES[command])
@@ -111,9 +79,8 @@ def dispatch(arguments: list[str]) -> int:
         case [command, *_]:
             from lstm_jax.did_you_mean import did_you_mean
 
-            # One line is enough where the name is near that of a command.
-            rest_of_message = did_you_mean(command, COMMANDS) or f"\n{USAGE}"
-            raise UserError(f"unknown command {command!r}{rest_of_message}")
+            hint = did_you_mean(command, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+            raise UserError(f"unknown command {command!r}{hint}")
     raise AssertionError(arguments)
 
 

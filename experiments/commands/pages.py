@@ -196,3 +196,19 @@ def print_command_help(page: CommandHelp, console: Console | None = None) -> Non
     if page.options:
         print_title(console, "arguments")
         print_pairs(console, page.options)
+
+
+def print_overview(console: Console | None = None) -> None:
+    """Print the usage of every command, and what it does."""
+    console = console or standard_output()
+    print_text(console, "usage: python -m experiments COMMAND ...", hanging=7)
+    print_title(console, "commands")
+    for page in PAGES.values():
+        print_text(console, page.usage, indent=2, hanging=8)
+        print_text(console, page.summary, indent=6, style="dim")
+    console.print()
+    print_text(
+        console,
+        "python -m experiments COMMAND --help prints a page with examples, and train CONFIG --help"
+        " every field with its range and its value in the file.",
+    )

@@ -6,26 +6,9 @@ from experiments.commands.overrides import first_path, parse_overrides
 from experiments.errors import UserError
 from lstm_jax.did_you_mean import nearest
 
-USAGE = """\
-usage: python -m experiments profile CONFIG [--updates N] [--out DIR] [--any.field value ...]
-
-Compile the training of a config, run it for some updates, and print where the time goes: tracing,
-compilation, host and device; the speed, the share of the matrix-product ceiling, and memory.
-Nothing is trained on: there is no workdir.
-
-  --updates N   updates to time (default 50); fewer make a smaller trace
-  --out DIR     folder of profile.json and the profiler trace (default profiles/ and the config's
-                name)
-
-example: python -m experiments profile configs/adding.yaml --updates 20 --model.hidden_size 256
-The trace opens at https://ui.perfetto.dev; TensorBoard reads the same folder."""
-
 
 def profile_command(arguments: list[str]) -> int:
     """``profile CONFIG [--updates N] [--out DIR] [--any.field value ...]``."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return 0
     what = "a config file, such as configs/adding.yaml"
     path, rest = first_path(arguments, "profile", "CONFIG", what)
     overrides = parse_overrides(rest, as_text=("out",))
