@@ -104,7 +104,7 @@ class Section:
     def title(self) -> str:
         """The task, with the settings that all arms share."""
         if any(field.startswith("task.") for field in [*self.fields, *self.pooled]):
-            return self.task.name
+            return self.task.name.rpartition(":")[2]
         return describe_task(self.task)
 
 

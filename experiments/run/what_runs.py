@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 import lstm_jax as lj
+from experiments.config.layer import LayerConfig
 from experiments.model import Model
 from experiments.tasks import Task
 from lstm_jax.types import PRNGKey, PyTree
@@ -34,24 +35,26 @@ def implementations(model: Model, task: Task, data: PyTree, batch_size: int) -> 
 
 
 def what_runs(
-    layers: Sequence[tuple[str, int]], environment: dict[str, Any], dtype: str = "float32"
+    layers: Sequence[LayerConfig], environment: dict[str, Any], dtype: str = "float32"
 ) -> str:
     """One line about what trains.
 
     Args:
-      layers: the cell and the units of each layer.
+      layers: the layers of the model.
       environment: the current environment.
       dtype: the dtype of the parameters.
 
     >>> here = {"backend": "cpu", "implementations": ["cpu"], "instruction_set": "avx512",
     ...         "threads": 2, "devices": 1, "device": "cpu"}
-    >>> what_runs([("lstm", 64)], here)
+    >>> from experiments.config.layer import layer
+    >>> what_runs([layer("lstm", hidden_size=64)], here)
     'lstm 64 units on cpu (native avx512, 2 threads), float32'
-    >>> what_runs([("gru", 64), ("gru", 64), ("lstm", 32)], here)
-    '2 x gru 64 units, lstm 32 units on cpu (native avx512, 2 threads), float32'
+    >>> both = layer("gru", hidden_size=64, bidirectional=True)
+    >>> what_runs([both, both, layer("lstm", hidden_size=32)], here)
+    '2 x bidirectional gru 64 units, lstm 32 units on cpu (native avx512, 2 threads), float32'
     """
-    runs = [(len(list(equal)), *layer) for layer, equal in groupby(layers)]
-    model = ", ".join(f"{_times(n)}{cell} {units} units" for n, cell, units in runs)
+    groups = [(name, len([*equal])) for name, equal in groupby(map(_name, layers))]
+    model = ", ".join(f"{_times(count)}{name}" for name, count in groups)
     names = environment["implementations"] or ["scan"]
     details = [f"native {environment['instruction_set']}" if n == "cpu" else n for n in names]
     place = environment["device"]
@@ -59,6 +62,13 @@ def what_runs(
         details.append(f"{environment['threads']} threads")
         place = "cpu"
     return f"{model} on {_times(environment['devices'])}{place} ({', '.join(details)}), {dtype}"
+
+
+def _name(layer: LayerConfig) -> str:
+    """The cell, and its units where it has a number of them."""
+    units = getattr(layer, "hidden_size", None)
+    both = "bidirectional " if layer.bidirectional else ""
+    return f"{both}{layer.cell}" + (f" {units} units" if units else "")
 
 
 def _times(count: int) -> str:

@@ -143,6 +143,8 @@ def check_names(tree: Mapping[str, Any], known: tuple[str, ...], place: str) -> 
     for name in tree:
         if name not in known:
             hint = did_you_mean(name, known)
+            if name == "search" and not hint:
+                hint = "; for a search, use the command search"
             raise UserError(f"{place}: {name}: unknown; it may have {', '.join(known)}{hint}")
 
 

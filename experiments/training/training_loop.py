@@ -70,8 +70,7 @@ def train_run(
                 placement.devices,
             )
             dtype = jax.tree.leaves(trainer.states.params)[0].dtype.name
-            layers = [(each.cell, getattr(each, "hidden_size", 0)) for each in config.model.layers]
-            processes.say(what_runs(layers, here, dtype))
+            processes.say(what_runs(config.model.layers, here, dtype))
             if (unused := placement.unused()) is not None:
                 processes.say(unused)
             summary = None

@@ -9,6 +9,7 @@ import jax
 import pytest
 
 import lstm_jax as lj
+from experiments.config.layer import layer
 from experiments.model import Model
 from experiments.run import environment, git_commit
 from experiments.run.environment import current_environment, environment_differences
@@ -149,6 +150,7 @@ def test_damaged_resumptions_are_moved_aside(tmp_path, capsys, resumed):
 
 
 def test_what_runs_is_said_in_one_line():
+    lstm, gru = (layer(cell, hidden_size=3) for cell in ("lstm", "gru"))
     here = {
         "backend": "cpu",
         "instruction_set": "avx2",
@@ -156,14 +158,21 @@ def test_what_runs_is_said_in_one_line():
         "devices": 1,
         "device": "cpu",
     }
-    native = what_runs([("lstm", 64)], here | {"implementations": ["cpu"]})
+    native = what_runs([layer("lstm", hidden_size=64)], here | {"implementations": ["cpu"]})
     assert native == "lstm 64 units on cpu (native avx2, 8 threads), float32"
-    scan = what_runs([("gru", 3), ("gru", 3)], here | {"implementations": ["scan"]}, "bfloat16")
+    scan = what_runs(
+        [gru, gru],
+        here | {"implementations": ["scan"]},
+        "bfloat16",
+    )
     assert scan == "2 x gru 3 units on cpu (scan, 8 threads), bfloat16"
-    both = what_runs([("lstm", 3), ("gru", 2)], here | {"implementations": ["cpu", "scan"]})
-    assert both == "lstm 3 units, gru 2 units on cpu (native avx2, scan, 8 threads), float32"
+    both = what_runs(
+        [lstm, gru],
+        here | {"implementations": ["cpu", "scan"]},
+    )
+    assert both == "lstm 3 units, gru 3 units on cpu (native avx2, scan, 8 threads), float32"
     gpus = {"backend": "gpu", "device": "NVIDIA H200", "devices": 8, "implementations": ["cudnn"]}
-    assert what_runs([("lstm", 64)], here | gpus) == (
+    assert what_runs([layer("lstm", hidden_size=64)], here | gpus) == (
         "lstm 64 units on 8 x NVIDIA H200 (cudnn), float32"
     )
 
