@@ -130,8 +130,17 @@ ACTIONS = {
 }  # fmt: skip
 """Other faults."""
 
-ELSEWHERE = {"the process is killed, or the power fails", "killed in the middle of a save"}
-"""Faults whose tests are in `test_nothing_is_lost.py` and `test_kills.py`."""
+ELSEWHERE = {
+    "the process is killed, or the power fails": "run/test_kills.py",
+    "killed in the middle of a save": "run/test_nothing_is_lost.py",
+    "Ctrl-C, SIGTERM or SIGHUP (not under `nohup`)": "training/test_signals.py",
+    "a second Ctrl-C": "training/test_signals.py",
+    "a seed diverges": "training/test_divergence.py",
+    "every seed diverges": "training/test_divergence.py",
+    "the model is too large for the memory": "test_memory_estimate.py",
+    "the memory runs out while training": "training/test_memory.py",
+}
+"""Faults that are tested in other files."""
 
 
 def test_python_of_the_page_runs(capsys):
@@ -141,7 +150,8 @@ def test_python_of_the_page_runs(capsys):
 
 
 def test_every_row_is_tested():
-    assert FILES.keys() | ACTIONS.keys() | ELSEWHERE == ROWS.keys()
+    assert FILES.keys() | ACTIONS.keys() | ELSEWHERE.keys() == ROWS.keys()
+    assert all((Path(__file__).parents[1] / file).exists() for file in ELSEWHERE.values())
 
 
 @pytest.mark.parametrize("fault", [*FILES, *ACTIONS])
