@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from experiments.config.schema import Config
 from experiments.errors import UserError
-from experiments.layer import layer_cell, output_features
+from experiments.layer_cell import layer_cell, output_features
 from experiments.model import input_features, make_model
 from experiments.tasks import Split
 from experiments.training.optimizer import make_optimizer

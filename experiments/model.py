@@ -12,7 +12,7 @@ import lstm_jax as lj
 from experiments.config.fields import FieldErrors
 from experiments.config.model import ModelConfig
 from experiments.kernels import are_kernels
-from experiments.layer import Features, check_layer, layer_cell, output_features
+from experiments.layer_cell import Features, check_layer, layer_cell, output_features
 from experiments.tasks.task import Task
 from lstm_jax.initializers import lecun_normal
 from lstm_jax.options import Implementation

@@ -13,8 +13,6 @@ from optuna.trial import TrialState
 from experiments.config.schema import Config
 from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted, TrainingFailed, UserError
-from experiments.model import make_model
-from experiments.run.what_runs import implementations
 from experiments.run.workdir import Workdir
 from experiments.search.spec import SearchSpec
 from experiments.search.stale import OWNER, RESUMES, take_over, this_process, trial_path
@@ -93,11 +91,6 @@ class Objective:
             data, placement = load_data(config), Placement.of(config)
             functions = make_train_functions(config, placement=placement)
             trainer = Trainer(config, workdir, functions, data, Sinks({"search": latest}))
-            model = placement.model(make_model(config.model, config.task))
-            workdir.write_environment(
-                implementations(model, config.task, data, config.train.batch_size),
-                placement.devices,
-            )
             for record in workdir.metrics.read():
                 latest.write(record)
                 self._report(trial, latest.value, record["update"])

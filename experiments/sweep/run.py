@@ -7,8 +7,6 @@ from pathlib import Path
 
 from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted, TrainingFailed
-from experiments.model import make_model
-from experiments.run.what_runs import implementations
 from experiments.run.workdir import Workdir
 from experiments.sweep.folder import SweepFolder
 from experiments.sweep.groups import MAX_LANES, Group, make_groups
@@ -99,13 +97,8 @@ def train_group(
     with memory_errors(config, saved), workdir.locked():
         workdir.begin(config)
         data = load_data(config, lanes=len(lanes))
-        placement = Placement.of(config)
-        functions = make_train_functions(config, lanes, placement)
+        functions = make_train_functions(config, lanes, Placement.of(config))
         trainer = Trainer(config, workdir, functions, data)
-        model = placement.model(make_model(config.model, config.task))
-        workdir.write_environment(
-            implementations(model, config.task, data, config.train.batch_size), placement.devices
-        )
         name = f"{label}, {len(lanes)} lanes" if len(lanes) > 1 else label
         try:
             with show_progress(name, trainer.progress.update, config.train.updates) as show:

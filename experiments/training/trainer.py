@@ -10,10 +10,11 @@ import numpy as np
 
 from experiments.config.schema import Config
 from experiments.errors import TrainingFailed
-from experiments.model import ModelParams
+from experiments.model import ModelParams, make_model
 from experiments.run import processes
 from experiments.run.bundle import Bundle
 from experiments.run.checkpoints import TrainingProgress
+from experiments.run.what_runs import implementations
 from experiments.run.workdir import Workdir
 from experiments.sinks.sinks import Sinks
 from experiments.tasks import Split, goals
@@ -36,7 +37,8 @@ class Trainer:
 
     Args:
       config: the config to train.
-      workdir: the workdir; if it has a checkpoint, training resumes from the latest.
+      workdir: the workdir; if it has a checkpoint, training resumes from the latest. What runs is
+        added to its environment.json.
       functions: the jitted functions of the config.
       data: the data of the task.
       sinks: where the records go, besides metrics.jsonl.
@@ -59,6 +61,11 @@ class Trainer:
         states = functions.init()
         at_start = states, TrainingProgress.at_start(len(self.lanes))
         self.states, self.progress = workdir.resume(states) or at_start
+        model = self.placement.model(make_model(config.model, config.task))
+        self.environment = workdir.write_environment(
+            implementations(model, config.task, data, config.train.batch_size),
+            self.placement.devices,
+        )
 
     @property
     def active(self) -> np.ndarray:

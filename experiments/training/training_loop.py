@@ -9,12 +9,11 @@ import jax
 from experiments.config.schema import Config
 from experiments.devices.mesh import Placement
 from experiments.errors import Interrupted
-from experiments.model import make_model
 from experiments.run import processes
 from experiments.run.bundle import Bundle
 from experiments.run.figures import draw_figures
 from experiments.run.summary import describe_task, summarize
-from experiments.run.what_runs import implementations, what_runs
+from experiments.run.what_runs import what_runs
 from experiments.run.workdir import Workdir
 from experiments.sinks.sinks import Sinks
 from experiments.training import extension
@@ -64,13 +63,8 @@ def train_run(
             processes.say(f"{describe_task(config.task)}: compiling, which takes some seconds")
             functions = make_train_functions(config, placement=placement)
             trainer = Trainer(config, workdir, functions, data, sinks)
-            model = placement.model(make_model(config.model, config.task))
-            here = workdir.write_environment(
-                implementations(model, config.task, data, config.train.batch_size),
-                placement.devices,
-            )
             dtype = jax.tree.leaves(trainer.states.params)[0].dtype.name
-            processes.say(what_runs(config.model.layers, here, dtype))
+            processes.say(what_runs(config.model.layers, trainer.environment, dtype))
             if (unused := placement.unused()) is not None:
                 processes.say(unused)
             summary = None

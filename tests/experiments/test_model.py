@@ -14,7 +14,7 @@ from experiments.config.fields import FieldErrors
 from experiments.config.layer import CELLS, Clip, Dtypes, Zoneout, layer
 from experiments.config.model import ModelConfig, model_config
 from experiments.kernels import are_kernels
-from experiments.layer import TRANSFORMS, layer_cell
+from experiments.layer_cell import TRANSFORMS, layer_cell
 from experiments.model import Model, make_model
 from lstm_jax.initializers import Chrono, ForgetBias, UniformGate, preset
 from tests.helpers.toys import slow_case

@@ -12,7 +12,7 @@ import pytest
 from experiments.commands.help import help_rows
 from experiments.config.file import config_tree, dump_config, load_config, make_config
 from experiments.errors import UserError
-from experiments.layer import layer_cell
+from experiments.layer_cell import layer_cell
 from experiments.training.optimizer import make_optimizer
 
 MODULE = """
