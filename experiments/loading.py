@@ -33,6 +33,7 @@ from experiments.training.keys import data_key
 from experiments.training.optimizer import evaluation_params
 from experiments.training.train_step import TrainState, make_train_functions
 from lstm_jax.did_you_mean import did_you_mean, unknown_arguments
+from lstm_jax.transforms.stack import Stack
 from lstm_jax.types import PRNGKey, PyTree
 
 if TYPE_CHECKING:
@@ -308,9 +309,11 @@ class Run:
         if len(self.seeds) > 1:
             seeds = f"seeds {self.seeds[0]} to {self.seeds[-1]}; params of seed {self.seed}"
         state = "finished" if self.summary else "not finished"
+        cell: Any = self.model.cell
+        model = ",\n           ".join(map(repr, cell.cells if isinstance(cell, Stack) else [cell]))
         lines = [
             f"Run of {describe_task(self.task)}, in {self.path}",
-            f"  model    {self.model.cell!r}, {count:,} parameters",
+            f"  model    {model}, {count:,} parameters",
             f"  trained  {done:,} of at most {updates:,} updates, {state}; {seeds}",
         ]
         for name, value in (self.summary or {"test": {}})["test"].items():

@@ -14,6 +14,7 @@ import pytest
 
 import lstm_jax as lj
 from experiments import load_run
+from experiments.config.model import model_config
 from experiments.model import make_model
 from experiments.tasks import Adding
 from tests.helpers.saved_runs import CONFIG, save_run
@@ -46,6 +47,15 @@ def test_a_run_has_what_was_saved(run, saved):
         "  trained  20 of at most 30 updates, not finished; seeds 4 to 5; params of seed 4",
     ]
     jax.tree.map(np.testing.assert_array_equal, run.states, states)
+
+
+def test_every_layer_has_a_line(run):
+    config = dataclasses.replace(CONFIG, model=model_config("gru", hidden_size=3, layers=2))
+    shown = repr(dataclasses.replace(run, config=config)).splitlines()
+    assert shown[1:3] == [
+        "  model    GRU(input_size=2, hidden_size=3),",
+        "           GRU(input_size=3, hidden_size=3), 76 parameters",
+    ]
 
 
 def test_parameters_are_the_averaged_ones_of_one_seed(run, saved):
@@ -170,6 +180,7 @@ def test_a_task_of_ones_own_is_found_above_the_folder_of_the_run(tmp_path):
     """
     load = f"""
         from experiments import load_run
+from experiments.config.model import model_config
         run = load_run({str(tmp_path / "runs" / "halves")!r})
         print(run.task.length, run.evaluate(sequences=2, length=4)["mse"].shape)
     """
