@@ -66,7 +66,7 @@ def overhead(config: Config, updates: int, rounds: int, clock: Callable[[], floa
       clock: `time.perf_counter`, or `time.process_time` on a CPU that others use too.
     """
     train = dataclasses.replace(
-        config.train, updates=2**30, eval_every=2**20 * config.train.log_every
+        config.train, updates=10**9, eval_every=10**6 * config.train.log_every
     )
     config = dataclasses.replace(config, train=train)
     data, functions = load_data(config), make_train_functions(config)

@@ -39,6 +39,7 @@ def kill_after(changes, process, folder):
     before = files(folder)
     while changes:
         if process.poll() is not None:
+            process.communicate()
             return False
         time.sleep(0.001)
         now = files(folder)
