@@ -3,11 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from experiments.bench.implementation import Implementation, backend_names, own_implementation
 from experiments.bench.peers import peer_implementations
 from experiments.bench.suites import NAMES, Suite
+from experiments.commands.flag_parser import FlagParser
 from experiments.errors import UserError
 from lstm_jax.did_you_mean import did_you_mean
 
@@ -40,11 +41,6 @@ class Plan(NamedTuple):
     rounds: int
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"bench: {message.removeprefix('argument ')}")
-
-
 def parse(words: Sequence[str]) -> Arguments:
     """Parse the flags of ``bench``.
 
@@ -54,7 +50,7 @@ def parse(words: Sequence[str]) -> Arguments:
     Raises:
       UserError: if a flag is unknown, or its value is missing or invalid.
     """
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = FlagParser("bench")
     flags = [
         parser.add_argument("--suite"),
         parser.add_argument("--against"),

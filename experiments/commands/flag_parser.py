@@ -29,12 +29,16 @@ class FlagParser(argparse.ArgumentParser):
         Raises:
           UserError: if a flag is unknown, or its value is not as it should be.
         """
-        given, unknown = self.parse_known_intermixed_args(list(words))
+        known = [option for action in self._actions for option in action.option_strings]
+        # A flag is read with hyphens and with underscores, and shown as the command spells it.
+        spelling = {option.replace("-", "_"): option for option in known}
+
+        def spelled(word: str) -> str:
+            flag, equals, value = word.partition("=")
+            return spelling.get(flag.replace("-", "_"), flag) + equals + value
+
+        given, unknown = self.parse_known_intermixed_args(list(map(spelled, words)))
         for word in unknown:
             flag = word.partition("=")[0]
-            known = [option for action in self._actions for option in action.option_strings]
-            hint = did_you_mean(flag, known)
-            # Both spellings are read; the pages have hyphens but in --max_lanes.
-            text = f"{flag}{hint}".replace("_", "-").replace("max-lanes", "max_lanes")
-            raise UserError(f"{self.command}: unknown option {text}")
+            raise UserError(f"{self.command}: unknown option {flag}{did_you_mean(flag, known)}")
         return given

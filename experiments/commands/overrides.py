@@ -7,6 +7,9 @@ from typing import Any
 from experiments.config.yaml_file import parse_value
 from experiments.errors import UserError
 
+TOP_FIELDS = ("seed", "seeds")
+"""Fields of a config that are in no section."""
+
 
 def first_path(words: list[str], command: str, name: str, what: str) -> tuple[Path, list[str]]:
     """The path that is the first argument of a command, and the other words.
@@ -55,6 +58,30 @@ def parse_overrides(arguments: Sequence[str], as_text: Sequence[str] = ()) -> di
         name = name.replace("-", "_")
         overrides[name] = text if name in as_text else parse_value(name, text)
     return overrides
+
+
+def split_flags(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The words that are flags of a command, and the fields of the config that others set.
+
+    A field has a dot in its name, or is ``seed`` or ``seeds``.
+
+    >>> split_flags(["--dry-run", "--train.updates", "100", "--seeds=2"])
+    (['--dry-run'], {'train.updates': 100, 'seeds': 2})
+    """
+    own: list[str] = []
+    fields: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        flag, equals, _ = word.partition("=")
+        name = flag[2:].replace("-", "_")
+        if word.startswith("--") and ("." in name or name in TOP_FIELDS):
+            fields.append(word)
+            if not equals and rest:
+                fields.append(rest.pop(0))
+        else:
+            own.append(word)
+    return own, parse_overrides(fields)
 
 
 def take_repeated(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]]:

@@ -4,8 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from experiments.commands.flag_parser import FlagParser
-from experiments.commands.overrides import first_path
-from experiments.commands.sweep_flags import split_flags
+from experiments.commands.overrides import first_path, split_flags
 from experiments.errors import Interrupted, UserError
 from experiments.run.atomic_write import write_atomic
 from experiments.search.spec import read_search
@@ -20,7 +19,7 @@ def search_command(words: list[str]) -> int:
     parser.add_argument("--trials", type=int)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--storage")
-    parser.add_argument("--no_figures", action="store_true")
+    parser.add_argument("--no-figures", action="store_true")
     parser.add_argument("--worker", type=int)
     given = parser.parse(own)
     if given.workdir == "":

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from experiments.commands.flag_parser import FlagParser
-from experiments.commands.overrides import first_path
-from experiments.commands.sweep_flags import split_flags
+from experiments.commands.overrides import first_path, split_flags
 from experiments.errors import UserError
 from experiments.sweep.groups import MAX_LANES
 from experiments.sweep.plan import describe_plan, make_plan
@@ -15,13 +14,13 @@ from experiments.sweep.spec import read_sweep
 
 def sweep_command(words: list[str]) -> int:
     """``sweep FILE [--workdir DIR] [--max_lanes N] [--dry-run] [--no-figures] [--any.field v]``."""
-    path, rest = first_path(words, "sweep", "FILE", "a sweep, such as configs/sweeps/rates.yaml")
+    path, rest = first_path(words, "sweep", "FILE", "such as configs/sweeps/learning_rates.yaml")
     own, overrides = split_flags(rest)
     parser = FlagParser("sweep")
     parser.add_argument("--workdir")
     parser.add_argument("--max_lanes", type=int, default=MAX_LANES)
-    parser.add_argument("--dry_run", action="store_true")
-    parser.add_argument("--no_figures", action="store_true")
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--no-figures", action="store_true")
     given = parser.parse(own)
     if given.max_lanes < 1:
         raise UserError(f"sweep: --max_lanes: must be at least 1; got {given.max_lanes}")
