@@ -1,6 +1,7 @@
 """The model of an experiment: recurrent layers and a linear readout, as pure functions."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 import lstm_jax as lj
 from experiments.config.fields import FieldErrors
+from experiments.config.layer import LayerConfig
 from experiments.config.model import ModelConfig
 from experiments.kernels import are_kernels
 from experiments.layer_cell import Features, check_layer, layer_cell, output_features
@@ -123,18 +125,11 @@ def make_model(config: ModelConfig, task: Task) -> Model:
     >>> make_model(model_config("gru", hidden_size=8, layers=2), Adding()).cell
     Stack(cells=(GRU(input_size=2, hidden_size=8), GRU(input_size=8, hidden_size=8)))
     """
-    cells: list[Any] = []
-    inputs = input_features(task)
-    for i, layer in enumerate(config.layers):
-        try:
-            cells.append(layer_cell(layer, inputs))
-            inputs = output_features(layer, inputs)
-        except FieldErrors as error:
-            raise error.below(f"layers.{i}") from None
+    cells, outputs = _of_each_layer(config, task, layer_cell)
     return Model(
         cell=cells[0] if len(cells) == 1 else lj.stack(*cells, dropout=config.dropout),
         input_size=input_features(task),
-        features=inputs if isinstance(inputs, int) else math.prod(inputs),
+        features=outputs if isinstance(outputs, int) else math.prod(outputs),
         output_size=task.output_size,
         implementation=config.implementation,
         remat=config.remat,
@@ -148,15 +143,22 @@ def layer_shapes(config: ModelConfig, task: Task) -> list[PyTree]:
     Raises:
       FieldErrors: as `make_model`, and if initializers or steps fail.
     """
-    shapes = []
+    return _of_each_layer(config, task, check_layer)[0]
+
+
+def _of_each_layer(
+    config: ModelConfig, task: Task, function: Callable[[LayerConfig, Features], Any]
+) -> tuple[list[Any], Features]:
+    """A function of every layer and its number of inputs, and the outputs of the last layer."""
+    results = []
     inputs = input_features(task)
     for i, layer in enumerate(config.layers):
         try:
-            shapes.append(check_layer(layer, inputs))
+            results.append(function(layer, inputs))
             inputs = output_features(layer, inputs)
         except FieldErrors as error:
             raise error.below(f"layers.{i}") from None
-    return shapes
+    return results, inputs
 
 
 def input_features(task: Task) -> Features:
