@@ -245,7 +245,9 @@ def mean_over_batches(
     def add(total: PyTree, number: Int[Array, ""]) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.add, total, gradient(number)), None
 
-    total, _ = lax.scan(add, gradient(first), first + jnp.arange(1, batches))
+    shapes = jax.eval_shape(gradient, first)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    total, _ = lax.scan(add, zeros, first + jnp.arange(batches))
     return jax.tree.map(lambda leaf: leaf / batches, total)
 
 

@@ -62,6 +62,26 @@ def test_an_update_is_gradient_then_clip_then_adam():
     assert int(states.update[0]) == 1
 
 
+def test_an_update_is_of_the_mean_gradient_of_its_batches():
+    """The second update reads batches 3, 4 and 5."""
+    from experiments.training import keys
+
+    train = dataclasses.replace(SMALL.train, accumulate=3)
+    functions = make_train_functions(dataclasses.replace(SMALL, train=train))
+    states, _ = functions.train_steps((), functions.init(), jnp.ones(1, bool), 1)
+    details = functions.details((), states)
+    model = make_model(SMALL.model, SMALL.task)
+    params = jax.tree.map(lambda leaf: leaf[0], states.params)
+
+    def loss(params, number):
+        batch = SMALL.task.sample((), "train", keys.batch_key(3, number), 8)
+        return SMALL.task.loss(model.apply(params, batch.inputs), batch)
+
+    found = [jax.value_and_grad(loss)(params, number) for number in (3, 4, 5)]
+    mean = jax.tree.map(lambda *each: sum(each) / 3, *found)
+    assert_close((details.loss[0], jax.tree.map(lambda g: g[0], details.grads)), mean, atol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [Adding(length=6, min_length=2), Copy(delay=3, min_delay=1)])
 def test_a_loss_over_mixed_lengths_is_that_of_every_sequence_alone(task):
