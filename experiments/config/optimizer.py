@@ -186,6 +186,8 @@ def optimizer_class(name: Any) -> type[OptimizerConfig]:
 @functools.cache
 def _class_of(found: Any, name: str) -> type[OptimizerConfig]:
     if isinstance(found, type) and issubclass(found, OptimizerConfig):
+        if found.rule is OptimizerConfig.rule:
+            raise ValueError(f"{name} is not an optimizer: it has no method rule")
         return found if name in OPTIMIZERS else _named(found, name)
     if not callable(found) or "learning_rate" not in _parameters(found):
         raise ValueError(

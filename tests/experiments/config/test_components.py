@@ -97,6 +97,10 @@ class Scaled(OptimizerConfig):
         return optax.sgd(learning_rate * self.factor)
 
 
+class WithoutRule(OptimizerConfig):
+    pass
+
+
 def needs_a_table(learning_rate, table):
     return optax.sgd(learning_rate)
 """
@@ -172,6 +176,11 @@ def test_what_is_wrong_with_a_field_of_a_cell(own, fields, expected):
 
 def test_a_cell_that_needs_what_no_config_has(own):
     assert "Array, which no config has" in message_of(model__cell=f"{own}:NeedsTable")
+
+
+def test_an_optimizer_of_ones_own_has_a_rule(own):
+    message = message_of(optimizer__name=f"{own}:WithoutRule")
+    assert f"{own}:WithoutRule is not an optimizer: it has no method rule" in message
 
 
 def test_an_optimizer_of_ones_own_is_a_subclass(own):
