@@ -1,15 +1,24 @@
-"""Quick disks: these tests end no machine, so that there is no need to wait for its disk."""
+"""Runs for the tests of what a run keeps on disk; their training has no model."""
 
-import functools
-import os
+import shutil
 
 import pytest
 
-from experiments.config.file import dump_config
+from tests.helpers.toy_runs import toy_train
 
 
-@pytest.fixture(autouse=True)
-def _quick_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-    # Half of the time of the toy runs would be PyYAML's.
-    monkeypatch.setattr("experiments.run.workdir.dump_config", functools.cache(dump_config))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished run, which tests copy."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    toy_train(path)
+    return path
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    """A run that was stopped before its summary: lines 10 to 60, checkpoints of 40 and 60."""
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    (path / "summary.json").unlink()
+    return path

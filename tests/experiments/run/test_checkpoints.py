@@ -20,22 +20,6 @@ from experiments.run.workdir import Workdir
 from tests.helpers.toy_runs import CONFIG, LIKE, initial, leaves_equal, reseal, snapshot, toy_train
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    path = tmp_path_factory.mktemp("whole") / "run"
-    toy_train(path)
-    return path
-
-
-@pytest.fixture
-def run(whole, tmp_path):
-    """A run that was stopped before its summary, with checkpoints of updates 40 and 60."""
-    path = tmp_path / "run"
-    shutil.copytree(whole, path)
-    (path / "summary.json").unlink()
-    return path
-
-
 def flip(path, bit):
     with path.open("r+b") as file:
         file.seek(bit // 8)

@@ -26,13 +26,6 @@ PIECES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    path = tmp_path_factory.mktemp("whole") / "run"
-    toy_train(path)
-    return path
-
-
 def mutated(data, draw):
     """The content of a file after some accident."""
     for _ in range(draw.choice([1, 1, 1, 2, 5])):

@@ -83,22 +83,6 @@ def test_a_file_that_another_program_changes_meanwhile_gets_no_checkpoint(tmp_pa
         workdir.metrics.mark()
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    path = tmp_path_factory.mktemp("whole") / "run"
-    toy_train(path)
-    return path
-
-
-@pytest.fixture
-def run(whole, tmp_path):
-    """A run that was stopped before its summary: lines 10 to 60, checkpoints of 40 and 60."""
-    path = tmp_path / "run"
-    shutil.copytree(whole, path)
-    (path / "summary.json").unlink()
-    return path
-
-
 def edit(path, number, line):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[number - 1] = line

@@ -20,13 +20,6 @@ from tests.helpers.toy_runs import (
 from tests.helpers.toys import slow_case
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    path = tmp_path_factory.mktemp("whole") / "run"
-    toy_train(path)
-    return path
-
-
 def assert_all_complete(path):
     """Every checkpoint that has its name is complete."""
     for update in checkpoint_updates(path / "checkpoints"):
