@@ -20,8 +20,8 @@ def evaluate_command(words: list[str]) -> int:
     workdir = Workdir.existing(path)
     config = load_config(path / "config.yaml", overrides)
     with memory_errors(config, "nothing was changed"):
-        updates, metrics = evaluate_run(workdir, config)
+        evaluation = evaluate_run(workdir, config)
     print(f"{describe_task(config.task)}, {config.eval.sequences:,} test sequences,", end=" ")
-    print(f"after {updates:,} updates\n")
-    print(evaluation_table(metrics, config))
+    print(f"after {evaluation.updates:,} updates\n")
+    print(evaluation_table(evaluation, config))
     return 0

@@ -5,18 +5,17 @@ import numpy as np
 from experiments.config.schema import Config
 from experiments.run.summary import in_columns, lower_is_better, metric_rows
 from experiments.tasks import goals
-from experiments.training.data import load_data
+from experiments.training.evaluation import Evaluation
 
 
-def evaluation_table(metrics: dict[str, np.ndarray], config: Config) -> str:
+def evaluation_table(evaluation: Evaluation, config: Config) -> str:
     """The metrics beside the baselines of the evaluated sequences, and the goals reached.
 
     Args:
-      metrics: by name, a value for each seed ``[N]``.
+      evaluation: the metrics, and the baselines.
       config: the config whose task was evaluated.
     """
-    task = config.task
-    baselines = task.baselines(load_data(config), "test")
+    task, metrics, baselines = config.task, evaluation.metrics, evaluation.baselines
     rows = metric_rows(task.metric, metrics, baselines)
     reached = np.asarray(metrics[task.metric])
     finite = reached[np.isfinite(reached)]

@@ -1,5 +1,7 @@
 """Evaluation of a run from its latest checkpoint."""
 
+from typing import NamedTuple
+
 import jax
 import numpy as np
 
@@ -10,16 +12,27 @@ from experiments.training.data import load_data
 from experiments.training.train_step import make_train_functions
 
 
-def evaluate_run(workdir: Workdir, config: Config) -> tuple[int, dict[str, np.ndarray]]:
+class Evaluation(NamedTuple):
+    """A run on test sequences.
+
+    Attributes:
+      updates: the number of updates done.
+      metrics: the metrics of every seed ``[N]``.
+      baselines: the task's metric for solutions without memory, on the same sequences.
+    """
+
+    updates: int
+    metrics: dict[str, np.ndarray]
+    baselines: dict[str, float]
+
+
+def evaluate_run(workdir: Workdir, config: Config) -> Evaluation:
     """Evaluate the latest checkpoint of a run on test sequences.
 
     Args:
       workdir: the workdir of the run.
       config: the run's config; its task and evaluation settings may differ from those of the
         training.
-
-    Returns:
-      The number of updates done, and the metrics of every seed ``[N]``.
 
     Raises:
       UserError: if there is no checkpoint, or too little data.
@@ -34,4 +47,5 @@ def evaluate_run(workdir: Workdir, config: Config) -> tuple[int, dict[str, np.nd
     states, progress = restored
     params = trained.evaluation_params(states)
     metrics = make_train_functions(config).evaluate(data, "test", params)
-    return progress.update, jax.tree.map(np.asarray, metrics)
+    baselines = config.task.baselines(data, "test")
+    return Evaluation(progress.update, jax.tree.map(np.asarray, metrics), baselines)

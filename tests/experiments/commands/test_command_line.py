@@ -12,6 +12,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.run.metrics_file import MetricsFile
+from experiments.tasks import Adding
 from experiments.tasks.corpus import Corpus, encode
 from tests.helpers.toys import slow_case
 
@@ -34,8 +35,10 @@ def config(tmp_path, monkeypatch):
     return str(path)
 
 
-def test_train_then_evaluate(config, capsys):
+def test_train_then_evaluate(config, capsys, monkeypatch):
     assert main(["train", config]) == 0
+    loads = []
+    monkeypatch.setattr(Adding, "load", lambda self: loads.append(self) or ())
     assert "runs/quick/figures/learning_curve.png" in capsys.readouterr().out
     assert main(["evaluate", "runs/quick"]) == 0
     out = capsys.readouterr().out
@@ -43,6 +46,8 @@ def test_train_then_evaluate(config, capsys):
     assert "mse" in out
     assert main(["evaluate", "runs/quick", "--task.length", "9", "--eval.sequences", "6"]) == 0
     assert "adding, length 9, 6 test sequences" in capsys.readouterr().out
+    # The data of a task can take long to load.
+    assert loads == [Adding(length=5), Adding(length=9)]
 
 
 def test_fields_are_set_on_the_command_line(config, capsys):

@@ -4,13 +4,16 @@ import numpy as np
 
 from experiments.commands.evaluation_table import evaluation_table
 from experiments.tasks import Copy
+from experiments.training.evaluation import Evaluation
 from tests.helpers.runs import config_of
 
 
 def evaluated(metrics, **settings):
     """The lines of the table of given metrics of two seeds."""
     arrays = {name: np.array(values) for name, values in metrics.items()}
-    table = evaluation_table(arrays, config_of(seeds=2, **settings))
+    config = config_of(seeds=2, **settings)
+    evaluation = Evaluation(100, arrays, config.task.baselines((), "test"))
+    table = evaluation_table(evaluation, config)
     return [line.strip() for line in table.splitlines()]
 
 

@@ -53,7 +53,7 @@ def test_a_point_is_a_run_like_any_other(finished, tmp_path):
     assert [record["update"] for record in records] == [2, 4, 6]
     expected = alone.workdir.metrics.read()
     np.testing.assert_allclose(records[-1]["loss"], expected[-1]["loss"], rtol=1e-3)
-    updates, metrics = evaluate_run(workdir, workdir.config())
+    updates, metrics, _ = evaluate_run(workdir, workdir.config())
     assert updates == 6
     np.testing.assert_allclose(metrics["mse"], together["test"]["mse"]["seeds"], rtol=1e-5)
     # To train it again finds it finished.

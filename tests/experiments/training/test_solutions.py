@@ -57,7 +57,7 @@ def test_a_network_trained_on_mixed_lengths_works_on_longer_sequences(tmp_path):
     train_config("adding_lengths", tmp_path)
     for length, what in ((400, "test mse"), (800, "length 800")):
         config = load_config(tmp_path / "config.yaml", {"task.length": length})
-        _, metrics = evaluate_run(Workdir.existing(tmp_path), config)
+        metrics = evaluate_run(Workdir.existing(tmp_path), config).metrics
         low, high = expected_range(CONFIGS / "adding_lengths.yaml", what)
         assert low <= float(metrics["mse"][0]) <= high
     # Trained on 400 steps alone, eight of ten networks are worse there than the constant answer.
