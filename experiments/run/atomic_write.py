@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from typing_extensions import Buffer
 
-from experiments.errors import TrainingFailed, UserError
+from experiments.errors import UserError, WriteFailed
 from experiments.run.shown_path import shown
 
 # Windows has no O_CLOEXEC, and opens files as text without O_BINARY.
@@ -102,7 +102,7 @@ def write_errors(path: Path, at_start: bool = False) -> Iterator[None]:
 
     Raises:
       UserError: at the start.
-      TrainingFailed: later.
+      WriteFailed: later.
     """
     try:
         yield
@@ -111,7 +111,7 @@ def write_errors(path: Path, at_start: bool = False) -> Iterator[None]:
         if at_start:
             raise UserError(message) from None
         advice = "make room, and" if error.errno in FULL else "once it can be written,"
-        raise TrainingFailed(
+        raise WriteFailed(
             f"{message}; all that was saved before is intact; {advice} the same command"
             " resumes the run"
         ) from None

@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.errors import Interrupted, TrainingFailed
+from experiments.errors import Interrupted, TrainingFailed, WriteFailed
 from experiments.search.spec import SearchSpec
 from experiments.search.stale import OWNER, enqueue_again, requeue_stale, this_process
 from experiments.search.study import open_study
@@ -54,7 +54,7 @@ def work(
                     catch=(WithdrawnError,),
                     callbacks=[lambda study, trial: _say_result(spec, trials, study, trial)],
                 )
-            except Interrupted:
+            except (Interrupted, WriteFailed):
                 enqueue_again(study, _own(study))
                 raise
         assert caught.signum is not None
@@ -74,8 +74,8 @@ def run_workers(words: Sequence[str], workers: int) -> None:
       TrainingFailed: if all of them failed.
       Interrupted: if a signal arrived, when all have stopped.
     """
-    with catch_signals() as caught:
-        running = {i + 1: _start(words, i + 1) for i in range(workers)}
+    with catch_signals() as caught, ExitStack() as pipes:
+        running = {i + 1: pipes.enter_context(_start(words, i + 1)) for i in range(workers)}
         codes: dict[int, int] = {}
         passed_on = False
         try:

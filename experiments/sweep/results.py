@@ -8,10 +8,11 @@ from experiments.numbers import mean_and_spread, span
 from experiments.run.summary import lower_is_better
 from experiments.sweep.folder import SweepFolder
 from experiments.sweep.points import Point
+from experiments.tasks import Goal
 
 
 def results_table(path: Path, points: Sequence[Point]) -> str:
-    """The test results of finished points, the best first.
+    """The test results of finished points, the best first; a table for each metric and goal.
 
     Args:
       path: the folder of the sweep.
@@ -19,12 +20,13 @@ def results_table(path: Path, points: Sequence[Point]) -> str:
     """
     folder = SweepFolder(path)
     rows = [(point, folder.summary(point.name)) for point in points]
-    metrics = list(dict.fromkeys(summary["metric"] for _, summary in rows))
+    tables: dict[tuple[str, Goal], list[tuple[Point, dict[str, Any]]]] = {}
+    for point, summary in rows:
+        key = summary["metric"], point.config.task.solved
+        tables.setdefault(key, []).append((point, summary))
     lines: list[str] = []
-    for metric in metrics:
-        own = [(p, s) for p, s in rows if s["metric"] == metric]
+    for (metric, goal), own in tables.items():
         task = own[0][0].config.task
-        goal = task.solved
         sign = 1 if lower_is_better(task, metric) else -1
         own.sort(key=lambda row: sign * _mean(row[1], sign))
         head = ("point", f"test {metric}", f"solved ({goal})", "updates")

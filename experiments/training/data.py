@@ -59,6 +59,6 @@ def load_data(
             raise
         raise UserError(f"{task.name}: {where(error)}") from error
     if ":" in task.name:
-        check_task(config, batches)
+        check_task(config, data, batches)
     check_memory(config, batches, lanes)
     return data

@@ -13,11 +13,12 @@ from experiments.tasks import Batch, Split, goals
 from lstm_jax.types import PyTree
 
 
-def check_task(config: Config, batches: Mapping[Split, PyTree]) -> None:
-    """Trace the loss and the metrics of a task, and check what they return.
+def check_task(config: Config, data: PyTree, batches: Mapping[Split, PyTree]) -> None:
+    """Trace the loss and the metrics of a task, compute its baselines, and check what they return.
 
     Args:
       config: the config with the task.
+      data: what it has loaded.
       batches: the shapes of a batch of each split.
 
     Raises:
@@ -25,6 +26,8 @@ def check_task(config: Config, batches: Mapping[Split, PyTree]) -> None:
     """
     task, model = config.task, make_model(config.model, config.task)
     params = jax.eval_shape(model.init, jax.random.key(0))
+    if "test" in batches:
+        _check_baselines(config, data)
     for split, batch in batches.items():
         if not isinstance(batch, Batch):
             raise UserError(f"{task.name}: sample must return a Batch; got {type(batch).__name__}")
@@ -48,6 +51,19 @@ def check_task(config: Config, batches: Mapping[Split, PyTree]) -> None:
             if not _is_number(value):
                 kind = _kind(value)
                 raise UserError(f"{task.name}: the metric {name!r} must be one number; got {kind}")
+
+
+def _check_baselines(config: Config, data: PyTree) -> None:
+    task = config.task
+    try:
+        for name, value in task.baselines(data, "test").items():
+            if not isinstance(name, str):
+                raise UserError(f"{task.name}: baselines: a name must be a string; got {name!r}")
+            float(value)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{task.name}: baselines: {where(error)}") from error
 
 
 def _is_number(value: PyTree) -> bool:

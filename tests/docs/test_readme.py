@@ -28,7 +28,7 @@ SHELL = [
     if line.strip() and not line.startswith("#")
 ]
 QUICK = shlex.split(
-    "--model.hidden_size 4 --train.updates 4 --train.log_every 2 --train.eval_every 2"
+    "--train.updates 4 --train.log_every 2 --train.eval_every 2"
     " --train.checkpoint_every 2 --eval.sequences 4 --eval.batch_size 2"
 )
 
@@ -62,10 +62,11 @@ def test_the_experiment_commands_run_in_their_order(tmp_path, monkeypatch, capsy
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
     commands = [shlex.split(c)[3:] for c in SHELL if " -m experiments " in c]
-    assert {c[0] for c in commands} == {"train", "evaluate", "report", "list"}
+    small = ["--model.hidden_size", "4", *QUICK]
+    short = {"train": small, "sweep": small, "search": ["--trials", "2", *QUICK]}
+    assert {c[0] for c in commands} == {*short, "evaluate", "report", "list"}
     for arguments in commands:
-        short = QUICK if arguments[0] == "train" else []
-        assert main([*arguments, *short]) == 0, capsys.readouterr().err
+        assert main([*arguments, *short.get(arguments[0], [])]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)", README))

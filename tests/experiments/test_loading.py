@@ -158,6 +158,7 @@ class Halves:
     length: int = 6
     metric, metric_scale, solved, mastered = "mse", "log", Adding.solved, None
     input_size, output_size = 2, 1
+    min_length, sequences = None, Adding.sequences
     load, sample, loss, metrics = Adding.load, Adding.sample, Adding.loss, Adding.metrics
     baselines, figures, answers = Adding.baselines, Adding.figures, Adding.answers
 """
@@ -180,7 +181,6 @@ def test_a_task_of_ones_own_is_found_above_the_folder_of_the_run(tmp_path):
     """
     load = f"""
         from experiments import load_run
-from experiments.config.model import model_config
         run = load_run({str(tmp_path / "runs" / "halves")!r})
         print(run.task.length, run.evaluate(sequences=2, length=4)["mse"].shape)
     """

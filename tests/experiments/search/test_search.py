@@ -1,5 +1,6 @@
 """A search trains trials, prunes the poor ones, and goes on where it was stopped."""
 
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments.errors import Interrupted, UserError
+from experiments.errors import Interrupted, UserError, WriteFailed
+from experiments.run.atomic_write import write_errors
 from experiments.run.workdir import Workdir
 from experiments.search.spec import read_search
 
@@ -95,7 +97,9 @@ def test_a_trial_that_diverges_is_pruned(file, tmp_path):
     assert "diverged" in trial.user_attrs["reason"]
 
 
-def test_a_stopped_trial_goes_on_from_its_checkpoint(file, tmp_path, monkeypatch):
+@pytest.mark.parametrize("end", [Interrupted, WriteFailed])
+def test_a_stopped_trial_goes_on_from_its_checkpoint(file, tmp_path, monkeypatch, end):
+    """Stopped by a signal, or by a full disk."""
     spec = read_search(file)
     trainer = trial_module.Trainer
     advances = []
@@ -103,15 +107,19 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(file, tmp_path, monkeypatch
     class Stopped(trainer):
         def advance(self, show):
             advances.append(self.progress.update)
-            if len(advances) == 2:
+            if len(advances) == 2 and end is Interrupted:
                 os.kill(os.getpid(), signal.SIGTERM)
+            elif len(advances) == 2:
+                with write_errors(tmp_path / "trials" / "0"):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             super().advance(show)
 
     monkeypatch.setattr(trial_module, "Trainer", Stopped)
-    with pytest.raises(Interrupted, match="trial 0"):
+    with pytest.raises(end, match=r"trial 0|trials/0"):
         work(spec, tmp_path, None, 1, figures=False)
     work(spec, tmp_path, None, 1, figures=False)
-    assert advances == [0, 2, 4]
+    # A signal ends a dispatch that is done; a full disk loses it.
+    assert advances == ([0, 2, 4] if end is Interrupted else [0, 2, 2, 4])
     study = open_study(spec, tmp_path, None)
     assert states(study) == ["FAIL", "COMPLETE"]
     first, second = study.trials

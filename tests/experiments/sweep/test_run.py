@@ -1,9 +1,11 @@
 """A sweep trains its points together, and goes on where it was stopped."""
 
+import dataclasses
 import os
 import shutil
 import signal
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from experiments.sweep.groups import make_groups
 from experiments.sweep.points import expand
 from experiments.sweep.results import results_table
 from experiments.sweep.run import run_sweep
+from experiments.tasks import Adding, Goal
 from experiments.training.evaluation import evaluate_run
 from experiments.training.train_step import make_train_functions
 from experiments.training.training_loop import train_run
@@ -75,6 +78,19 @@ def test_a_point_that_diverges_ends_alone(finished):
     assert "0 of 2" in rows["hidden_size=2,learning_rate=1e+30"]
     assert "diverged" not in rows["hidden_size=2,learning_rate=0.01"]
     assert list(rows)[-1].endswith("1e+30")
+
+
+def test_points_with_other_goals_have_a_table_of_their_own(finished):
+    class Strict(Adding):
+        solved: ClassVar[Goal] = Goal("mse", "<", 1e-9)
+
+    folder, (first, *others) = finished
+    config = dataclasses.replace(first.config, task=Strict(length=first.config.task.length))
+    table = results_table(folder / "out", [dataclasses.replace(first, config=config), *others])
+    heads = [line for line in table.splitlines() if line.startswith("point")]
+    assert len(heads) == 2
+    assert "solved (mse < 1e-09)" in heads[0]
+    assert "solved (mse < 0.001)" in heads[1]
 
 
 def test_a_finished_sweep_is_not_trained_again(finished, monkeypatch):

@@ -72,6 +72,16 @@ class Raises(Sum):
         return {}["batch"]
 
 
+class OneBaseline(Sum):
+    def baselines(self, data, split):
+        return 0.5
+
+
+class WordsAsBaseline(Sum):
+    def baselines(self, data, split):
+        return {"zero": "nothing"}
+
+
 class Grid(Sum):
     """Inputs with a grid, for a convolutional LSTM."""
 
@@ -117,6 +127,8 @@ def test_a_task_with_a_grid_is_for_convolutional_layers(monkeypatch):
         ("ManyMetrics", "the metric 'mse' must be one number; got float32[5, 2000, 1]"),
         ("WrongShapes", "test_task_check.py, line "),
         ("WrongFeatures", "ValueError: "),
+        ("OneBaseline", "baselines: AttributeError: "),
+        ("WordsAsBaseline", "baselines: ValueError: could not convert"),
         ("Raises", "KeyError: 'batch' (tests/experiments/training/test_task_check.py, line "),
     ],
 )
