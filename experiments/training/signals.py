@@ -13,6 +13,7 @@ from experiments.errors import Interrupted
 from experiments.run import processes
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 class CaughtSignal:
@@ -96,7 +97,9 @@ def catch_signals() -> Iterator[CaughtSignal]:
             signal.signal(each, signal.SIG_DFL)
         # os.write does not use the buffer that the signal may have interrupted.
         with suppress(OSError):
-            os.write(_stderr(), b"\nstopping; a second signal ends the run at once\n")
+            # A second signal leaves no time to show the cursor again, which the bar hides.
+            cursor = SHOW_CURSOR if os.isatty(_stderr()) else b""
+            os.write(_stderr(), cursor + b"\nstopping; a second signal ends the run at once\n")
         caught.arrive(signum)
 
     for signum in before:

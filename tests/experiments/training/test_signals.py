@@ -36,6 +36,16 @@ def test_one_signal_is_caught_and_handlers_are_restored(signum, capfd):
     assert "a second signal ends the run at once" in capfd.readouterr().err
 
 
+def test_the_cursor_of_a_terminal_is_shown_before_a_second_signal_can_end_the_run(monkeypatch):
+    reader, terminal = os.openpty()
+    with open(terminal, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with catch_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert os.read(reader, 100).startswith(b"\x1b[?25h")
+    os.close(reader)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT])
 def test_a_signal_that_was_ignored_stays_ignored(signum):
     """As by ``nohup``, or for a job in the background of a shell script."""
