@@ -51,8 +51,9 @@ def search_command(words: list[str]) -> int:
     else:
         if given.worker is not None:
             stop_without_parent()
+        figures, alone = not given.no_figures, given.worker is None
         try:
-            work(spec, folder, given.storage, trials, figures=not given.no_figures)
+            work(spec, folder, given.storage, trials, figures=figures, alone=alone)
         except Interrupted as error:
             text = f"{error} of the search in {folder}; run the same command again to go on"
             raise Interrupted(error.signum, text) from None

@@ -25,7 +25,13 @@ POLL_SECONDS = 0.1
 
 
 def work(
-    spec: SearchSpec, folder: Path, storage: str | None, trials: int, *, figures: bool
+    spec: SearchSpec,
+    folder: Path,
+    storage: str | None,
+    trials: int,
+    *,
+    figures: bool,
+    alone: bool = True,
 ) -> None:
     """Train trials in this process until the study has enough.
 
@@ -35,13 +41,14 @@ def work(
       storage: the URL of a database; None for a journal in the folder.
       trials: the number of trials in all, of all workers.
       figures: whether to draw the figures of every finished trial.
+      alone: whether this process was not started by `run_workers`.
 
     Raises:
       TrainingFailed: if a trial cannot be trained.
       Interrupted: if a signal arrived; the trial goes on when the search does.
     """
     study = open_study(spec, folder, storage)
-    with catch_signals() as caught:
+    with catch_signals(announce=alone) as caught:
         objective = Objective(spec, folder, trials, caught, figures=figures)
         while not caught:
             requeue_stale(study, folder)

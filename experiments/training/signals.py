@@ -79,11 +79,23 @@ def _stderr() -> int:
         return 2
 
 
+def _announce() -> None:
+    # os.write does not use the buffer that the signal may have interrupted.
+    with suppress(OSError):
+        # A second signal leaves no time to show the cursor again, which the bar hides.
+        cursor = SHOW_CURSOR if os.isatty(_stderr()) else b""
+        os.write(_stderr(), cursor + b"\nstopping; a second signal ends the run at once\n")
+
+
 @contextmanager
-def catch_signals() -> Iterator[CaughtSignal]:
+def catch_signals(*, announce: bool = True) -> Iterator[CaughtSignal]:
     """Record the first SIGINT, SIGTERM or SIGHUP; a second signal ends the process.
 
     Signals that were ignored before, as by ``nohup``, stay ignored.
+
+    Args:
+      announce: whether a signal is answered by a line; not in a process that another one started,
+        which says it for both.
     """
     caught = CaughtSignal()
     signums = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
@@ -95,11 +107,8 @@ def catch_signals() -> Iterator[CaughtSignal]:
         del frame
         for each in before:
             signal.signal(each, signal.SIG_DFL)
-        # os.write does not use the buffer that the signal may have interrupted.
-        with suppress(OSError):
-            # A second signal leaves no time to show the cursor again, which the bar hides.
-            cursor = SHOW_CURSOR if os.isatty(_stderr()) else b""
-            os.write(_stderr(), cursor + b"\nstopping; a second signal ends the run at once\n")
+        if announce:
+            _announce()
         caught.arrive(signum)
 
     for signum in before:

@@ -149,6 +149,7 @@ def test_a_signal_stops_all_workers_and_the_search_goes_on(tmp_path, signum):
     assert process.returncode == 128 + signum
     assert "run the same command again" in err
     assert "Traceback" not in err
+    assert err.count("stopping; a second signal") == 1
     assert not any(map(is_alive, search.owners()))
     process = search.start("--trials", "2")
     _, err = process.communicate(timeout=300)
