@@ -4,9 +4,26 @@ from experiments.tasks.adding import Adding
 from experiments.tasks.chars import Chars
 from experiments.tasks.copy import Copy
 from experiments.tasks.goal import Goal
+from experiments.tasks.selective_copy import SelectiveCopy
 from experiments.tasks.task import Batch, Split, Task, goals
 
-TASKS: dict[str, type[Task]] = {"adding": Adding, "copy": Copy, "chars": Chars}
+TASKS: dict[str, type[Task]] = {
+    "adding": Adding,
+    "copy": Copy,
+    "chars": Chars,
+    "selective_copy": SelectiveCopy,
+}
 """The built-in tasks by their names in a config."""
 
-__all__ = ["TASKS", "Adding", "Batch", "Chars", "Copy", "Goal", "Split", "Task", "goals"]
+__all__ = [
+    "TASKS",
+    "Adding",
+    "Batch",
+    "Chars",
+    "Copy",
+    "Goal",
+    "SelectiveCopy",
+    "Split",
+    "Task",
+    "goals",
+]
