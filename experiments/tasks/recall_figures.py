@@ -12,6 +12,7 @@ from experiments.tasks.lengths import last_steps
 from experiments.tasks.recall import Recall
 from experiments.tasks.symbol_figures import (
     MOST_CELLS,
+    PROBED,
     kept_symbols,
     probed_steps,
     symbol_cells,
@@ -29,7 +30,7 @@ def draw_recall(
 ) -> dict[str, Figure]:
     """The figures of the task, by file name; the arguments are those of `Task.figures`."""
     found = {"recall.png": recall(task, model, params, key)}
-    kept = memory(task, model, params, key, 1000 if sequences >= 1000 else 100)
+    kept = memory(task, model, params, key, PROBED if sequences >= PROBED else 100)
     return found if kept is None else {**found, "memory.png": kept}
 
 
@@ -71,7 +72,7 @@ def recall(
 
 
 def memory(
-    task: Recall, model: "Model", params: "ModelParams", key: PRNGKey, sequences: int = 1000
+    task: Recall, model: "Model", params: "ModelParams", key: PRNGKey, sequences: int = PROBED
 ) -> Figure | None:
     """Which symbols linear probes tell from the state at every step.
 

@@ -15,10 +15,15 @@ from experiments.tasks.figure_style import GREY, ORANGE
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99")
+PALETTE = (
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99",
+    "#332288",
+)  # fmt: skip
 BLANK, DELIMITER = "#f2f2f2", "#222222"
 MOST_CELLS = 120
 """Steps that fit on a figure with a cross at wrong answers."""
+PROBED = 1000
+"""Sequences that linear probes are fitted to and tried on."""
 
 
 def symbol_colours(alphabet: int) -> ListedColormap:
@@ -70,7 +75,7 @@ def symbol_cells(
 
 
 def symbol_legend(figure: Figure, alphabet: int, delimiter: str | None = "delimiter") -> None:
-    """A legend below a figure with the colours of the symbols, of blank and of the delimiter."""
+    """A legend below a figure: the colours of the symbols, of blank, and of a delimiter if any."""
     colours = symbol_colours(alphabet)
     handles = [
         Patch(color=colours(k), label=f"symbol {k + 1}")
@@ -113,7 +118,7 @@ def kept_symbols(
     figure.colorbar(image, ax=axes, label="told by a linear probe", pad=0.01, aspect=14)
 
 
-def probed_steps(length: int, most: int = 100) -> list[int]:
+def probed_steps(length: int, most: int = MOST_CELLS) -> list[int]:
     """At most ``most`` steps, evenly spaced from the first to the last.
 
     >>> probed_steps(5), probed_steps(1000, 4)
