@@ -53,7 +53,7 @@ def answers(
     for axes, probabilities, sequence, digit in zip(
         all_axes, told, np.asarray(read).T, right, strict=True
     ):
-        image = axes.imshow(probabilities, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axes.imshow(probabilities, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for row, column in enumerate(digit):
             corner = (column - 0.5, row - 0.5)
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=ORANGE, linewidth=2))
@@ -63,7 +63,7 @@ def answers(
         axes.set_yticks(range(pairs), [CHARACTERS[each] for each in sequence[::2]])
         axes.set_xlabel("digit")
     all_axes[0].set_ylabel("letter asked for")
-    figure.colorbar(image, ax=all_axes, label="probability", pad=0.01, aspect=12)
+    figure.colorbar(all_axes[0].images[0], ax=all_axes, label="probability", pad=0.01, aspect=12)
     figure.suptitle(
         f"Asked for each letter after {task.wait} question marks: {missed} of {right.size} answers"
         " wrong; the right digit has a frame"
