@@ -1,12 +1,35 @@
 """Tasks, one per file: data, loss, metrics and goals; a task's figures are in a file beside it."""
 
 from experiments.tasks.adding import Adding
+from experiments.tasks.associative_recall import AssociativeRecall
 from experiments.tasks.chars import Chars
 from experiments.tasks.copy import Copy
 from experiments.tasks.goal import Goal
+from experiments.tasks.selective_copy import SelectiveCopy
 from experiments.tasks.task import Batch, Split, Task, goals
+from experiments.tasks.warp import Warp
 
-TASKS: dict[str, type[Task]] = {"adding": Adding, "copy": Copy, "chars": Chars}
+TASKS: dict[str, type[Task]] = {
+    "adding": Adding,
+    "copy": Copy,
+    "chars": Chars,
+    "selective_copy": SelectiveCopy,
+    "associative_recall": AssociativeRecall,
+    "warp": Warp,
+}
 """The built-in tasks by their names in a config."""
 
-__all__ = ["TASKS", "Adding", "Batch", "Chars", "Copy", "Goal", "Split", "Task", "goals"]
+__all__ = [
+    "TASKS",
+    "Adding",
+    "AssociativeRecall",
+    "Batch",
+    "Chars",
+    "Copy",
+    "Goal",
+    "SelectiveCopy",
+    "Split",
+    "Task",
+    "Warp",
+    "goals",
+]
