@@ -96,7 +96,7 @@ class Lag1997:
         del data, split
         if self.experiment != "2c" and self.q is not None:
             raise ValueError(
-                f"task.q: is of experiment 2c alone; got {self.q} in {self.experiment}"
+                f"task.q: only experiment 2c has one; got {self.q} in {self.experiment}"
             )
         k_first, k_middle, k_added = jax.random.split(key, 3)
         is_y = jax.random.bernoulli(k_first, 0.5, (batch_size,)).astype(jnp.int32)
