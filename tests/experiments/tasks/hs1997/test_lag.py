@@ -152,6 +152,15 @@ def test_the_tolerance_is_that_of_the_paper(task, tolerance):
         assert metrics["wrong"] == wrong
 
 
+def test_logistic_units_have_the_squared_errors_of_1997():
+    for task in (Lag1997(p=4, objective="squared"), Lag1997("lag_1997", "2c", 3, 2, "squared")):
+        batch = drawn(task, MANY)
+        outputs = np.zeros((*batch.inputs.shape, task.output_size), np.float32)
+        metrics = measured(task, outputs, batch)
+        assert metrics["loss"] == pytest.approx(task.output_size / 4)
+        assert metrics["mean_error"] == pytest.approx(0.5)
+
+
 def test_a_q_without_2c_is_an_error_and_held_out_sequences_are_alike():
     with pytest.raises(ValueError, match=r"^task.q: only experiment 2c has one; got 5 in 2b"):
         drawn(Lag1997(experiment="2b", q=5), 1)

@@ -115,3 +115,16 @@ def test_all_orders_have_a_class():
         assert [RULES[task.experiment]["".join(order)] for order in orders] == [
             *CLASSES[task.experiment]
         ]
+
+
+def test_logistic_units_have_the_squared_errors_of_1997():
+    task = TemporalOrder1997(objective="squared")
+    batch = drawn(task, MANY)
+    truth = np.eye(4)[batch.targets[0]]
+    units = np.clip(np.abs(truth - 0.25), 1e-6, 1 - 1e-6)
+    outputs = np.full((*batch.inputs.shape, 4), 5.0, np.float32)
+    outputs[batch.lengths - 1, np.arange(MANY)] = np.log(units / (1 - units))
+    metrics = measured(task, outputs, batch)
+    assert metrics["loss"] == pytest.approx(4 * 0.25**2, rel=1e-4)
+    assert metrics["mean_error"] == pytest.approx(0.25, rel=1e-4)
+    assert metrics["wrong"] == 0

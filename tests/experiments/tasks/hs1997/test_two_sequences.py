@@ -117,6 +117,14 @@ def test_the_criteria_are_those_of_the_paper():
             assert measured(task, outputs_for(batch, units), batch)["wrong"] == wrong
 
 
+def test_the_objective_can_be_the_squared_error_of_1997():
+    task = TwoSequences1997(experiment="3c", length=20, objective="squared")
+    batch = drawn(task, MANY)
+    metrics = measured(task, outputs_for(batch, batch.targets.expected[0]), batch)
+    assert metrics["loss"] == pytest.approx(0.1, rel=0.05)  # the variance of the noise
+    assert metrics["mean_error"] < 1e-5
+
+
 def test_a_signal_longer_than_the_sequence_is_an_error():
     batch = drawn(TwoSequences1997(length=1, signal=1), 5)
     assert batch.inputs.shape == (1, 5, 1)
