@@ -1,7 +1,7 @@
 """The readout of a model: an affine map of the last layer's outputs, and an activation."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,15 @@ from lstm_jax.types import Initializer, PRNGKey
 
 
 class ReadoutParams(NamedTuple):
-    """Parameters of the readout, for ``O`` outputs; the bias is None where there is none."""
+    """Parameters of the readout, for ``O`` outputs.
+
+    Attributes:
+      kernel: kernel ``[H, O]``.
+      bias: bias ``[O]``, or None.
+    """
 
     kernel: Float[Array, "H O"]
-    bias: Float[Array, " O"] | None
+    bias: Any  # Optax's types of parameters have no None
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ def test_an_activation_bias_and_initial_weights_of_ones_own():
     assert model.head == Readout(True, jax.nn.sigmoid, Uniform(0.1), Uniform(0.2))
     params = model.init(KEY)
     assert 0 < jnp.abs(params.readout.kernel).max() <= 0.1
-    assert params.readout.bias is not None
     assert 0 < jnp.abs(params.readout.bias).max() <= 0.2
     h = jnp.array([[1.0, 2.0, 3.0]])
     wanted = 1 / (1 + np.exp(-(h @ params.readout.kernel + params.readout.bias[None])))
