@@ -1,4 +1,4 @@
-"""The model of an experiment: recurrent layers and a linear readout, as pure functions."""
+"""The model of an experiment: recurrent layers and a readout, as pure functions."""
 
 import math
 from collections.abc import Callable
@@ -15,17 +15,10 @@ from experiments.config.layer import LayerConfig
 from experiments.config.model import ModelConfig
 from experiments.kernels import are_kernels
 from experiments.layer_cell import Features, check_layer, layer_cell, output_features
+from experiments.readout import LINEAR, Readout, ReadoutParams, make_readout
 from experiments.tasks.task import Task
-from lstm_jax.initializers import lecun_normal
 from lstm_jax.options import Implementation
 from lstm_jax.types import Cell, PRNGKey, PyTree
-
-
-class ReadoutParams(NamedTuple):
-    """Parameters of the linear readout, for ``O`` outputs."""
-
-    kernel: Float[Array, "H O"]
-    bias: Float[Array, " O"]
 
 
 class ModelParams(NamedTuple):
@@ -37,7 +30,7 @@ class ModelParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """Layers as one cell, and a linear readout: ``y_t = h_t W + b``.
+    """Layers as one cell, and a readout: ``y_t = a(h_t W + b)``.
 
     Attributes:
       cell: the layers; a stack where there are several.
@@ -47,6 +40,7 @@ class Model:
       implementation: backend of the layers; None for the fastest.
       remat: steps between the states kept for the gradient; None to keep every step.
       init_scales: factor of the initial kernels of every layer.
+      head: the readout, without its parameters.
     """
 
     cell: Cell[Any, Any]
@@ -56,15 +50,15 @@ class Model:
     implementation: Implementation | None = None
     remat: int | None = None
     init_scales: tuple[float, ...] = (1.0,)
+    head: Readout = LINEAR
 
     def init(self, key: PRNGKey) -> ModelParams:
         """Initial parameters, drawn from a key."""
         k_cell, k_readout = jax.random.split(key)
         cell = self.cell.init(k_cell)
-        shape = (self.features, self.output_size)
         return ModelParams(
             cell=_scaled(cell, self.init_scales),
-            readout=ReadoutParams(lecun_normal(k_readout, shape), jnp.zeros(self.output_size)),
+            readout=self.head.init(k_readout, self.features, self.output_size),
         )
 
     def encode(self, inputs: Float[Array, "... I"] | Int[Array, "..."]) -> Float[Array, "... I"]:
@@ -108,9 +102,8 @@ class Model:
         return self.readout(params, hs.reshape(*hs.shape[:leading], self.features))
 
     def readout(self, params: ModelParams, h: Float[Array, "... H"]) -> Float[Array, "... O"]:
-        """The linear readout of hidden states ``h``, in the dtype of its own parameters."""
-        y = h.astype(params.readout.kernel.dtype) @ params.readout.kernel
-        return y + jax.lax.broadcast_to_rank(params.readout.bias, y.ndim)
+        """The readout of hidden states ``h``, in the dtype of its own parameters."""
+        return self.head(params.readout, h)
 
 
 def make_model(config: ModelConfig, task: Task) -> Model:
@@ -118,7 +111,7 @@ def make_model(config: ModelConfig, task: Task) -> Model:
 
     Raises:
       FieldErrors: if a layer does not fit: its cell has no such preset, a head does not divide
-        its units, and the like.
+        its units, and the like; or the readout does not.
 
     >>> from experiments.config.model import model_config
     >>> from experiments.tasks import Adding
@@ -126,14 +119,20 @@ def make_model(config: ModelConfig, task: Task) -> Model:
     Stack(cells=(GRU(input_size=2, hidden_size=8), GRU(input_size=8, hidden_size=8)))
     """
     cells, outputs = _of_each_layer(config, task, layer_cell)
+    features = outputs if isinstance(outputs, int) else math.prod(outputs)
+    try:
+        head = make_readout(config.readout, features, task.output_size)
+    except FieldErrors as error:
+        raise error.below("readout") from None
     return Model(
         cell=cells[0] if len(cells) == 1 else lj.stack(*cells, dropout=config.dropout),
         input_size=input_features(task),
-        features=outputs if isinstance(outputs, int) else math.prod(outputs),
+        features=features,
         output_size=task.output_size,
         implementation=config.implementation,
         remat=config.remat,
         init_scales=tuple(layer.init_scale for layer in config.layers),
+        head=head,
     )
 
 

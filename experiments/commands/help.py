@@ -11,6 +11,7 @@ from rich.text import Text
 
 from experiments.commands.layout import print_pair, print_title, standard_output
 from experiments.commands.pages import CommandHelp, print_command_help
+from experiments.config.calls import ActivationText, InitializerText
 from experiments.config.fields import LARGEST, SMALLEST
 from experiments.config.layer import CELLS, LayerConfig
 from experiments.config.model import SHARED, ModelConfig, is_short
@@ -80,7 +81,7 @@ def help_rows(config: Config) -> Iterator[tuple[str, list[Row]]]:
 
 def _model_rows(model: ModelConfig) -> Iterator[tuple[str, list[Row]]]:
     short = is_short(model)
-    shared = [row for row in _rows(model, "model") if row.flag.split(".")[-1] in SHARED]
+    shared = [row for row in _rows(model, "model") if row.flag.split(".")[1] in SHARED]
     count = str(len(model.layers)) if short else f"a list of {len(model.layers)}"
     layers = Row("--model.layers", "int, or a list", count, descriptions(ModelConfig)["layers"])
     yield _title("model", model), [layers, *shared]
@@ -105,13 +106,7 @@ def _rows(section: Any, prefix: str) -> Iterator[Row]:
         names = NAMES.get(name, NAMES.get(field.name) if isinstance(section, LayerConfig) else None)
         info = type(section).__pydantic_fields__.get(field.name)  # type: ignore[union-attr]
         hint = Annotated[hints[field.name], *info.metadata] if info and info.metadata else None
-        own = section.own.get(field.name) if isinstance(section, LayerConfig) else None
-        if names:
-            kind = " | ".join([*names, "module:Name"])
-        elif own is not None and own.make is not None:
-            kind = f"{own.make.__name__} | none"
-        else:
-            kind = kind_of(hint or hints[field.name])
+        kind = " | ".join([*names, "module:Name"]) if names else kind_of(hint or hints[field.name])
         yield Row(f"--{name}", kind, value_text(value), texts[field.name])
 
 
@@ -123,6 +118,8 @@ def kind_of(hint: Any) -> str:
     ('float, 0 to 0.999', 'float, 0 to 0.999, or none', 'a | b', 'list of int')
     """
     origin, arguments = get_origin(hint), get_args(hint)
+    if hint in (InitializerText, ActivationText):
+        return "initializer" if hint == InitializerText else "activation"
     if origin is Annotated:
         kind = kind_of(arguments[0])
         bounds = _range(arguments[1:])

@@ -4,11 +4,12 @@ import ast
 import dataclasses
 import functools
 import inspect
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, cast
 
 import jax
 import jax.numpy as jnp
+from pydantic import AfterValidator
 
 from experiments.config.components import import_path, short, short_text, where
 from lstm_jax import initializers
@@ -98,6 +99,22 @@ def activation(text: str) -> Activation:
     if not callable(found):
         raise ValueError(f"{short_text(text)} is not an activation, but {type(found).__name__}")
     return cast(Activation, found)
+
+
+def _checked_by(make: Callable[[str], Any]) -> AfterValidator:
+    """The check of a text by what makes a function of it."""
+
+    def check(text: str) -> str:
+        make(text)
+        return text
+
+    return AfterValidator(check)
+
+
+InitializerText = Annotated[str, _checked_by(initializer)]
+"""A field of a config that names an initializer."""
+ActivationText = Annotated[str, _checked_by(activation)]
+"""A field of a config that names an activation."""
 
 
 def _parse(text: str) -> tuple[str, tuple[list[Any], dict[str, Any]] | None]:

@@ -8,11 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 import lstm_jax as lj
-from experiments.config.calls import activation, frozen, initializer
+from experiments.config.calls import (
+    ActivationText,
+    InitializerText,
+    activation,
+    frozen,
+    initializer,
+)
 from experiments.config.components import find_component
 from experiments.config.fields import (
     LARGEST,
@@ -244,8 +250,9 @@ def config_type(name: str, hint: Any) -> tuple[Any, Callable[[str], Any] | None]
     if origin is Annotated:
         return Annotated[(config_type(name, arguments[0])[0], *hint.__metadata__)], None  # type: ignore[return-value]
     if origin is collections.abc.Callable or hint is collections.abc.Callable:
-        make = initializer if name.endswith("_init") else activation
-        return Annotated[str, AfterValidator(_check(make))], make
+        if name.endswith("_init"):
+            return InitializerText, initializer
+        return ActivationText, activation
     if hint is int:
         return Size if name.endswith("_size") else Integer, None
     if hint is float:
@@ -259,14 +266,6 @@ def config_type(name: str, hint: Any) -> tuple[Any, Callable[[str], Any] | None]
     if origin is tuple:
         return tuple[tuple(e if e is ... else config_type(name, e)[0] for e in arguments)], None
     return hint, None
-
-
-def _check(make: Callable[[str], Any]) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        make(text)
-        return text
-
-    return check
 
 
 def _config_default(field: dataclasses.Field[Any]) -> Any:

@@ -8,13 +8,14 @@ from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT, Rate, Steps
 from experiments.config.layer import ONLY_WITH, LayerConfig, layer
+from experiments.config.readout import ReadoutConfig
 
 MOST_LAYERS = 1000
 
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
-    """Recurrent layers and a linear readout.
+    """Recurrent layers and a readout.
 
     A config file gives the number of equal layers, with their fields beside it, or a list of
     layers; what a layer of the list does not set, it has from the fields beside the list.
@@ -30,6 +31,8 @@ class ModelConfig:
     """backend of the layers; none to select the fastest that supports them"""
     remat: Steps | None = None
     """steps between the states kept for the gradient, to save memory; none to keep every step"""
+    readout: ReadoutConfig = ReadoutConfig()
+    """affine map of the last layer's outputs"""
 
 
 SHARED = [field.name for field in dataclasses.fields(ModelConfig) if field.name != "layers"]
@@ -67,6 +70,7 @@ def model_tree(config: ModelConfig) -> dict[str, Any]:
     2
     """
     shared = {name: getattr(config, name) for name in SHARED}
+    shared["readout"] = dataclasses.asdict(config.readout)
     if is_short(config):
         return {**layer_tree(config.layers[0]), "layers": len(config.layers), **shared}
     return {"layers": [layer_tree(each) for each in config.layers], **shared}

@@ -26,7 +26,10 @@ class TrainConfig:
     updates: Count = 10_000
     """maximum number of updates"""
     stop_when: Literal["solved", "mastered", "never"] = "solved"
-    """goal on held-out sequences at which a seed stops"""
+    """goal at which a seed stops"""
+    window: Count | None = None
+    """most recent training sequences on which goals are measured, each before its update; none to
+    measure them on held-out sequences, at every evaluation"""
     log_every: Annotated[int, Field(ge=1, le=10**6)] = 50
     """updates per line of metrics.jsonl, and per dispatch to the device"""
     eval_every: Count = 100
@@ -79,6 +82,11 @@ class Config:
                 errors[f"train.{name}"] = (
                     f"must be a multiple of train.log_every ({train.log_every}); got {every}"
                 )
+        if train.window is not None and train.window % train.sequences_per_update:
+            errors["train.window"] = (
+                f"must be a multiple of the sequences of an update ({train.sequences_per_update});"
+                f" got {train.window}"
+            )
         if self.eval.sequences % self.eval.batch_size:
             errors["eval.sequences"] = (
                 f"must be a multiple of eval.batch_size ({self.eval.batch_size});"

@@ -227,7 +227,9 @@ def validated(reading: Reading, cls: Any, tree: Mapping[str, Any], place: Place,
             name = place(".".join(at)) if at else whole
             cause = detail.get("ctx", {}).get("error")
             if isinstance(cause, FieldErrors):
-                found |= {place(name): [text] for name, text in cause.errors.items()}
+                # The fields of a mapping inside of the section are named from the section on.
+                named = {".".join([*at, name]): text for name, text in cause.errors.items()}
+                found |= {place(name): [text] for name, text in named.items()}
             else:
                 found.setdefault(name, []).append(message(detail))
         for name, texts in found.items():

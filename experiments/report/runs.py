@@ -220,7 +220,9 @@ def _unfinished(
 ) -> SeedResult:
     reached_at: dict[str, int | None] = {}
     for name, goal in goals(config.task).items():
-        reached = [update for update, found in _evaluations(goal, curves) if goal.reached(found)]
+        # Of goals on training sequences, the records do not tell.
+        found = [] if config.train.window else _evaluations(goal, curves)
+        reached = [update for update, metrics in found if goal.reached(metrics)]
         reached_at[name] = int(reached[0]) if reached else None
     trained = [record.update for record in records if record.loss[i] is not None]
     return SeedResult(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 
@@ -34,9 +35,18 @@ class Goal:
         """The names of all metrics that the goal is about."""
         return (self.metric, *(self.also.metrics if self.also else ()))
 
-    def reached(self, metrics: Mapping[str, Any]) -> np.ndarray:
-        """Whether the metrics reach the goal, elementwise for metrics with a value per seed."""
-        value = np.asarray(metrics[self.metric])
+    def reached(self, metrics: Mapping[str, Any]) -> Any:
+        """Whether the metrics reach the goal, elementwise for metrics with a value per seed.
+
+        Args:
+          metrics: numbers, lists or arrays by name; arrays of JAX may be traced.
+
+        Returns:
+          An array of NumPy, or one of JAX if the metrics are.
+        """
+        value = metrics[self.metric]
+        if not isinstance(value, jax.Array):
+            value = np.asarray(value)
         own = value < self.threshold if self.relation == "<" else value >= self.threshold
         return own & self.also.reached(metrics) if self.also else own
 

@@ -21,7 +21,10 @@ from experiments.tasks import Batch, Split, Task
 from experiments.training import keys
 from experiments.training.lanes import LaneArrays, Lanes
 from experiments.training.optimizer import evaluation_params, make_optimizer
+from experiments.training.window import Window, advance_window, empty_window, has_stopped
 from lstm_jax.types import PyTree
+
+Metrics = dict[str, Float[Array, ""]]
 
 
 class TrainState(NamedTuple):
@@ -31,11 +34,13 @@ class TrainState(NamedTuple):
       params: the model's parameters.
       opt_state: the optimizer's state.
       update: updates done so far; it also selects the next batch from the lane's key.
+      window: the most recent batches, where goals are measured on them.
     """
 
     params: ModelParams
     opt_state: optax.OptState
     update: Int[Array, ""]
+    window: Window | None = None
 
 
 class UpdateStats(NamedTuple):
@@ -75,7 +80,8 @@ class TrainFunctions(NamedTuple):
       init: ``() -> states``, a `TrainState` with leaves ``[N, ...]``.
       train_steps: ``(data, states, active [N], updates) -> (states, stats [N, updates])``. The
         input states are donated. The state of an inactive lane does not change, and a lane keeps
-        the state before its first update that is not finite.
+        the state before its first update that is not finite, or the one in which the goal to stop
+        at was reached on training sequences.
       details: ``(data, states) -> details``, `UpdateDetails` of the next update of every lane.
       evaluation_params: ``states -> params``, those that `evaluate` and the figures use.
       evaluate: ``(data, split, params) -> metrics [N]``.
@@ -134,29 +140,35 @@ def make_functions(
     def init(lane: LaneArrays) -> TrainState:
         parts = parts_of(lane)
         params = parts.model.init(keys.init_key(lane.seed))
-        return TrainState(params, parts.optimizer.init(params), jnp.asarray(0, jnp.int32))
+        window = empty_window(parts.task, config.train)
+        return TrainState(params, parts.optimizer.init(params), jnp.asarray(0, jnp.int32), window)
 
     def update(
         data: PyTree, lane: LaneArrays, state: TrainState
     ) -> tuple[TrainState, UpdateDetails]:
         task, model, optimizer = parts_of(lane)
 
-        def gradient(number: Int[Array, ""]) -> tuple[Float[Array, ""], ModelParams]:
-            """Loss and gradient of one batch of the training."""
+        def gradient(number: Int[Array, ""]) -> tuple[tuple[Array, Metrics], ModelParams]:
+            """Loss, metrics where goals are measured on them, and gradient of one batch."""
             k_batch, k_draws = keys.batch_key(lane.seed, number), keys.draws_key(lane.seed, number)
             batch = task.sample(data, "train", k_batch, config.train.batch_size)
             batch = placement.shard_batch(batch)
 
-            def loss_of(params: ModelParams) -> Float[Array, ""]:
+            def loss_of(params: ModelParams) -> tuple[Float[Array, ""], Metrics]:
                 outputs = placement.outputs(model, params, batch, k_draws)
-                return task.loss(outputs, batch)
+                metrics = {} if state.window is None else task.metrics(outputs, batch)
+                return task.loss(outputs, batch), metrics
 
-            return jax.value_and_grad(loss_of)(state.params)
+            return jax.value_and_grad(loss_of, has_aux=True)(state.params)
 
-        loss, grads = mean_over_batches(gradient, state.update, config.train.accumulate)
+        batches = config.train.accumulate
+        (loss, metrics), grads = mean_over_batches(gradient, state.update, batches)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = cast(ModelParams, optax.apply_updates(state.params, updates))
-        new = TrainState(params, opt_state, state.update + 1)
+        window = state.window
+        if window is not None:
+            window = advance_window(window, task, metrics, state.update)
+        new = TrainState(params, opt_state, state.update + 1, window)
         return new, UpdateDetails(loss, grads, params)
 
     def train_lane(
@@ -169,8 +181,11 @@ def make_functions(
             new, details = update(data, lane, state)
             grad_norm = optax.tree.norm(details.grads)
             finite = all_finite((details.loss, grad_norm, details.params))
+            # What a lane would do after it has stopped does not count.
+            finite |= has_stopped(state.window, config.train)
             active &= finite
             kept = jax.tree.map(lambda a, b: jnp.where(active, a, b), new, state)
+            active &= ~has_stopped(kept.window, config.train)
             return (kept, active), UpdateStats(details.loss, grad_norm, finite)
 
         (state, _), stats = lax.scan(step, (state, active), length=updates)

@@ -110,10 +110,9 @@ class Trainer:
                 )
             )
         stats = jax.tree.map(np.asarray, stats)
-        counts = np.where(active, end - start, 0)
+        # A lane that has stopped, on its training sequences, or diverged has done fewer.
+        counts = np.where(active, np.asarray(self.states.update) - start, 0)
         bad = first_bad_updates(stats, active)
-        for lane, offset in bad.items():
-            counts[lane] = offset
         self._end(
             {lane: self._divergence(lane, offset, start, stats) for lane, offset in bad.items()}
         )
@@ -121,6 +120,7 @@ class Trainer:
             # Nothing was trained, so the folder stays free for another config.
             raise self.failure()
         progress.update = end
+        self._record_training_goals(active)
         record: dict[str, Any] = {
             "update": end,
             "sequences": end * train.sequences_per_update,
@@ -134,7 +134,8 @@ class Trainer:
                 metrics = self._evaluate("validation")
             self._end(first_bad_metrics(metrics, self.active, end))
             record["validation"] = {k: _of_active(v, self.active) for k, v in metrics.items()}
-            self._record_goals(metrics, self.active)
+            if train.window is None:
+                self._record_goals(metrics, self.active)
         if processes.is_first():
             self.workdir.metrics.append(record)
             self.sinks.write(record)
@@ -193,6 +194,16 @@ class Trainer:
                     reached_at[i] = progress.update
                 if name == self.config.train.stop_when:
                     progress.stopped_at[i] = progress.update
+
+    def _record_training_goals(self, active: np.ndarray) -> None:
+        """Record the goals that lanes have reached on their training sequences."""
+        window, progress = self.states.window, self.progress
+        for name, at in window.reached_at.items() if window is not None else ():
+            reached, reached_at = np.asarray(at), getattr(progress, f"{name}_at")
+            for i in np.flatnonzero(active & (reached > 0)):
+                reached_at[i] = int(reached[i])
+                if name == self.config.train.stop_when:
+                    progress.stopped_at[i] = reached_at[i]
 
     def _divergence(self, lane: int, offset: int, start: int, stats: UpdateStats) -> Divergence:
         """Why a lane diverged in the last dispatch; its last good state is kept in a bundle."""
