@@ -2,11 +2,31 @@
 
 from experiments.tasks.adding import Adding
 from experiments.tasks.chars import Chars
+from experiments.tasks.continual_reber import ContinualReber
 from experiments.tasks.copy import Copy
 from experiments.tasks.goal import Goal
+from experiments.tasks.reber import Reber
 from experiments.tasks.task import Batch, Split, Task, goals
 
-TASKS: dict[str, type[Task]] = {"adding": Adding, "copy": Copy, "chars": Chars}
+TASKS: dict[str, type[Task]] = {
+    "adding": Adding,
+    "copy": Copy,
+    "chars": Chars,
+    "reber": Reber,
+    "continual_reber": ContinualReber,
+}
 """The built-in tasks by their names in a config."""
 
-__all__ = ["TASKS", "Adding", "Batch", "Chars", "Copy", "Goal", "Split", "Task", "goals"]
+__all__ = [
+    "TASKS",
+    "Adding",
+    "Batch",
+    "Chars",
+    "ContinualReber",
+    "Copy",
+    "Goal",
+    "Reber",
+    "Split",
+    "Task",
+    "goals",
+]
