@@ -4,6 +4,7 @@ from experiments.tasks.adding import Adding
 from experiments.tasks.chars import Chars
 from experiments.tasks.continual_reber import ContinualReber
 from experiments.tasks.copy import Copy
+from experiments.tasks.digits import SequentialDigits
 from experiments.tasks.goal import Goal
 from experiments.tasks.reber import Reber
 from experiments.tasks.task import Batch, Split, Task, goals
@@ -14,6 +15,7 @@ TASKS: dict[str, type[Task]] = {
     "chars": Chars,
     "reber": Reber,
     "continual_reber": ContinualReber,
+    "digits": SequentialDigits,
 }
 """The built-in tasks by their names in a config."""
 
@@ -26,6 +28,7 @@ __all__ = [
     "Copy",
     "Goal",
     "Reber",
+    "SequentialDigits",
     "Split",
     "Task",
     "goals",

@@ -27,8 +27,10 @@ LONGEST = 2000
 """Most steps of the stream."""
 WINDOW = 60
 """Steps in the upper panels, the last ones of the stream."""
-UNITS = 5
+UNITS = 3
 """Units in the panels of the forget gate and the state."""
+KEPT_FOR = 4
+"""Steps for which a unit has to tell T from P; the shortest inner string has five symbols."""
 
 
 class Stream(NamedTuple):
@@ -92,17 +94,20 @@ def second_last_steps(read: Int[np.ndarray, " T"]) -> Int[np.ndarray, " N"]:
 def keeping(stream: Stream) -> Int[np.ndarray, " H"]:
     """Units in the order of how well their states tell strings with T from strings with P.
 
-    The measure is the distance of the means of the states, at the steps before the second-last
-    symbols, over the standard deviation of the states of both kinds.
+    The measure is the distance of the means of the states, over the standard deviation of both
+    kinds together; of its values at each of the last `KEPT_FOR` steps before the second-last symbol
+    it is the smallest, as a unit that keeps the symbol has it at all of them.
     """
     assert stream.memory is not None
     read = stream.batch.inputs
     at = second_last_steps(read)
-    state, T = stream.memory[at].astype(np.float32), read[at + 1] == SYMBOLS.index("T")
+    # A stream starts with a string, so that there are as many steps before.
+    state = stream.memory[at - np.arange(KEPT_FOR)[:, None]].astype(np.float32)
+    T = read[at + 1] == SYMBOLS.index("T")
     if T.all() or not T.any():
-        return np.arange(state.shape[1])
-    distance = np.abs(state[T].mean(axis=0) - state[~T].mean(axis=0))
-    return np.argsort(-distance / (state.std(axis=0) + 1e-6), kind="stable")
+        return np.arange(state.shape[-1])
+    distance = np.abs(state[:, T].mean(axis=1) - state[:, ~T].mean(axis=1))
+    return np.argsort(-(distance / (state.std(axis=1) + 1e-6)).min(axis=0), kind="stable")
 
 
 def forgetting(
@@ -137,7 +142,7 @@ def forgetting(
 
 
 def _draw_gate(axes: Axes, stream: Stream, units: np.ndarray) -> None:
-    axes.set(ylabel="units", yticks=[], title="no forget gate")
+    axes.set(ylabel="units", yticks=[], title="no forget gate: states are never multiplied by 0")
     if stream.forget is None or stream.memory is None:
         return
     if stream.forget.shape != stream.memory.shape:
