@@ -7,8 +7,9 @@ the whole sequence.
 
 The 1,797 images of scikit-learn (the test set of Alpaydin & Kaynak, 1998) are split by their
 numbers: of five in a row the first is a test image, the second one for validation, and the other
-three are for training. The most frequent class is right for 10 % of the test images, a linear
-classifier of all pixels, a logistic regression fitted to the training images, for 96 %.
+three are for training. The most frequent class of the training images is right for 7 % of the test
+images, a linear classifier of all pixels at once, a logistic regression, for 96 %: *mastered* is
+better than both.
 
 Reference: Le, Jaitly & Hinton (2015), *A simple way to initialize recurrent networks of rectified
 linear units*, with 28 x 28 pixels of MNIST. There are no published figures for 8 x 8.
@@ -61,8 +62,8 @@ class SequentialDigits:
 
     metric: ClassVar[str] = "accuracy"
     metric_scale: ClassVar[Literal["linear", "log"]] = "linear"
-    solved: ClassVar[Goal] = Goal("accuracy", ">=", 0.97)
-    mastered: ClassVar[Goal | None] = None
+    solved: ClassVar[Goal] = Goal("accuracy", ">=", 0.95)
+    mastered: ClassVar[Goal | None] = Goal("accuracy", ">=", 0.97)
     input_size: ClassVar[int] = 1
     output_size: ClassVar[int] = CLASSES
 
