@@ -1,13 +1,16 @@
 """Tasks, one per file: data, loss, metrics and goals; a task's figures are in a file beside it."""
 
 from experiments.tasks.adding import Adding
+from experiments.tasks.associative_recall import AssociativeRecall
 from experiments.tasks.chars import Chars
 from experiments.tasks.continual_reber import ContinualReber
 from experiments.tasks.copy import Copy
-from experiments.tasks.digits import SequentialDigits
+from experiments.tasks.digits import Digits
 from experiments.tasks.goal import Goal
 from experiments.tasks.reber import Reber
+from experiments.tasks.selective_copy import SelectiveCopy
 from experiments.tasks.task import Batch, Split, Task, goals
+from experiments.tasks.warp import Warp
 
 TASKS: dict[str, type[Task]] = {
     "adding": Adding,
@@ -15,21 +18,27 @@ TASKS: dict[str, type[Task]] = {
     "chars": Chars,
     "reber": Reber,
     "continual_reber": ContinualReber,
-    "digits": SequentialDigits,
+    "digits": Digits,
+    "selective_copy": SelectiveCopy,
+    "associative_recall": AssociativeRecall,
+    "warp": Warp,
 }
 """The built-in tasks by their names in a config."""
 
 __all__ = [
     "TASKS",
     "Adding",
+    "AssociativeRecall",
     "Batch",
     "Chars",
     "ContinualReber",
     "Copy",
+    "Digits",
     "Goal",
     "Reber",
-    "SequentialDigits",
+    "SelectiveCopy",
     "Split",
     "Task",
+    "Warp",
     "goals",
 ]

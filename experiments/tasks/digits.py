@@ -44,7 +44,7 @@ PARTS: dict[Split, tuple[int, ...]] = {"test": (0,), "validation": (1,), "train"
 """Which of five images in a row belong to a split."""
 
 
-class Digits(NamedTuple):
+class Images(NamedTuple):
     """Images of one split.
 
     Attributes:
@@ -57,7 +57,7 @@ class Digits(NamedTuple):
 
 
 @dataclass(frozen=True, config=STRICT)
-class SequentialDigits:
+class Digits:
     """The digits task."""
 
     metric: ClassVar[str] = "accuracy"
@@ -79,7 +79,7 @@ class SequentialDigits:
             return np.arange(STEPS)
         return np.random.default_rng(self.permutation_seed).permutation(STEPS)
 
-    def load(self) -> dict[str, Digits]:
+    def load(self) -> dict[str, Images]:
         """Load the images of every split.
 
         Raises:
@@ -96,14 +96,14 @@ class SequentialDigits:
         pixels = (images[:, self.order()] / BRIGHTEST).astype(np.float32).T
         part = np.arange(len(labels)) % 5
         return {
-            split: Digits(
+            split: Images(
                 jnp.asarray(pixels[:, np.isin(part, parts)]),
                 jnp.asarray(labels[np.isin(part, parts)], jnp.int32),
             )
             for split, parts in PARTS.items()
         }
 
-    def sample(self, data: dict[str, Digits], split: Split, key: PRNGKey, batch_size: int) -> Batch:
+    def sample(self, data: dict[str, Images], split: Split, key: PRNGKey, batch_size: int) -> Batch:
         """Inputs ``[64, B, 1]`` and targets ``[1, B]``.
 
         Training images are drawn with replacement. Held-out images do not depend on the key and are
@@ -138,7 +138,7 @@ class SequentialDigits:
             "cross_entropy": self.loss(outputs, batch),
         }
 
-    def baselines(self, data: dict[str, Digits], split: Split) -> dict[str, float]:
+    def baselines(self, data: dict[str, Images], split: Split) -> dict[str, float]:
         """The accuracy of the most frequent class, and of a linear classifier of all pixels.
 
         The classifier is a logistic regression, fitted to the training images with the defaults of
@@ -158,7 +158,7 @@ class SequentialDigits:
         self,
         model: "Model",
         params: "ModelParams",
-        data: dict[str, Digits],
+        data: dict[str, Images],
         key: PRNGKey,
         sequences: int,
     ) -> "dict[str, Figure | str]":

@@ -8,16 +8,15 @@ import numpy as np
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
-from experiments.tasks.digits import CLASSES, SIDE, STEPS, Digits, SequentialDigits
+from experiments.tasks.digits import CLASSES, SIDE, STEPS, Images, Digits
 from experiments.tasks.figure_style import BLUE, INK, ORANGE, new_figure, reference_style
 
 if TYPE_CHECKING:
     from experiments.model import Model, ModelParams
 
 
-
 def draw_images(
-    task: SequentialDigits, model: "Model", params: "ModelParams", data: dict[str, Digits]
+    task: Digits, model: "Model", params: "ModelParams", data: dict[str, Images]
 ) -> Figure:
     """Test images, the gradient of the answer by every pixel, and the answers after every pixel.
 
@@ -76,10 +75,10 @@ def draw_images(
 
 
 def draw_accuracy(
-    task: SequentialDigits,
+    task: Digits,
     model: "Model",
     params: "ModelParams",
-    data: dict[str, Digits],
+    data: dict[str, Images],
     sequences: int,
 ) -> Figure:
     """The share of right answers if they were read after every pixel.
@@ -111,7 +110,7 @@ def draw_accuracy(
     return figure
 
 
-def _as_image(task: SequentialDigits, values: Float[np.ndarray, " 64"]) -> Float[np.ndarray, "8 8"]:
+def _as_image(task: Digits, values: Float[np.ndarray, " 64"]) -> Float[np.ndarray, "8 8"]:
     """Values of every step as an image, each at the place of its pixel."""
     image = np.zeros(STEPS, np.float32)
     image[task.order()] = values

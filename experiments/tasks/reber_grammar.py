@@ -223,9 +223,7 @@ def possible_highest(
     return lowest_possible > highest_other
 
 
-def activations(
-    outputs: Float[Array, "... 7"], activation: Activation
-) -> Float[Array, "... 7"]:
+def activations(outputs: Float[Array, "... 7"], activation: Activation) -> Float[Array, "... 7"]:
     """The softmax of all outputs, or the sigmoid of each."""
     return jax.nn.softmax(outputs) if activation == "softmax" else jax.nn.sigmoid(outputs)
 

@@ -15,10 +15,10 @@ from experiments.config.schema import Config
 from experiments.config.sections import EvalConfig
 from experiments.errors import UserError
 from experiments.model import make_model
-from experiments.tasks import Batch, SequentialDigits
+from experiments.tasks import Batch, Digits
 from experiments.training.data import load_data
 
-PLAIN, PERMUTED = SequentialDigits(), SequentialDigits(permuted=True)
+PLAIN, PERMUTED = Digits(), Digits(permuted=True)
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +55,12 @@ def test_permuted_pixels_are_the_same_in_another_order(data):
     for split, part in data[PERMUTED].items():
         np.testing.assert_array_equal(part.pixels, data[PLAIN][split].pixels[order])
         np.testing.assert_array_equal(part.labels, data[PLAIN][split].labels)
-    other = SequentialDigits(permuted=True, permutation_seed=1)
+    other = Digits(permuted=True, permutation_seed=1)
     np.testing.assert_array_equal(other.order(), other.order())
     assert (other.order() != order).any()
-    assert PLAIN.order().tolist() == SequentialDigits(permutation_seed=1).order().tolist()
+    assert PLAIN.order().tolist() == Digits(permutation_seed=1).order().tolist()
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
-        SequentialDigits(permutation_seed=-1)
+        Digits(permutation_seed=-1)
 
 
 def test_training_draws_images_and_a_test_reads_all_once(data):
@@ -102,7 +102,7 @@ def test_baselines_are_the_accuracies_of_classifiers_fitted_to_the_training_imag
         assert found["linear classifier"] == pytest.approx(expected, abs=1.5 / 360)
         assert found["most frequent class"] == np.mean(labels[start::5] == most)
         # Mastered is better than both.
-        assert 0.95 < found["linear classifier"] < SequentialDigits.mastered.threshold
+        assert 0.95 < found["linear classifier"] < Digits.mastered.threshold
         assert 0.05 < found["most frequent class"] < 0.12
 
 

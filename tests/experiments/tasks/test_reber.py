@@ -154,5 +154,7 @@ def test_the_figure_has_a_panel_of_the_memory_if_there_are_units(cell):
     titles = [axes.get_title() for axes in figure.axes]
     assert sum("memory" in title for title in titles) == (cell == "lstm")
     # The string is the same but for two symbols.
-    labels = [tick.get_text() for tick in figure.axes[-1 if cell == "mlstm" else 2].get_xticklabels()]
+    labels = [
+        tick.get_text() for tick in figure.axes[-1 if cell == "mlstm" else 2].get_xticklabels()
+    ]
     assert [k for k, label in enumerate(labels) if label == "T/P"] == [1, len(labels) - 1]

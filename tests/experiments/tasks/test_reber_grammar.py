@@ -181,5 +181,7 @@ def test_losses_are_those_of_their_equations():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     targets = np.eye(7)[symbols]
     expected = np.square(1 / (1 + np.exp(-outputs)) - targets).sum(axis=-1)
-    found = jax.jit(reber_grammar.losses)(jnp.asarray(outputs), following, jnp.asarray(targets, bool))
+    found = jax.jit(reber_grammar.losses)(
+        jnp.asarray(outputs), following, jnp.asarray(targets, bool)
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5)
