@@ -1,0 +1,123 @@
+"""Whether a row reached its goal, and by how much it missed it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.numbers import duration
+from experiments.report.runs import SeedResult
+from experiments.results.declared import LengthGoal, RowGoal
+from experiments.results.rows import Row
+
+
+class Verdict(NamedTuple):
+    """What a row reached of its goal.
+
+    Attributes:
+      reached: whether it reached all of it.
+      missed: for each part that it missed, by how much.
+    """
+
+    reached: bool
+    missed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "reached" if self.reached else f"missed: {'; '.join(self.missed)}"
+
+
+def goal_text(goal: RowGoal) -> str:
+    """A goal in words.
+
+    >>> goal_text(RowGoal(solved=5, seeds=5, updates=1600))
+    '5 of 5 seeds within 1,600 updates'
+    >>> goal_text(RowGoal(solved=3, seeds=5, sequences=74000, stays=True))
+    '3 of 5 seeds within 74,000 sequences, still solved at the end'
+    """
+    within = [
+        f"{count:,} {unit}"
+        for count, unit in ((goal.updates, "updates"), (goal.sequences, "sequences"))
+        if count is not None
+    ]
+    parts = []
+    if goal.seeds is not None:
+        text = f"{goal.solved or goal.seeds} of {goal.seeds} seeds"
+        parts.append(f"{text} within {' and '.join(within)}" if within else text)
+    if goal.stays:
+        parts.append("still solved at the end")
+    if goal.seconds is not None:
+        parts.append(f"in less than {duration(goal.seconds)}")
+    parts += [f"{at.metric} below {at.below:g} at length {at.length:,}" for at in goal.at]
+    return ", ".join(parts)
+
+
+def verdict(row: Row) -> Verdict | None:
+    """Compare a row with its goal; None for a row without one.
+
+    A seed reached the goal if it was solved on held-out sequences within the updates of the goal,
+    and with `RowGoal.stays` is so on test sequences at the end as well. With more seeds than the
+    goal asks for, the share has to be as high.
+    """
+    goal = row.declared.goal
+    if goal is None:
+        return None
+    missed = [*_seeds(row, goal), *(_at(row, at) for at in goal.at)]
+    if goal.seconds is not None:
+        missed.append(_seconds(row, goal.seconds))
+    found = tuple(text for text in missed if text)
+    return Verdict(not found, found)
+
+
+def _seeds(row: Row, goal: RowGoal) -> list[str]:
+    if goal.seeds is None:
+        return []
+    needed, limit = goal.solved or goal.seeds, _limit(row, goal)
+    solved = [seed for seed in row.seeds if _solved_at(seed) <= limit]
+    good = [seed for seed in solved if not goal.stays or seed.reached_on_test["solved"]]
+    count = len(row.seeds)
+    found = []
+    if count < goal.seeds:
+        found.append(f"{count} of {goal.seeds} seeds trained")
+    if len(good) * goal.seeds < needed * count:
+        text = f"{len(good)} of {count} seeds"
+        late = sorted(_solved_at(seed) for seed in row.seeds if limit < _solved_at(seed) < np.inf)
+        never = sum(_solved_at(seed) == np.inf for seed in row.seeds)
+        lost = len(solved) - len(good)
+        details = []
+        if late:
+            details.append(f"{len(late)} later, after {', '.join(f'{at:,.0f}' for at in late)}")
+        if never:
+            last = max(seed.updates for seed in row.seeds if _solved_at(seed) == np.inf)
+            details.append(f"{never} not in {last:,}")
+        if lost:
+            details.append(f"{lost} solved and lost again")
+        found.append(f"{text} ({'; '.join(details)})" if details else text)
+    return found
+
+
+def _limit(row: Row, goal: RowGoal) -> float:
+    """The updates within which a seed has to be solved."""
+    limits = [np.inf if goal.updates is None else goal.updates]
+    if goal.sequences is not None:
+        limits.append(goal.sequences / row.sequences_per_update)
+    return min(limits)
+
+
+def _solved_at(seed: SeedResult) -> float:
+    at = seed.reached_at["solved"]
+    return np.inf if at is None else at
+
+
+def _seconds(row: Row, limit: float) -> str:
+    seconds = sum(run.summary.seconds for run in row.result.runs if run.summary is not None)
+    return f"took {duration(seconds)}" if seconds > limit else ""
+
+
+def _at(row: Row, goal: LengthGoal) -> str:
+    values = row.at_lengths.get(goal.metric, {}).get(goal.length)
+    if values is None:
+        return f"{goal.metric} at length {goal.length:,} not measured"
+    median = float(np.median(values))
+    if median < goal.below:
+        return ""
+    times = f", {median / goal.below:.2g} times as high" if goal.below > 0 else ""
+    return f"{goal.metric} {median:.2g} at length {goal.length:,}{times}"
