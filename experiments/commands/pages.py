@@ -67,19 +67,22 @@ EVALUATE = CommandHelp(
 
 REPORT = CommandHelp(
     usage="report WORKDIR ... [--format terminal|markdown|csv] [--out FOLDER|none] [--metric NAME]"
-    " [--by FIELD ...]",
+    " [--by FIELD ...] [--keep FOLDER]",
     summary="Compare runs in tables and figures: means and intervals over seeds, and what differs"
-    " in their configs.",
+    " in their configs. The folder of a results page, without flags, has its page rebuilt.",
     options=[
         ("WORKDIR", "the folder of a finished run, or a folder with many"),
         ("--format NAME", "terminal, markdown or csv"),
         ("--out FOLDER", "folder of the figures; none for no figures"),
         ("--metric NAME", "another metric than that of the task"),
         ("--by FIELD ...", "fields by which runs are different arms"),
+        ("--keep FOLDER", "copy of one run there what reports read of it, small enough to commit"),
     ],
     examples=[
         ("report runs/adding runs/copy", "two runs in one table"),
         ("report runs --format markdown --out none", "all runs in a folder, as Markdown"),
+        ("report docs/results", "the results page and its figures, from the runs beside it"),
+        ("report runs/adding --keep docs/results/adding", "a run for the results page"),
     ],
 )
 

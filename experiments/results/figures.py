@@ -108,7 +108,7 @@ def learning_curves(rows: Sequence[Row], published: Sequence[Published] = ()) ->
     for row in rows:
         colour = _colour(settings.index(row.setting), len(settings))
         curve = mean_curve(row.seeds, task.metric)
-        style = LINES[0] if row.is_main else LINES[1 + arms.index(row.arm) % (len(LINES) - 1)]
+        style = _line(row.arm, arms)
         if row.is_main:
             axes.fill_between(
                 curve.updates, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0
@@ -119,8 +119,8 @@ def learning_curves(rows: Sequence[Row], published: Sequence[Published] = ()) ->
             color=colour,
             linestyle=style,
             linewidth=2.0 if row.is_main else 1.2,
-            label=f"{row.setting}, {row.arm}, {_seeds(len(row.seeds))}",
         )
+    _legend_of_rows(axes, rows, settings, arms)
     _baselines(axes, rows)
     for name, goal in goals(task).items():
         if goal.metric == task.metric:
@@ -135,6 +135,22 @@ def learning_curves(rows: Sequence[Row], published: Sequence[Published] = ()) ->
     )
     legend_beside(axes)
     return figure
+
+
+def _legend_of_rows(
+    axes: Axes, rows: Sequence[Row], settings: Sequence[str], arms: Sequence[str]
+) -> None:
+    """An entry for the colour of every setting, and one for the line of every arm."""
+    for i, setting in enumerate(settings):
+        counts = [len(row.seeds) for row in rows if row.setting == setting]
+        label = f"{setting}, {_seeds(max(counts))}"
+        axes.plot([], [], color=_colour(i, len(settings)), linewidth=2.0, label=label)
+    for arm in arms if len(arms) > 1 else ():
+        axes.plot([], [], color=INK, linestyle=_line(arm, arms), linewidth=1.2, label=arm)
+
+
+def _line(arm: str, arms: Sequence[str]) -> str:
+    return LINES[arms.index(arm) % len(LINES)]
 
 
 def against_length(rows: Sequence[Row], published: Sequence[Published]) -> Figure:
@@ -166,6 +182,10 @@ def against_length(rows: Sequence[Row], published: Sequence[Published]) -> Figur
                 markersize=10,
                 label=f"{other.name}, published, updates of {other.batch_size}",
             )
+        if any(not math.isfinite(median_time(row.times()).value) for row in rows):
+            arrow = {"marker": r"$\uparrow$", "markersize": 10, "linestyle": ""}
+            label = "half of the seeds or more are not solved by then"
+            axes.plot([], [], color=GREY, label=label, **arrow)
         axes.set(xscale="log", yscale="log", ylabel=f"{unit} to solve")
         lengths = {row.length for row in rows if row.length is not None}
         lengths |= {point.length for other in published for point in other.points}
@@ -182,7 +202,9 @@ def _arm_against_length(axes: Axes, rows: Sequence[Row], arm: str, i: int, unit:
     colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
     x, middle, low, high = [], [], [], []
     style: dict[str, Any] = {"color": colour, "linestyle": ""}
-    for row, length in ((row, row.length) for row in rows if row.length is not None):
+    # Arms stand a little beside each other.
+    shift = 1 + 0.05 * i
+    for row, length in ((row, row.length * shift) for row in rows if row.length is not None):
         factor = row.sequences_per_update if unit == "sequences" else 1
         times = row.times()
         seeds = times.at[times.happened] * factor

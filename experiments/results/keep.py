@@ -11,7 +11,7 @@ import numpy as np
 from experiments.errors import UserError
 from experiments.report.runs import read_run
 from experiments.results.lengths_file import LENGTHS_FILE
-from experiments.run.atomic_write import write_atomic, write_errors
+from experiments.run.atomic_write import write_atomic
 from experiments.run.workdir import Workdir
 
 MOST_EVALUATIONS = 200
@@ -37,14 +37,16 @@ def keep_run(run: Path, folder: Path) -> list[Path]:
         raise UserError(f"{run}: not finished; only a finished run can be kept")
     if folder.resolve() == run.resolve():
         raise UserError(f"--keep {folder}: is the run itself")
-    with write_errors(folder):
+    records = thinned(Workdir.existing(run).metrics.read(), goals_at(result.summary.goals))
+    lines = [json.dumps(record) for record in records]
+    found = [name for name in FILES if (run / name).exists()]
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        found = [name for name in FILES if (run / name).exists()]
         for name in found:
             shutil.copyfile(run / name, folder / name)
-        records = thinned(Workdir.existing(run).metrics.read(), goals_at(result.summary.goals))
-        lines = [json.dumps(record) for record in records]
         write_atomic(folder / "metrics.jsonl", "\n".join(lines) + "\n")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     return [folder / name for name in [*found, "metrics.jsonl"]]
 
 

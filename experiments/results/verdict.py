@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.numbers import duration
-from experiments.report.runs import SeedResult
 from experiments.results.declared import LengthGoal, RowGoal
 from experiments.results.rows import Row
 
@@ -70,27 +69,29 @@ def verdict(row: Row) -> Verdict | None:
 def _seeds(row: Row, goal: RowGoal) -> list[str]:
     if goal.seeds is None:
         return []
-    needed, limit = goal.solved or goal.seeds, _limit(row, goal)
-    solved = [seed for seed in row.seeds if _solved_at(seed) <= limit]
-    good = [seed for seed in solved if not goal.stays or seed.reached_on_test["solved"]]
-    count = len(row.seeds)
+    needed, limit, count = goal.solved or goal.seeds, _limit(row, goal), len(row.seeds)
+    first = [seed.reached_at["solved"] for seed in row.seeds]
+    late = sorted(at for at in first if at is not None and at > limit)
+    never = [seed.updates for seed in row.seeds if seed.reached_at["solved"] is None]
+    lost = 0
+    if goal.stays:
+        lost = sum(
+            at is not None and at <= limit and not seed.reached_on_test["solved"]
+            for at, seed in zip(first, row.seeds, strict=True)
+        )
+    good = count - len(late) - len(never) - lost
     found = []
     if count < goal.seeds:
         found.append(f"{count} of {goal.seeds} seeds trained")
-    if len(good) * goal.seeds < needed * count:
-        text = f"{len(good)} of {count} seeds"
-        late = sorted(_solved_at(seed) for seed in row.seeds if limit < _solved_at(seed) < np.inf)
-        never = sum(_solved_at(seed) == np.inf for seed in row.seeds)
-        lost = len(solved) - len(good)
+    if good * goal.seeds < needed * count:
         details = []
         if late:
-            details.append(f"{len(late)} later, after {', '.join(f'{at:,.0f}' for at in late)}")
+            details.append(f"{len(late)} later, after {', '.join(f'{at:,}' for at in late)}")
         if never:
-            last = max(seed.updates for seed in row.seeds if _solved_at(seed) == np.inf)
-            details.append(f"{never} not in {last:,}")
+            details.append(f"{len(never)} not in {max(never):,}")
         if lost:
             details.append(f"{lost} solved and lost again")
-        found.append(f"{text} ({'; '.join(details)})" if details else text)
+        found.append(f"{good} of {count} seeds ({'; '.join(details)})")
     return found
 
 
@@ -100,11 +101,6 @@ def _limit(row: Row, goal: RowGoal) -> float:
     if goal.sequences is not None:
         limits.append(goal.sequences / row.sequences_per_update)
     return min(limits)
-
-
-def _solved_at(seed: SeedResult) -> float:
-    at = seed.reached_at["solved"]
-    return np.inf if at is None else at
 
 
 def _seconds(row: Row, limit: float) -> str:
