@@ -86,6 +86,27 @@ REPORT = CommandHelp(
     ],
 )
 
+DRAW = CommandHelp(
+    usage="draw [NAME=]WORKDIR ... --figure NAME [--lengths N,...] [--sequences N] [--out FOLDER]",
+    summary="Draw what a trained model remembers: errors at other lengths, timescales, gradients"
+    " against the lag, operands over training.",
+    options=[
+        ("[NAME=]WORKDIR", "the folder of a run, with its name in the legend; several for lengths"
+            " and gradient"),
+        ("--figure NAME", "lengths, timescales, gradient, operands, gates, or task for those of the"
+            " task"),
+        ("--lengths N,...", "lengths to test; a quarter to four times that of the training by"
+            " default"),
+        ("--sequences N", "number of held-out sequences"),
+        ("--out FOLDER", "where to write; the figures of the first WORKDIR by default"),
+    ],
+    examples=[
+        ("draw runs/adding --figure timescales", "how long each unit remembers, before and after"),
+        ("draw one=runs/adding mixed=runs/adding_lengths --figure lengths --lengths 200,800,10000",
+            "two runs on longer sequences; writes lengths.json into their folders too"),
+    ],
+)  # fmt: skip
+
 BENCH = CommandHelp(
     usage="bench [--suite NAME] [--cases NAME,...] [--against NAME,...] [--out FOLDER] [--render]",
     summary="Measure this library beside other libraries, and write the page of the suite.",
@@ -178,6 +199,7 @@ PAGES = {
     "evaluate": EVALUATE,
     "replay": REPLAY,
     "report": REPORT,
+    "draw": DRAW,
     "profile": PROFILE,
     "bench": BENCH,
     "list": LIST,

@@ -23,7 +23,7 @@ from experiments.report.curves import mean_curve
 from experiments.report.statistics import median_time
 from experiments.results.declared import Published
 from experiments.results.folder import Results, figure_name
-from experiments.results.rows import Row, length_field
+from experiments.results.rows import Row
 from experiments.tasks import goals
 from experiments.tasks.figure_style import (
     COLOURS,
@@ -34,6 +34,7 @@ from experiments.tasks.figure_style import (
     new_figure,
     reference_style,
 )
+from experiments.tasks.lengths import length_field
 
 DIGEST = "Results"
 """The name of the digest among the metadata of a picture."""

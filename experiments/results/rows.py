@@ -1,6 +1,5 @@
 """The rows of the results page: the runs of one config, with the names of their arm and setting."""
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from experiments.results.declared import Declared
 from experiments.results.lengths_file import LENGTHS_FILE, read_errors
 from experiments.run.summary import describe_task
 from experiments.tasks import Task
+from experiments.tasks.lengths import length_of
 
 
 @dataclass(frozen=True)
@@ -111,31 +111,6 @@ def setting_of(task: Task) -> str:
     """
     parts = describe_task(task).split(", ")[1:]
     return ", ".join(map(_grouped, parts)) or "as it is"
-
-
-def length_field(task: Task) -> str | None:
-    """The field of a task with its length, lag or delay: the first with a whole number.
-
-    >>> from experiments.tasks import Copy
-    >>> length_field(Copy(delay=30))
-    'delay'
-    """
-    for field in dataclasses.fields(task):  # type: ignore[arg-type]
-        value = getattr(task, field.name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return field.name
-    return None
-
-
-def length_of(task: Task) -> int | None:
-    """The value of `length_field`.
-
-    >>> from experiments.tasks import Copy
-    >>> length_of(Copy(delay=30))
-    30
-    """
-    name = length_field(task)
-    return None if name is None else getattr(task, name)
 
 
 def arm_of(config: Config) -> str:
