@@ -1,6 +1,6 @@
 """How far back the gradient of a model reaches: its norm against the lag."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -42,7 +42,13 @@ def gradient_against_lag(
     Reference:
       Bengio, Simard & Frasconi (1994); Pascanu, Mikolov & Bengio (2013).
     """
-    params = run.params if params is None else params
+    return _norms_by_lag(run, sequences)(run.params if params is None else params)
+
+
+def _norms_by_lag(
+    run: "Run", sequences: int
+) -> Callable[[ModelParams], dict[str, Float[np.ndarray, " T"]]]:
+    """`gradient_against_lag` of any parameters, compiled once."""
     batch = run.task.sample(run.data, "test", run.key("test"), sequences)
 
     @jax.jit
@@ -53,14 +59,17 @@ def gradient_against_lag(
 
         return lj.gradient_flow(run.model.cell, params.cell, run.model.encode(batch.inputs), loss)
 
-    found = {}
-    for name, _, norms, _ in layers_of(run.model.cell, flow(params), None):
-        fields = [field for field in MEMORY_FIELDS if hasattr(norms, field)]
-        for field in fields or ["h"]:
-            values = np.asarray(getattr(norms, field, norms[0]), np.float64)
-            # Other axes than the steps are those of sequences, and of heads.
-            found[f"{name}, {field}"] = values.reshape(len(values), -1).mean(axis=1)[::-1]
-    return found
+    def by_lag(params: ModelParams) -> dict[str, Float[np.ndarray, " T"]]:
+        found = {}
+        for name, _, norms, _ in layers_of(run.model.cell, flow(params), None):
+            fields = [field for field in MEMORY_FIELDS if hasattr(norms, field)]
+            for field in fields or ["h"]:
+                values = np.asarray(getattr(norms, field, norms[0]), np.float64)
+                # Other axes than the steps are those of sequences, and of heads.
+                found[f"{name}, {field}"] = values.reshape(len(values), -1).mean(axis=1)[::-1]
+        return found
+
+    return by_lag
 
 
 def draw_gradient_lag(runs: Mapping[str, "Run"], sequences: int = 16) -> Figure:
@@ -76,8 +85,9 @@ def draw_gradient_lag(runs: Mapping[str, "Run"], sequences: int = 16) -> Figure:
     """
     curves: dict[str, list[tuple[str, int, str, np.ndarray]]] = {}
     for i, (label, run) in enumerate(runs.items()):
+        by_lag = _norms_by_lag(run, sequences)
         for params, style in ((run.initial_params, "--"), (run.params, "-")):
-            for name, norms in gradient_against_lag(run, params, sequences).items():
+            for name, norms in by_lag(params).items():
                 curves.setdefault(name, []).append((label, i, style, norms))
     figure = Figure(figsize=(5.6 * len(curves), 4.6), layout="constrained", dpi=110)
     panels = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]

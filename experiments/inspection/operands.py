@@ -25,6 +25,7 @@ from experiments.tasks.figure_style import (
     reference_style,
     seed_colour,
 )
+from experiments.tasks.task import Batch
 from experiments.training.data import load_data
 from experiments.training.keys import data_key
 from experiments.training.train_step import make_train_functions
@@ -73,9 +74,7 @@ def follow_operands(
     functions, data = make_train_functions(config), load_data(config)
     model = make_model(config.model, task)
     batch = task.sample((), "test", data_key("test", config.seed), sequences)
-    values, marks = jnp.moveaxis(batch.inputs, -1, 0)
-    earlier = jnp.cumsum(marks, axis=0) - marks
-    operands = [jnp.sum(values * marks * (earlier == k), axis=0) for k in (0, 1)]
+    operands = operands_of(batch)
 
     @jax.jit
     def measure(params: ModelParams) -> Float[Array, "3 N"]:
@@ -95,6 +94,14 @@ def follow_operands(
         measured.append(measure(functions.evaluation_params(states)))
     found = np.asarray(measured, np.float64)
     return OperandCurves(np.array(at), found[:, 0], found[:, 1], found[:, 2])
+
+
+def operands_of(batch: Batch) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
+    """The numbers that are marked first and second in each sequence of the adding task."""
+    values, marks = jnp.moveaxis(batch.inputs, -1, 0)
+    earlier = jnp.cumsum(marks, axis=0) - marks
+    first, second = (jnp.sum(values * marks, axis=0, where=earlier == k) for k in (0, 1))
+    return first, second
 
 
 def draw_operands(curves: OperandCurves, title: str) -> Figure:

@@ -60,7 +60,7 @@ def _timescale(f: Float[Array, "T B H"], lengths: Any) -> Float[Array, " H"]:
     if lengths is not None:
         valid = jnp.arange(len(f))[:, None] < lengths[None]
     logs = jnp.log(jnp.maximum(f, jnp.finfo(f.dtype).tiny)).reshape(*f.shape[:2], -1)
-    mean = jnp.sum(logs * valid[..., None], axis=(0, 1)) / valid.sum()
+    mean = jnp.mean(logs, axis=(0, 1), where=valid[..., None])
     return 1 / jnp.maximum(-jnp.expm1(mean), 1 / LONGEST)
 
 

@@ -45,11 +45,15 @@ def test_updates_and_sequences_stand_beside_published_ones(rows):
     figure = against_length(rows, [OTHER])
     for axes, factor, published in zip(figure.axes, (1, 32), (1, 50), strict=True):
         (medians,) = [c for c in axes.containers if c.get_label() == "LSTM, chrono"]
-        np.testing.assert_allclose(medians[0].get_xydata(), [[200, 400 * factor], [400, 700 * factor]])
+        np.testing.assert_allclose(
+            medians[0].get_xydata(), [[200, 400 * factor], [400, 700 * factor]]
+        )
         (other,) = [line for line in axes.lines if line.get_label().startswith("Other")]
         assert other.get_xydata().tolist() == [[200, 300 * published], [800, 900 * published]]
         # Of the other arm one seed of three is solved: an arrow at its last update, and the seed.
-        (arrow,) = [x for x in axes.lines if "uparrow" in str(x.get_marker()) and len(x.get_xdata())]
+        (arrow,) = [
+            x for x in axes.lines if "uparrow" in str(x.get_marker()) and len(x.get_xdata())
+        ]
         assert arrow.get_ydata() == [1000 * factor]
         dots = [x.get_ydata().tolist() for x in axes.lines if x.get_marker() == "."]
         assert dots == [[400 * factor] * 2, [700 * factor] * 2, [900 * factor]]

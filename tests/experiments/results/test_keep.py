@@ -7,7 +7,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.report.runs import read_run
-from experiments.results.keep import keep_run, thinned
+from experiments.results.keep import thinned
 from experiments.tasks import Adding
 from tests.helpers.runs import write_run
 
