@@ -37,15 +37,14 @@ def draw_command(arguments: list[str]) -> int:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from experiments.loading import load_run
-    from experiments.run.atomic_write import write_errors
 
+    out = Path(given.out) if given.out else Path(given.runs[0].rpartition("=")[2]) / "figures"
     try:
         runs = {label: load_run(path) for label, path in _labels(given.runs).items()}
         figures = DRAW[given.figure](runs, given)
     except (TypeError, ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from None
-    out = Path(given.out) if given.out else Path(given.runs[0]) / "figures"
-    with write_errors(out):
+    try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in figures.items():
             if isinstance(content, str):
@@ -53,6 +52,8 @@ def draw_command(arguments: list[str]) -> int:
             else:
                 FigureCanvasAgg(content).print_png(str(out / name))
             print(out / name)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
     return 0
 
 
