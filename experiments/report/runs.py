@@ -16,7 +16,7 @@ from experiments.config.file import dump_config
 from experiments.config.schema import Config
 from experiments.errors import UserError
 from experiments.run.workdir import Workdir
-from experiments.tasks import goals
+from experiments.tasks import Goal, goals
 
 CONFIG_FILE, SUMMARY_FILE, METRICS_FILE = "config.yaml", "summary.json", "metrics.jsonl"
 # In the folder of several points of a sweep that still train together: their seeds differ in more
@@ -220,9 +220,8 @@ def _unfinished(
 ) -> SeedResult:
     reached_at: dict[str, int | None] = {}
     for name, goal in goals(config.task).items():
-        updates, values = curves.get(goal.metric, (np.array([]), np.array([])))
-        reached = np.flatnonzero(goal.reached({goal.metric: values}))
-        reached_at[name] = int(updates[reached[0]]) if len(reached) else None
+        reached = [update for update, found in _evaluations(goal, curves) if goal.reached(found)]
+        reached_at[name] = int(reached[0]) if reached else None
     trained = [record.update for record in records if record.loss[i] is not None]
     return SeedResult(
         run=path,
@@ -236,6 +235,13 @@ def _unfinished(
         test={},
         curves=curves,
     )
+
+
+def _evaluations(goal: Goal, curves: dict[str, Any]) -> list[tuple[float, dict[str, float]]]:
+    """The updates at which all metrics of a goal are known, with their values."""
+    known = {m: dict(zip(*curves.get(m, ((), ())), strict=True)) for m in goal.metrics}
+    updates = sorted(set.intersection(*map(set, known.values())))
+    return [(update, {m: values[update] for m, values in known.items()}) for update in updates]
 
 
 def _curves(

@@ -34,6 +34,8 @@ class Batch(NamedTuple):
 class Task(Protocol):
     """A frozen dataclass of settings with pure functions; its fields are config fields.
 
+    What is a class variable here is a property in a task where it depends on the fields.
+
     Attributes:
       metric: the metric of the learning curve and of the baselines.
       metric_scale: the axis of the learning curve.

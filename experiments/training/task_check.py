@@ -43,7 +43,7 @@ def check_task(config: Config, data: PyTree, batches: Mapping[Split, PyTree]) ->
             if not _is_number(result) or not jnp.issubdtype(result.dtype, jnp.floating):
                 raise UserError(f"{task.name}: loss must return one float; got {_kind(result)}")
             continue
-        for name in (task.metric, *(goal.metric for goal in goals(task).values())):
+        for name in (task.metric, *(m for goal in goals(task).values() for m in goal.metrics)):
             if name not in result:
                 known = ", ".join(result)
                 raise UserError(f"{task.name}: metrics has no {name!r}; it has {known}")

@@ -80,7 +80,7 @@ def test_every_row_has_a_description_a_type_and_a_bound_for_its_number():
 
 def test_names_that_can_be_chosen_are_listed():
     rows = flags(Config(task=Adding()))
-    assert rows["task.name"].kind == "adding | copy | chars | module:Name"
+    assert rows["task.name"].kind == " | ".join([*TASKS, "module:Name"])
     assert "refined_lstm" in rows["model.cell"].kind
     assert "lion" in rows["optimizer.name"].kind
     assert rows["model.preset"].kind.endswith("uniform_gate | none")

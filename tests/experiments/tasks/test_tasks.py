@@ -197,6 +197,14 @@ def test_a_goal_is_checked_for_every_seed():
     assert least.reached(metrics).tolist() == [False, True, True]
 
 
+def test_a_goal_of_two_metrics_needs_both():
+    goal = Goal("wrong", "<", 0.1, also=Goal("right", ">=", 0.5))
+    metrics = {"wrong": np.array([0.0, 0.0, 0.2]), "right": np.array([0.5, 0.4, 0.5])}
+    assert goal.reached(metrics).tolist() == [True, False, False]
+    assert goal.metrics == ("wrong", "right")
+    assert str(goal) == "wrong < 0.1 and right >= 0.5"
+
+
 def test_training_never_draws_a_held_out_key():
     updates, seeds = 2000, range(0, 40)
     train = jnp.stack([keys.data_key("train", seed) for seed in seeds])
