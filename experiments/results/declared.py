@@ -14,6 +14,8 @@ from pydantic.dataclasses import dataclass
 from experiments.config.fields import STRICT
 from experiments.config.yaml_file import read_yaml
 from experiments.errors import UserError
+from experiments.results.paper import NAMES, paper_results
+from lstm_jax.did_you_mean import did_you_mean
 
 GOALS_FILE, PUBLISHED_FILE = "goals.yaml", "published.yaml"
 Count = Annotated[int, Field(ge=1)]
@@ -50,6 +52,8 @@ class RowGoal:
     """whether a seed that was solved has to be so at the end, on test sequences"""
     at: tuple[LengthGoal, ...] = ()
     """bounds at other lengths"""
+    times_paper: Annotated[float, Field(gt=0)] | None = None
+    """for a row of 1997: the paper's share of successes, in at most so many times its sequences"""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -62,6 +66,8 @@ class Declared:
     """the name of the arm; none for one from the config"""
     why: str | None = None
     """for a row that missed its goal: what was tried, and why it fails"""
+    paper: str | None = None
+    """experiment and setting of 1997 that the row repeats, as in `experiments.results.paper`"""
     task: str | None = None
     """the task of a row without a run"""
     setting: str | None = None
@@ -100,7 +106,15 @@ def read_declared(folder: Path) -> dict[str, Declared]:
     Raises:
       UserError: if the file is damaged, or has an unknown field.
     """
-    return _read(folder / GOALS_FILE, dict[str, Declared])
+    path = folder / GOALS_FILE
+    found = _read(path, dict[str, Declared])
+    for name, said in found.items():
+        if said.paper is not None and not paper_results(said.paper):
+            hint = did_you_mean(said.paper, NAMES, cutoff=0.5)
+            raise UserError(f"{path}: {name}.paper: there is no result {said.paper}{hint}")
+        if said.goal is not None and said.goal.times_paper is not None and said.paper is None:
+            raise UserError(f"{path}: {name}.goal.times_paper: needs paper, the result to repeat")
+    return found
 
 
 def read_published(folder: Path) -> dict[str, list[Published]]:

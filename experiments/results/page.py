@@ -8,6 +8,7 @@ between the two is replaced:
 ``missed TASK``      rows that missed their goal: by how much, and why
 ``curves TASK``      the learning curves of all lengths in one figure
 ``lengths TASK``     updates and sequences to solve against length, beside published ones
+``paper 1997``       the results of 1997, with those of the rows that repeat them
 ==================== ===============================================================
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from experiments.errors import UserError
 from experiments.results.folder import PAGE, Results, figure_name, read_results
+from experiments.results.paper_table import paper_table
 from experiments.results.tables import missed_list, rows_table
 from experiments.run.atomic_write import write_atomic
 from lstm_jax.did_you_mean import did_you_mean
@@ -102,6 +104,12 @@ def _missed(results: Results, task: str) -> str:
     return missed_list(rows, without)
 
 
+def _of_paper(results: Results, year: str) -> str:
+    if year != "1997":
+        raise UserError(f"{results.folder / PAGE}: paper: must be 1997; got {year}")
+    return paper_table([row for rows in results.rows.values() for row in rows])
+
+
 def _figure(what: str) -> Callable[[Results, str], str]:
     def link(results: Results, task: str) -> str:
         results.of_task(task)
@@ -121,5 +129,6 @@ PARTS: dict[str, Callable[[Results, str], str]] = {
     "missed": _missed,
     "curves": _figure("curves"),
     "lengths": _figure("lengths"),
+    "paper": _of_paper,
 }
 """The parts that a page can have, by the first word of their markers."""

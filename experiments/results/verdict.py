@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments.numbers import duration
 from experiments.results.declared import LengthGoal, RowGoal
+from experiments.results.paper_table import mean_sequences, results_of
 from experiments.results.rows import Row
 
 
@@ -45,6 +46,8 @@ def goal_text(goal: RowGoal) -> str:
         parts.append("still solved at the end")
     if goal.seconds is not None:
         parts.append(f"in less than {duration(goal.seconds)}")
+    if goal.times_paper is not None:
+        parts.append(f"the paper's success, in at most {goal.times_paper:g} times its sequences")
     parts += [f"{at.metric} below {at.below:g} at length {at.length:,}" for at in goal.at]
     return ", ".join(parts)
 
@@ -60,6 +63,8 @@ def verdict(row: Row) -> Verdict | None:
     if goal is None:
         return None
     missed = [*_seeds(row, goal), *(_at(row, at) for at in goal.at)]
+    if goal.times_paper is not None:
+        missed += _of_paper(row, goal.times_paper)
     if goal.seconds is not None:
         missed.append(_seconds(row, goal.seconds))
     found = tuple(text for text in missed if text)
@@ -106,6 +111,20 @@ def _limit(row: Row, goal: RowGoal) -> float:
 def _seconds(row: Row, limit: float) -> str:
     seconds = sum(run.summary.seconds for run in row.result.runs if run.summary is not None)
     return f"took {duration(seconds)}" if seconds > limit else ""
+
+
+def _of_paper(row: Row, most: float) -> list[str]:
+    """What is missing of the success of the paper's trials, and sequences above its number."""
+    missed = []
+    for result in results_of(row):
+        count, sequences = mean_sequences(row, result.goal)
+        name, share = f"{result.experiment}, {result.setting}", count / len(row.seeds)
+        if share < result.success:
+            missed.append(f"{name}: {share:.0%} of the seeds, in the paper {result.success:.0%}")
+        if count and sequences > most * result.sequences:
+            times = sequences / result.sequences
+            missed.append(f"{name}: {sequences:,.0f} sequences, {times:.2g} times the paper's")
+    return missed
 
 
 def _at(row: Row, goal: LengthGoal) -> str:

@@ -63,7 +63,9 @@ def test_the_committed_page_and_its_figures_are_up_to_date():
     for what, task in figures:
         path = COMMITTED / figure_name(what, task)
         assert digest_of(path) == digest(results, what, task), path
-    assert set(results.rows) == {task for _, task in figures} | {"chars"}
+    for task, rows in results.rows.items():
+        in_table_of_paper = all(row.declared.paper for row in rows)
+        assert in_table_of_paper or f"<!-- generated: table {task} -->" in text, task
     kept = {path.name for path in (COMMITTED / "figures").iterdir()}
     assert kept >= {Path(figure_name(*figure)).name for figure in figures}
 
@@ -135,8 +137,12 @@ def test_with_flags_the_folder_of_a_page_is_reported_like_any_other(folder, caps
 @pytest.mark.parametrize(
     ("marker", "expected"),
     [
-        ("<!-- generated: tabel adding -->", "must be one of table, missed, curves, lengths; did"),
+        (
+            "<!-- generated: tabel adding -->",
+            "one of table, missed, curves, lengths, paper; did",
+        ),
         ("<!-- generated: table addin -->", "no run of the task addin; did you mean adding?"),
+        ("<!-- generated: paper 1996 -->", "paper: must be 1997; got 1996"),
         ("<!-- generated: table -->", "<!-- generated: table -->: must be"),
     ],
 )
@@ -165,6 +171,8 @@ def test_a_run_that_is_not_finished_is_not_for_the_page(folder, capsys):
     [
         ("a200: {gaol: {seeds: 1}}", "goals.yaml: a200.gaol: Unexpected keyword argument"),
         ("a200: {goal: {seeds: 0}}", "a200.goal.seeds: Input should be greater than or equal to 1"),
+        ("a200: {paper: '2a, p = 99'}", "a200.paper: there is no result 2a, p = 99; did you mean"),
+        ("a200: {goal: {times_paper: 2.0}}", "a200.goal.times_paper: needs paper"),
         ("gone: {goal: {seeds: 1}}", "gone is declared, and there is no run; give task and sett"),
     ],
 )
