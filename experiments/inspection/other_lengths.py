@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.config.schema import EvalConfig
@@ -98,12 +99,7 @@ def draw_other_lengths(
     own = trained_lengths(task)
     if trained is None and own is not None:
         trained = dict.fromkeys(measured, own)
-    ranges = list(dict.fromkeys((trained or {}).values()))
-    for i, (shortest, longest) in enumerate(ranges):
-        axes.axvspan(
-            shortest / 1.02, longest * 1.02, color=GREY if len(ranges) == 1 else COLOURS[i],
-            alpha=0.2, linewidth=0, label=f"trained on {_steps(shortest, longest)}",
-        )  # fmt: skip
+    _draw_trained(axes, list(measured), trained or {})
     axes.set(xscale="log", xlabel=f"{name.replace('_', ' ')} of a sequence, in steps")
     axes.set(yscale="log" if metric == task.metric else "linear", ylabel=metric.replace("_", " "))
     axes.set_xticks(
@@ -113,6 +109,26 @@ def draw_other_lengths(
     axes.set_title("Held-out sequences of other lengths than those of the training")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def _draw_trained(
+    axes: Axes, labels: Sequence[str], trained: Mapping[str, tuple[int, int]]
+) -> None:
+    """A span over the lengths of the training; where they differ, a bar for each at the bottom."""
+    for label, (shortest, longest) in trained.items() if len(set(trained.values())) > 1 else ():
+        place = labels.index(label)
+        height = 0.02 + 0.03 * place
+        axes.plot(
+            [shortest / 1.04, longest * 1.04], [height, height], color=COLOURS[place],
+            linewidth=5, solid_capstyle="butt", transform=axes.get_xaxis_transform(),
+            label=f"trained on {_steps(shortest, longest)}",
+        )  # fmt: skip
+    if len(set(trained.values())) == 1:
+        shortest, longest = next(iter(trained.values()))
+        axes.axvspan(
+            shortest / 1.02, longest * 1.02, color=GREY, alpha=0.2, linewidth=0,
+            label=f"trained on {_steps(shortest, longest)}",
+        )  # fmt: skip
 
 
 def _steps(shortest: int, longest: int) -> str:

@@ -64,13 +64,15 @@ def test_the_figure_of_lengths_has_a_baseline_at_each_length_and_every_trained_r
     trained = {"one": (10, 10), "mixed": (5, 20)}
     figure = draw_other_lengths(Copy(delay=10), measured, "cross_entropy", trained)
     (axes,), (legend,) = figure.axes, figure.legends
-    one, mixed, baseline = axes.lines
+    one, mixed, baseline, of_one, of_mixed = axes.lines
     np.testing.assert_allclose(one.get_xydata(), [[10, 0.3], [40, 0.2]])
     np.testing.assert_allclose(mixed.get_ydata(), [0.2, 0.3])
     np.testing.assert_allclose(baseline.get_ydata(), 10 * np.log(8) / np.array([30, 60]))
     assert labels(legend) == [
         "one", "mixed", "memoryless", "trained on 10 steps", "trained on 5 to 20 steps",
     ]  # fmt: skip
+    assert (of_one.get_color(), of_mixed.get_color()) == (one.get_color(), mixed.get_color())
+    np.testing.assert_allclose(of_mixed.get_xdata(), [5, 20], rtol=0.05)
     assert axes.get_xlabel() == "delay of a sequence, in steps"
     (axes,) = draw_other_lengths(Copy(delay=10), measured, "recall_accuracy").axes
     assert [line.get_label() for line in axes.lines] == [
