@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "experiments.commands.evaluate:evaluate_command",
     "replay": "experiments.commands.replay:replay_command",
     "report": "experiments.commands.report:report_command",
+    "draw": "experiments.commands.draw:draw_command",
     "profile": "experiments.commands.profile:profile_command",
     "bench": "experiments.bench.command:bench_command",
     "list": "experiments.commands.listing:list_command",

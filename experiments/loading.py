@@ -29,7 +29,7 @@ from experiments.run.summary import describe_task
 from experiments.run.workdir import Workdir
 from experiments.tasks import Split, Task
 from experiments.training.data import load_data
-from experiments.training.keys import data_key
+from experiments.training.keys import data_key, init_key
 from experiments.training.optimizer import evaluation_params
 from experiments.training.train_step import TrainState, make_train_functions
 from lstm_jax.did_you_mean import did_you_mean, unknown_arguments
@@ -166,6 +166,11 @@ class Run:
             if "validation" in record
         ]
         return columns(found)
+
+    @cached_property
+    def initial_params(self) -> ModelParams:
+        """The parameters of `seed` before the first update."""
+        return self.model.init(init_key(self.seed))
 
     def key(self, split: Split) -> PRNGKey:
         """The random key from which the sequences of a split are drawn."""

@@ -67,21 +67,45 @@ EVALUATE = CommandHelp(
 
 REPORT = CommandHelp(
     usage="report WORKDIR ... [--format terminal|markdown|csv] [--out FOLDER|none] [--metric NAME]"
-    " [--by FIELD ...]",
+    " [--by FIELD ...] [--keep FOLDER]",
     summary="Compare runs in tables and figures: means and intervals over seeds, and what differs"
-    " in their configs.",
+    " in their configs. The folder of a results page, without flags, has its page rebuilt.",
     options=[
         ("WORKDIR", "the folder of a finished run, or a folder with many"),
         ("--format NAME", "terminal, markdown or csv"),
         ("--out FOLDER", "folder of the figures; none for no figures"),
         ("--metric NAME", "another metric than that of the task"),
         ("--by FIELD ...", "fields by which runs are different arms"),
+        ("--keep FOLDER", "copy of one run there what reports read of it, small enough to commit"),
     ],
     examples=[
         ("report runs/adding runs/copy", "two runs in one table"),
         ("report runs --format markdown --out none", "all runs in a folder, as Markdown"),
+        ("report docs/results", "the results page and its figures, from the runs beside it"),
+        ("report runs/adding --keep docs/results/adding", "a run for the results page"),
     ],
 )
+
+DRAW = CommandHelp(
+    usage="draw [NAME=]WORKDIR ... --figure NAME [--lengths N,...] [--sequences N] [--out FOLDER]",
+    summary="Draw what a trained model remembers: errors at other lengths, timescales, gradients"
+    " against the lag, operands over training.",
+    options=[
+        ("[NAME=]WORKDIR", "the folder of a run, with its name in the legend; several for lengths"
+            " and gradient"),
+        ("--figure NAME", "lengths, timescales, gradient, operands, gates, or task for those of the"
+            " task"),
+        ("--lengths N,...", "lengths to test; a quarter to four times that of the training by"
+            " default"),
+        ("--sequences N", "number of held-out sequences"),
+        ("--out FOLDER", "where to write; the figures of the first WORKDIR by default"),
+    ],
+    examples=[
+        ("draw runs/adding --figure timescales", "how long each unit remembers, before and after"),
+        ("draw one=runs/adding mixed=runs/adding_lengths --figure lengths --lengths 200,800,10000",
+            "two runs on longer sequences; writes lengths.json into their folders too"),
+    ],
+)  # fmt: skip
 
 BENCH = CommandHelp(
     usage="bench [--suite NAME] [--cases NAME,...] [--against NAME,...] [--out FOLDER] [--render]",
@@ -175,6 +199,7 @@ PAGES = {
     "evaluate": EVALUATE,
     "replay": REPLAY,
     "report": REPORT,
+    "draw": DRAW,
     "profile": PROFILE,
     "bench": BENCH,
     "list": LIST,

@@ -1,4 +1,4 @@
-"""The command report: compares runs in tables and figures."""
+"""The command report: compares runs in tables and figures, and rebuilds a results page."""
 
 import argparse
 import shutil
@@ -16,6 +16,8 @@ from experiments.report.run_table import run_table
 from experiments.report.runs import RunResult, find_runs, read_run
 from experiments.report.tables import arms_table, explanation, notes, pairs_table
 from experiments.report.terminal import print_notes, print_table
+from experiments.results.keep import keep_run
+from experiments.results.page import has_page, rebuild
 from lstm_jax.did_you_mean import did_you_mean
 
 FORMATS = ("terminal", "markdown", "csv")
@@ -25,6 +27,9 @@ NONE = "none"
 
 def report_command(arguments: list[str]) -> int:
     """``report RUNS ... [--format F] [--out FOLDER] [--metric NAME] [--by FIELD ...]``.
+
+    A single folder with a results page, without flags, has its page rebuilt. With ``--keep FOLDER``
+    the files of one run that reports read are copied there.
 
     Args:
       arguments: the words after ``report``.
@@ -36,6 +41,10 @@ def report_command(arguments: list[str]) -> int:
       UserError: if a path is not a run, a file is damaged, or a flag is wrong.
     """
     given = _parse(arguments)
+    if given.keep is not None:
+        return _keep(given.runs, given.keep, arguments)
+    if len(arguments) == 1 and has_page(Path(given.runs[0])):
+        return _rebuild(Path(given.runs[0]))
     runs = [read_run(path) for path in find_runs([Path(path) for path in given.runs])]
     sections = make_sections(runs, given.by, given.metric)
     match given.format:
@@ -95,6 +104,24 @@ def write_report(sections: list[Section], runs: list[RunResult], folder: Path) -
     return [*figures, table, page]
 
 
+def _rebuild(folder: Path) -> int:
+    changed = rebuild(folder)
+    names = ", ".join(path.relative_to(folder).as_posix() for path in changed)
+    print(f"in {folder}: {names}" if names else f"{folder}: the page shows these results already")
+    return 0
+
+
+def _keep(runs: list[str], folder: str, arguments: list[str]) -> int:
+    if len(runs) != 1 or len(arguments) != 3:
+        raise UserError("--keep FOLDER takes one WORKDIR, and no other flag")
+    if folder == "":
+        raise UserError("--keep needs a folder")
+    written = keep_run(Path(runs[0]), Path(folder))
+    size = sum(path.stat().st_size for path in written)
+    print(f"{_files(written, Path(folder))}; {size / 1000:,.0f} kB")
+    return 0
+
+
 def _print_report(sections: list[Section]) -> None:
     # Rich takes 80 columns without a terminal, whatever COLUMNS is.
     console = Console(
@@ -125,6 +152,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--format", default="terminal")
     parser.add_argument("--out")
     parser.add_argument("--metric")
+    parser.add_argument("--keep")
     parser.add_argument("--by", nargs="+", action="extend", default=[])
     given = parser.parse(arguments)
     if "" in given.runs:

@@ -72,7 +72,7 @@ def trace_layers(
         states, gates = layer_states(model, params, inputs, lengths), None
     return tuple(
         LayerTrace(name, single, of_states, of_gates)
-        for name, single, of_states, of_gates in _named(cell, states, gates)
+        for name, single, of_states, of_gates in layers_of(cell, states, gates)
     )
 
 
@@ -110,14 +110,27 @@ def unit_memories(
     batch_axes = inputs.ndim - 1 - features
     memories = [
         LayerTrace(name, cell, of_states, None).memory
-        for name, cell, of_states, _ in _named(model.cell, states, None)
+        for name, cell, of_states, _ in layers_of(model.cell, states, None)
     ]
     of_units = [memory for memory in memories if memory.ndim == batch_axes + 2]
     return jnp.concatenate(of_units, axis=-1) if of_units else None
 
 
-def _named(cell: Any, states: PyTree, gates: PyTree) -> list[tuple[str, Any, PyTree, PyTree]]:
-    """``(name, cell, states, gates)`` of every single cell inside of a cell, from the input up."""
+def layers_of(cell: Any, states: PyTree, gates: PyTree) -> list[tuple[str, Any, PyTree, PyTree]]:
+    """The single cells inside of a cell, from the input up, with their parts of two trees.
+
+    Args:
+      cell: a cell, a stack, or another cell made of cells.
+      states: its states, or a tree of the same form, such as one of gradients.
+      gates: its gates, or None.
+
+    Returns:
+      ``(name, cell, states, gates)`` of each layer and direction.
+
+    >>> cell = lj.stack(lj.LSTM(2, 3), lj.TanhRNN(3, 4))
+    >>> [name for name, *_ in layers_of(cell, cell.initial_state(), None)]
+    ['layer 1', 'layer 2']
+    """
     return [
         (f"layer {k}{direction}", *rest)
         for k, layer in enumerate(_layers(cell, states, gates), start=1)

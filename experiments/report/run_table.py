@@ -40,14 +40,21 @@ def _row(run: RunResult) -> tuple[str, ...] | None:
         span(summary.updates),
         span(summary.sequences),
         f"{duration(summary.seconds)}, all seeds together",
-        _machine(run.path),
+        machine_of(run.path),
         f"`{summary.command}`",
     )
 
 
-def _machine(path: Path) -> str:
+def machine_of(path: Path) -> str:
+    """The machine and the version of JAX of a run, from its environment.json.
+
+    Args:
+      path: the workdir.
+    """
     environment = Workdir(path).environment() or {}
     parts = []
+    if environment.get("backend", "cpu") != "cpu" and "device" in environment:
+        parts.append(f"{environment['device']}")
     if {"cores", "cpu"} <= environment.keys():
         parts.append(f"{environment['cores']} cores of {environment['cpu']}")
     versions = environment.get("versions")

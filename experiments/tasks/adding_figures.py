@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.inspection.layers import unit_memories
+from experiments.inspection.other_lengths import draw_other_lengths
 from experiments.tasks.adding import TOLERANCE, Adding
-from experiments.tasks.figure_style import BLUE, GREEN, GREY, ORANGE, new_figure
+from experiments.tasks.figure_style import BLUE, GREY, ORANGE, new_figure
 from experiments.tasks.task import Batch
 from lstm_jax.types import PRNGKey
 
@@ -129,32 +130,7 @@ def error_against_length(
       errors: errors by length, for every name of a network; or errors of several networks of that
         name, of which the figure has the median, and a band from the smallest to the largest.
     """
-    figure, axes = new_figure(7.0, 4.8)
-    for (name, found), colour in zip(errors.items(), (BLUE, GREEN), strict=False):
-        each = np.array([np.atleast_1d(values) for values in found.values()])
-        axes.plot([*found], np.median(each, axis=1), marker="o", color=colour, label=name)
-        axes.fill_between(
-            [*found], each.min(axis=1), each.max(axis=1), color=colour, alpha=0.2, linewidth=0
-        )
-    (name, value), *_ = task.baselines((), "test").items()
-    axes.axhline(value, color=ORANGE, linestyle="--", label=f"{name}: {value:.4g}")
-    axes.axhline(task.solved.threshold, color=GREY, linewidth=1, label=f"solved: {task.solved}")
-    shortest = task.length if task.min_length is None else task.min_length
-    axes.axvspan(
-        shortest / 1.02, task.length * 1.02, color=GREY, alpha=0.2, linewidth=0,
-        label=f"trained on {_lengths(shortest, task.length)}",
-    )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="time steps of a sequence", ylabel=task.metric)
-    ticks = sorted({length for found in errors.values() for length in found})
-    axes.set_xticks(ticks, [str(length) for length in ticks])
-    axes.minorticks_off()
-    axes.set_title("Held-out sequences of other lengths than those of the training")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return figure
-
-
-def _lengths(shortest: int, longest: int) -> str:
-    return f"{longest} steps" if shortest == longest else f"{shortest} to {longest} steps"
+    return draw_other_lengths(task, errors)
 
 
 def memory(

@@ -1,5 +1,6 @@
-"""Sequences of different lengths in one batch: drawn lengths, and the last valid steps."""
+"""Lengths of sequences: that of a task, and those of one batch with different ones."""
 
+import dataclasses
 from typing import Any, Literal
 
 import jax
@@ -68,3 +69,42 @@ def last_steps(array: Array, lengths: Int[Array, " B"] | None, count: int) -> Ar
         return array[-count:]
     steps = lengths[None] - count + jnp.arange(count)[:, None]
     return jnp.take_along_axis(array, steps.reshape(*steps.shape, *[1] * (array.ndim - 2)), axis=0)
+
+
+def length_field(task: Any) -> str | None:
+    """The field of a task with its length, lag or delay: the first with a whole number.
+
+    >>> from experiments.tasks import Copy
+    >>> length_field(Copy(delay=30))
+    'delay'
+    """
+    for field in dataclasses.fields(task):
+        value = getattr(task, field.name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return field.name
+    return None
+
+
+def length_of(task: Any) -> int | None:
+    """The value of `length_field`.
+
+    >>> from experiments.tasks import Copy
+    >>> length_of(Copy(delay=30))
+    30
+    """
+    name = length_field(task)
+    return None if name is None else getattr(task, name)
+
+
+def trained_lengths(task: Any) -> tuple[int, int] | None:
+    """The shortest and the longest length of training sequences; None for a task without one.
+
+    >>> from experiments.tasks import Adding
+    >>> trained_lengths(Adding(length=400)), trained_lengths(Adding(length=400, min_length=50))
+    ((400, 400), (50, 400))
+    """
+    longest = length_of(task)
+    if longest is None:
+        return None
+    shortest = getattr(task, f"min_{length_field(task)}", None)
+    return longest if shortest is None else shortest, longest

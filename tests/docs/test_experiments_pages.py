@@ -13,15 +13,20 @@ FOLDER = Path(__file__).parents[2] / "docs" / "experiments"
 INDEX = (FOLDER / "README.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["notebooks", "README"])
+@pytest.mark.parametrize("page", ["notebooks", "README", "memory_figures"])
 def test_python_blocks_run_beside_a_run(page, tmp_path, monkeypatch, capsys):
-    run = {"notebooks": "adding", "README": "lstm"}[page]
+    run = {"notebooks": "adding", "README": "lstm", "memory_figures": "one"}[page]
     save_run(tmp_path / "runs" / run)
     monkeypatch.chdir(tmp_path)
     names = {"__name__": page}
     for code in re.findall(r"```python\n(.*?)```", (FOLDER / f"{page}.md").read_text(), re.S):
         exec(compile(code, page, "exec"), names)
     plt.close("all")
+    if page == "memory_figures":
+        assert len(names["errors"]) == 2
+        assert names["before"]["layer 1"].shape == names["after"]["layer 1"].shape == (3,)
+        assert names["norms"].shape == (6,)
+        return
     assert len(names["figure"].axes) > 6
     if page == "notebooks":
         assert names["metrics"]["mse"].shape == (2,)
@@ -50,7 +55,7 @@ def test_the_index_names_every_page_folder_and_command():
     assert set(commands) <= set(PAGES)
 
 
-@pytest.mark.parametrize("page", ["notebooks", "profile"])
+@pytest.mark.parametrize("page", ["notebooks", "profile", "memory_figures"])
 def test_links_and_pictures_exist(page):
     for link in re.findall(r"\]\((?!http)([^)#]+)", (FOLDER / f"{page}.md").read_text()):
         assert (FOLDER / link).exists(), link

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from experiments.commands.listing import FOLDERS, header
+from experiments.commands.overrides import parse_overrides
 from experiments.config.file import load_config
-from experiments.report.run_table import run_table
-from experiments.report.runs import read_run
 from experiments.run.workdir import Workdir
 from tests.helpers.expected import expected_range
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = sorted(path for folder in FOLDERS for path in folder.glob("*.yaml"))
-RESULTS = sorted(path.parent for path in (ROOT / "docs" / "results").glob("*/summary.json"))
+RESULTS = sorted(path.parent for path in (ROOT / "docs" / "results").rglob("summary.json"))
 
 
 def ids(paths):
@@ -52,10 +51,9 @@ def test_a_result_belongs_to_the_current_config(path):
     summary = json.loads((path / "summary.json").read_text())
     words = shlex.split(summary["command"])
     assert words[:4] == ["python", "-m", "experiments", "train"]
-    overrides = dict(zip(words[5::2], words[6::2], strict=True))
-    overrides = {k[2:]: int(v) for k, v in overrides.items() if k != "--workdir"}
+    overrides = parse_overrides(words[5:])
+    overrides.pop("workdir", None)
     assert load_config(ROOT / words[4], overrides) == Workdir(path).config()
-    assert all(summary["goals"]["solved"]["reached_on_test"])
 
 
 TEN_SEEDS = {"adding": "mse", "adding_lengths": "mse", "copy": "cross_entropy", "demo": "mse"}
@@ -79,11 +77,3 @@ def test_the_stated_ranges_are_wider_than_those_of_ten_seeds(name):
         width = np.ptp(values)
         assert values.min() - width < low <= values.min() - width / 2, what
         assert values.max() + width / 2 <= high < values.max() + width, what
-
-
-def test_every_task_has_a_result_and_a_row_in_the_table():
-    tasks = {json.loads((p / "summary.json").read_text())["task"].split(",")[0] for p in RESULTS}
-    assert tasks == {"adding", "copy", "chars"}
-    page = (ROOT / "docs" / "results" / "README.md").read_text()
-    for line in run_table([read_run(path) for path in RESULTS]).splitlines():
-        assert line in page

@@ -1,0 +1,135 @@
+"""A trained model at other lengths than those of its training: test metrics, and a figure."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.config.schema import EvalConfig
+from experiments.tasks.figure_style import COLOURS, GREY, new_figure, reference_style
+from experiments.tasks.lengths import length_field, trained_lengths
+from experiments.tasks.task import Task, goals
+from experiments.training.train_step import make_train_functions
+
+if TYPE_CHECKING:
+    from experiments.loading import Run
+
+STEPS_AT_ONCE = 200_000
+"""Steps of all sequences in one call of the model, to bound its memory."""
+
+Measured = Mapping[int, float | Sequence[float]]
+"""A metric by length: of one network, or of several."""
+
+
+def metrics_at_lengths(
+    run: "Run", lengths: Sequence[int], sequences: int = 500
+) -> dict[str, dict[int, list[float]]]:
+    """Evaluate all seeds of a run on test sequences of other lengths than in training.
+
+    Long sequences are evaluated a few at a time.
+
+    Args:
+      run: the run.
+      lengths: values of the field of the task that `length_field` names.
+      sequences: number of sequences of each length.
+
+    Returns:
+      For each metric and length, the values of all seeds.
+
+    Raises:
+      ValueError: if the task has no length, or no such length.
+    """
+    name = length_field(run.task)
+    if name is None:
+        raise ValueError(f"metrics_at_lengths: the task {run.task.name} has no length")
+    found: dict[str, dict[int, list[float]]] = {}
+    for length in lengths:
+        task = dataclasses.replace(run.task, **{name: length})  # type: ignore[type-var]
+        most = max(1, STEPS_AT_ONCE // (getattr(task, "length", length) * len(run.seeds)))
+        part = next(n for n in range(min(most, sequences), 0, -1) if sequences % n == 0)
+        config = dataclasses.replace(run.config, task=task, eval=EvalConfig(sequences, part))
+        evaluate = make_train_functions(config).evaluate
+        for metric, values in evaluate(run.data, "test", run.params_of_seeds).items():
+            found.setdefault(metric, {})[length] = np.asarray(values, np.float64).tolist()
+    return found
+
+
+def draw_other_lengths(
+    task: Task,
+    measured: Mapping[str, Measured],
+    metric: str | None = None,
+    trained: Mapping[str, tuple[int, int]] | None = None,
+) -> Figure:
+    """Draw a metric of networks against the length of the sequences, beside the baseline.
+
+    Args:
+      task: the task, for its goals and for the baseline at each length.
+      measured: the metric by length, for every name of a network, or of several networks with one
+        name: the figure has their median, and a band from the smallest to the largest.
+      metric: the metric; that of the task if None.
+      trained: for each name the shortest and longest length of the training; if None, all have
+        those of the task.
+    """
+    metric, name = metric or task.metric, length_field(task) or "length"
+    figure, axes = new_figure(7.0, 4.8)
+    for (label, found), colour in zip(measured.items(), COLOURS, strict=False):
+        each = [np.atleast_1d(values) for values in found.values()]
+        axes.plot([*found], [np.median(v) for v in each], marker="o", color=colour, label=label)
+        axes.fill_between(
+            [*found],
+            [v.min() for v in each],
+            [v.max() for v in each],
+            color=colour,
+            alpha=0.2,
+            linewidth=0,
+        )
+    ticks = sorted({length for found in measured.values() for length in found})
+    if metric == task.metric:
+        at = [dataclasses.replace(task, **{name: length}).baselines((), "test") for length in ticks]  # type: ignore[type-var]
+        for i, baseline in enumerate(list(at[0])[:1]):
+            values = [each[baseline] for each in at]
+            same = f": {values[0]:.4g}" if len(set(values)) == 1 else ""
+            axes.plot(ticks, values, **reference_style(i), label=f"{baseline}{same}")
+    for goal_name, goal in goals(task).items():
+        if goal.metric == metric:
+            axes.axhline(goal.threshold, color=GREY, linewidth=1, label=f"{goal_name}: {goal}")
+    own = trained_lengths(task)
+    if trained is None and own is not None:
+        trained = dict.fromkeys(measured, own)
+    _draw_trained(axes, list(measured), trained or {})
+    axes.set(xscale="log", xlabel=f"{name.replace('_', ' ')} of a sequence, in steps")
+    axes.set(yscale="log" if metric == task.metric else "linear", ylabel=metric.replace("_", " "))
+    axes.set_xticks(
+        ticks, [f"{length:,}" for length in ticks], rotation=45 if ticks[-1] > 999 else 0
+    )
+    axes.minorticks_off()
+    axes.set_title("Held-out sequences of other lengths than those of the training")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_trained(
+    axes: Axes, labels: Sequence[str], trained: Mapping[str, tuple[int, int]]
+) -> None:
+    """A span over the lengths of the training; where they differ, a bar for each at the bottom."""
+    for label, (shortest, longest) in trained.items() if len(set(trained.values())) > 1 else ():
+        place = labels.index(label)
+        height = 0.02 + 0.03 * place
+        axes.plot(
+            [shortest / 1.04, longest * 1.04], [height, height], color=COLOURS[place],
+            linewidth=5, solid_capstyle="butt", transform=axes.get_xaxis_transform(),
+            label=f"trained on {_steps(shortest, longest)}",
+        )  # fmt: skip
+    if len(set(trained.values())) == 1:
+        shortest, longest = next(iter(trained.values()))
+        axes.axvspan(
+            shortest / 1.02, longest * 1.02, color=GREY, alpha=0.2, linewidth=0,
+            label=f"trained on {_steps(shortest, longest)}",
+        )  # fmt: skip
+
+
+def _steps(shortest: int, longest: int) -> str:
+    return f"{longest:,} steps" if shortest == longest else f"{shortest:,} to {longest:,} steps"
