@@ -25,7 +25,7 @@ def test_parts_are_equal_and_within_the_bound(length, count):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [
     Adding(length=30), Copy(delay=20, min_delay=2, held_out="drawn"), Warp(length=50),
-    AssociativeRecall(wait=50),
+    AssociativeRecall(delay=50),
 ])  # fmt: skip
 def test_no_call_of_a_figure_reads_more_steps_than_the_bound(task, monkeypatch):
     monkeypatch.setattr(at_once, "STEPS_AT_ONCE", MOST)
