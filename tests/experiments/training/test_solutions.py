@@ -75,7 +75,7 @@ SMALL = {
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_form_of_a_task_is_solved(name, tmp_path):
-    small = {"model.hidden_size": 48, "model.chrono_t_max": 11, "train.updates": 1500}
+    small = {"model.hidden_size": 48, "model.chrono_t_max": 20, "train.updates": 3000}
     stop = {"train.stop_when": "solved"}
     summary = train_config(name, tmp_path, **(small | stop | SMALL[name]))
     assert summary["goals"]["solved"]["first_at_update"][0] is not None
