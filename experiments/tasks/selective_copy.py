@@ -6,10 +6,11 @@ every step except the last ten, where it is the ten symbols in order. The networ
 to remember from what to skip, and cannot use the time at which a symbol comes. Without memory the
 best cross-entropy is that of the copy task, ``10 ln 8 / (T + 20)`` per step.
 
-The form is that of the denoising task of Jing et al. (2019), whose alphabet has nine symbols. Gu &
-Dao (2023) have 16 symbols of an alphabet of 14 in 4096 steps, and delimiters in place of the last
-blanks, each of which is answered: ``symbols: 16``, ``alphabet: 14``, ``delay: 4064``,
-``recall: on``, ``delimiter: repeated``, ``loss_steps: recall``.
+The form is that of the denoising task of Jing et al. (2019), whose alphabet has nine symbols, and
+whose code may draw a position twice and so lose a symbol; here positions differ. Gu & Dao (2023)
+have 16 symbols of an alphabet of 14 in 4096 steps, and delimiters in place of the last blanks, each
+of which is answered: ``symbols: 16``, ``alphabet: 14``, ``delay: 4064``, ``recall: on``,
+``delimiter: repeated``, ``loss_steps: recall``.
 
 Reference: Jing, Gülçehre, Peurifoy, Shen, Tegmark, Soljačić & Bengio (2019), *Gated orthogonal
 recurrent units: on learning to forget*; Gu & Dao (2023), *Mamba: linear-time sequence modeling with

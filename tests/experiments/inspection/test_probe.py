@@ -45,8 +45,8 @@ def test_memories_hold_a_symbol_from_the_step_at_which_it_is_read():
     assert forgotten[3] < 0.5
 
 
-def test_sequences_come_in_hundreds():
+def test_the_sequences_have_two_halves():
     model = make_model(model_config(hidden_size=4), Copy(delay=3))
-    inputs = np.zeros((5, 150), int)
-    with pytest.raises(ValueError, match="multiple of 100 sequences; got 150"):
+    inputs = np.zeros((5, 151), int)
+    with pytest.raises(ValueError, match="an even number of sequences; got 151"):
         probe_accuracy(model, None, inputs, inputs[:1], [0])  # type: ignore[arg-type]

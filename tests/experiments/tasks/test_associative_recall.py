@@ -85,13 +85,13 @@ def test_a_network_that_is_always_right_reaches_both_goals(many):
 
 
 def test_the_pairs_are_kept_for_longer_with_more_question_marks():
-    task = AssociativeRecall(pairs=2, wait=5)
+    task = AssociativeRecall(pairs=2, delay=5)
     batch = drawn(task, 3)
     assert task.length == len(batch.inputs) == 10
     assert all(text[4:9] == "?????" for text in texts(batch))
 
 
-@pytest.mark.parametrize(("field", "value"), [("pairs", 0), ("pairs", 27), ("wait", 0)])
+@pytest.mark.parametrize(("field", "value"), [("pairs", 0), ("pairs", 27), ("delay", 0)])
 def test_values_out_of_range_are_refused(field, value):
     with pytest.raises(ValidationError, match=field):
         AssociativeRecall(**{field: value})

@@ -64,6 +64,32 @@ def test_a_network_trained_on_mixed_lengths_works_on_longer_sequences(tmp_path):
     assert high < config.task.baselines((), "test")["always answer 1"] / 10
 
 
+SMALL = {
+    "copy_variable": {"task.delay": 10, "task.symbols": 3},
+    "selective_copy": {"task.delay": 10, "task.symbols": 3},
+    "associative_recall": {"task.pairs": 2, "model.hidden_size": 128, "train.updates": 3000},
+    "warp": {"task.length": 60, "task.max_warp": 5},
+}
+"""Configs in forms that are learnt in seconds."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_form_of_a_task_is_solved(name, tmp_path):
+    small = {"model.hidden_size": 48, "model.chrono_t_max": 20, "train.updates": 3000}
+    stop = {"train.stop_when": "solved"}
+    summary = train_config(name, tmp_path, **(small | stop | SMALL[name]))
+    assert summary["goals"]["solved"]["first_at_update"][0] is not None
+    (baseline, *_) = summary["baselines"].values()
+    (reached,) = summary["test"]["cross_entropy"]["seeds"]
+    assert reached < baseline / 10
+    if name == "copy_variable":
+        # A network that waits for the delimiter waits longer as well; guesses are right for 1/8.
+        longer = {"task.held_out": "longest", "task.delay": 30}
+        config = load_config(tmp_path / "config.yaml", longer)
+        metrics = evaluate_run(Workdir.existing(tmp_path), config).metrics
+        assert float(metrics["recall_accuracy"][0]) > 0.5
+
+
 def test_chars_needs_fewer_bits_than_the_5_gram(tmp_path):
     summary = train_config("chars", tmp_path, **{"train.stop_when": "solved"})
     assert summary["goals"]["solved"]["reached_on_test"] == [True]
