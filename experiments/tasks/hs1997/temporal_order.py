@@ -131,7 +131,7 @@ class TemporalOrder1997:
         return tuple("".join(order) for order in orders)
 
     def baselines(self, data: tuple[()], split: Split) -> dict[str, float]:
-        """The cross-entropy of a guess among the classes, and among those with the same last X or Y.
+        """The cross-entropy of a guess among all classes, and among those of the last symbol.
 
         A solution that knows only the last of the symbols that count has ln 2 less.
         """
