@@ -12,7 +12,7 @@ Reference: Hochreiter & Schmidhuber (1997), section 5.4.
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -67,6 +67,14 @@ class Adding1997:
     def metrics(self, outputs: Float[Array, "T B 1"], batch: Batch) -> dict[str, Float[Array, ""]]:
         """Mean squared and mean absolute error, and the share of wrong sequences."""
         return answer_metrics(outputs, batch)
+
+    def units(self, outputs: Float[Array, "... 1"]) -> Float[Array, "... 1"]:
+        """The output unit, which is linear."""
+        return outputs
+
+    def informative(self, batch: Batch) -> Bool[Array, "T B"]:
+        """The steps whose numbers are marked."""
+        return batch.inputs[..., 1] == 1
 
     def baselines(self, data: tuple[()], split: Split) -> dict[str, float]:
         """The mean squared error of a constant answer."""

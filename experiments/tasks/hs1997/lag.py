@@ -9,8 +9,8 @@ Sequences begin with x or y, and end with the same symbol:
 
 In 2a and 2b the network predicts every next symbol out of ``p + 1``, though the middle of 2b cannot
 be predicted; in 2c it has two outputs, and answers once. Without memory x and y are equally likely:
-a cross-entropy of ln 2 at the end. The paper has logistic outputs and squared errors; here outputs
-are logits of a softmax, and its probabilities are what errors are of.
+a cross-entropy of ln 2 at the end. Errors are of the output units: the probabilities of a softmax,
+or logistic units with squared errors, as in the paper.
 
 Reference: Hochreiter & Schmidhuber (1997), section 5.2.
 """
@@ -20,14 +20,19 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT, Steps
 from experiments.tasks.goal import Goal
-from experiments.tasks.hs1997.last_step import at_end, error_metrics
+from experiments.tasks.hs1997.last_step import (
+    Objective,
+    at_end,
+    class_losses,
+    class_units,
+    error_metrics,
+)
 from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
 
@@ -62,6 +67,8 @@ class Lag1997:
     """symbols without a meaning, and the lag in 2a and 2b, which have one symbol less"""
     q: Steps | None = None
     """fewest symbols in the middle of a sequence of 2c; none for p"""
+    objective: Objective = "cross_entropy"
+    """of a softmax; or squared errors of logistic units, as in 1997"""
 
     @property
     def input_size(self) -> int:
@@ -96,7 +103,7 @@ class Lag1997:
         del data, split
         if self.experiment != "2c" and self.q is not None:
             raise ValueError(
-                f"task.q: is of experiment 2c alone; got {self.q} in {self.experiment}"
+                f"task.q: only experiment 2c has one; got {self.q} in {self.experiment}"
             )
         k_first, k_middle, k_added = jax.random.split(key, 3)
         is_y = jax.random.bernoulli(k_first, 0.5, (batch_size,)).astype(jnp.int32)
@@ -124,14 +131,10 @@ class Lag1997:
         return Batch(inputs=inputs, targets=is_y[None], lengths=count + 3)
 
     def loss(self, outputs: Float[Array, "T B O"], batch: Batch) -> Float[Array, ""]:
-        """Mean cross-entropy in nats: of every next symbol, or in 2c of the last one."""
+        """The mean loss of every next symbol, or in 2c of the last one."""
         if self.experiment == "2c":
-            return jnp.mean(self._end_losses(outputs, batch))
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets))
-
-    def _end_losses(self, outputs: Array, batch: Batch) -> Float[Array, " B"]:
-        end = at_end(outputs, batch.lengths)
-        return optax.softmax_cross_entropy_with_integer_labels(end, batch.targets[-1])
+            outputs = at_end(outputs, batch.lengths)[None]
+        return jnp.mean(class_losses(outputs, batch.targets, self.objective))
 
     def metrics(self, outputs: Float[Array, "T B O"], batch: Batch) -> dict[str, Float[Array, ""]]:
         """Cross-entropy at the end, mean absolute error, and the share of wrong sequences.
@@ -139,19 +142,37 @@ class Lag1997:
         A sequence of 2a is wrong if a unit is wrong at any step; one of 2b and 2c, at the end.
         """
         if self.experiment == "2a":
-            units = jax.nn.softmax(outputs)
             # All units of all steps of a sequence: [B, T * O].
             units, truth = (
                 jnp.moveaxis(each, 0, 1).reshape(each.shape[1], -1)
-                for each in (units, jax.nn.one_hot(batch.targets, self.output_size))
+                for each in (self.units(outputs), jax.nn.one_hot(batch.targets, self.output_size))
             )
         else:
-            units = jax.nn.softmax(at_end(outputs, batch.lengths))
+            units = self.units(at_end(outputs, batch.lengths))
             truth = jax.nn.one_hot(batch.targets[-1], self.output_size)
+        end = class_losses(at_end(outputs, batch.lengths), batch.targets[-1], "cross_entropy")
         return {
-            "end_cross_entropy": jnp.mean(self._end_losses(outputs, batch)),
+            "end_cross_entropy": jnp.mean(end),
             **error_metrics(units, truth, TOLERANCE[self.experiment]),
         }
+
+    def units(self, outputs: Float[Array, "... O"]) -> Float[Array, "... O"]:
+        """The activations of the output units, one for each symbol."""
+        return class_units(outputs, self.objective)
+
+    def informative(self, batch: Batch) -> Bool[Array, "T B"]:
+        """The steps that tell the answer: where x or y is."""
+        return batch.inputs >= self.input_size - 2
+
+    def symbols(self) -> tuple[str, ...]:
+        """The names of the input classes."""
+        count = self.p if self.experiment == "2c" else self.p - 1
+        ends = ("e", "b") if self.experiment == "2c" else ()
+        return (*(f"a{k + 1}" for k in range(count)), *ends, "x", "y")
+
+    def answers(self) -> tuple[str, ...]:
+        """The names of the output units."""
+        return ("x", "y") if self.experiment == "2c" else self.symbols()
 
     def baselines(self, data: tuple[()], split: Split) -> dict[str, float]:
         """The cross-entropy at the end of a guess between x and y."""

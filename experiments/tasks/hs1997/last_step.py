@@ -4,12 +4,19 @@ In the experiments of 1997 a sequence has between T and T + T/10 steps, and coun
 absolute error of any output unit at its last step is above a tolerance.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from experiments.tasks.lengths import last_steps
 from lstm_jax.types import PRNGKey
+
+Objective = Literal["cross_entropy", "squared"]
+"""How output units of classes are trained: with a softmax and its cross-entropy; or logistic, with
+the sum of their squared errors, as in 1997."""
 
 
 def longest(minimum: int) -> int:
@@ -62,3 +69,28 @@ def error_metrics(
     errors = jnp.abs(units - targets)
     wrong = jnp.any(errors > tolerance, axis=-1)
     return {"mean_error": jnp.mean(errors), "wrong": jnp.mean(wrong.astype(errors.dtype))}
+
+
+def class_units(outputs: Float[Array, "... O"], objective: Objective) -> Float[Array, "... O"]:
+    """The activations of output units, one for each class: softmax, or logistic."""
+    return jax.nn.softmax(outputs) if objective == "cross_entropy" else jax.nn.sigmoid(outputs)
+
+
+def class_losses(
+    outputs: Float[Array, "... O"], classes: Int[Array, "..."], objective: Objective
+) -> Float[Array, "..."]:
+    """The loss of every answer: its cross-entropy in nats, or the sum of squared errors over units.
+
+    Args:
+      outputs: what the units are computed from.
+      classes: the right classes.
+      objective: which of the two.
+
+    >>> outputs, classes = jnp.array([[0.0, 0.0]]), jnp.array([1])
+    >>> class_losses(outputs, classes, "cross_entropy"), class_losses(outputs, classes, "squared")
+    (Array([0.6931472], dtype=float32), Array([0.5], dtype=float32))
+    """
+    if objective == "cross_entropy":
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, classes)
+    truth = jax.nn.one_hot(classes, outputs.shape[-1])
+    return jnp.sum(jnp.square(class_units(outputs, objective) - truth), axis=-1)

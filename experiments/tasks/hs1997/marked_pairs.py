@@ -62,7 +62,7 @@ def draw_pairs(
     first = jax.random.randint(k_first, (batch_size,), 0, FIRST_PAIRS)
     # The second is one of the first T/2 pairs, without the one that is marked already.
     second = jax.random.randint(k_second, (batch_size,), 0, length // 2 - 1)
-    second += second >= first
+    second += (second >= first).astype(second.dtype)
     t = jnp.arange(steps)[:, None]
     marks = (t == first[None]) | (t == second[None])
     values = jax.random.uniform(k_values, (steps, batch_size), minval=low)

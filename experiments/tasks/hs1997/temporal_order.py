@@ -4,25 +4,28 @@ A sequence has 100 to 110 symbols: E, then symbols drawn from a, b, c, d, and B 
 positions t_1 in 10 ... 20 and t_2 in 50 ... 60 (6a), or at three, t_1 in 10 ... 20, t_2 in
 33 ... 43 and t_3 in 66 ... 76 (6b), there is an X or a Y instead. The class, to be named at B, is
 which of the four or eight orders it was. Without memory they are equally likely: a cross-entropy of
-ln 4 or ln 8. The paper has logistic outputs and squared errors; here outputs are logits of a
-softmax, and its probabilities are what errors are of.
+ln 4 or ln 8. Errors are of the output units: the probabilities of a softmax, or logistic units with
+squared errors, as in the paper.
 
 Reference: Hochreiter & Schmidhuber (1997), section 5.6.
 """
 
+import itertools
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT
 from experiments.tasks.goal import Goal
 from experiments.tasks.hs1997.last_step import (
+    Objective,
     at_end,
+    class_losses,
+    class_units,
     draw_lengths,
     error_metrics,
     longest,
@@ -59,6 +62,8 @@ class TemporalOrder1997:
     name: Literal["temporal_order_1997"] = "temporal_order_1997"
     experiment: Literal["6a", "6b"] = "6a"
     """6a: two symbols that count; 6b: three"""
+    objective: Objective = "cross_entropy"
+    """of a softmax; or squared errors of logistic units, as in 1997"""
 
     @property
     def output_size(self) -> int:
@@ -95,24 +100,44 @@ class TemporalOrder1997:
         )
 
     def loss(self, outputs: Float[Array, "T B O"], batch: Batch) -> Float[Array, ""]:
-        """Mean cross-entropy of the last step's output, in nats."""
+        """The mean loss of the last step's output."""
         end = at_end(outputs, batch.lengths)
-        losses = optax.softmax_cross_entropy_with_integer_labels(end, batch.targets[0])
-        return jnp.mean(losses)
+        return jnp.mean(class_losses(end, batch.targets[0], self.objective))
 
     def metrics(self, outputs: Float[Array, "T B O"], batch: Batch) -> dict[str, Float[Array, ""]]:
         """Cross-entropy, mean absolute error, and the share of wrong sequences."""
-        units = jax.nn.softmax(at_end(outputs, batch.lengths))
+        end = at_end(outputs, batch.lengths)
         truth = jax.nn.one_hot(batch.targets[0], self.output_size)
         return {
-            "cross_entropy": self.loss(outputs, batch),
-            **error_metrics(units, truth, TOLERANCE),
+            "cross_entropy": jnp.mean(class_losses(end, batch.targets[0], "cross_entropy")),
+            **error_metrics(self.units(end), truth, TOLERANCE),
         }
 
+    def units(self, outputs: Float[Array, "... O"]) -> Float[Array, "... O"]:
+        """The activations of the output units, one for each class."""
+        return class_units(outputs, self.objective)
+
+    def informative(self, batch: Batch) -> Bool[Array, "T B"]:
+        """The steps that tell the class: where X or Y is."""
+        return batch.inputs >= SYMBOLS.index("X")
+
+    def symbols(self) -> tuple[str, ...]:
+        """The names of the input classes."""
+        return tuple(SYMBOLS)
+
+    def answers(self) -> tuple[str, ...]:
+        """The orders that the output units stand for."""
+        orders = itertools.product("XY", repeat=len(POSITIONS[self.experiment]))
+        return tuple("".join(order) for order in orders)
+
     def baselines(self, data: tuple[()], split: Split) -> dict[str, float]:
-        """The cross-entropy of a guess among the classes."""
+        """The cross-entropy of a guess among all classes, and among those of the last symbol.
+
+        A solution that knows only the last of the symbols that count has ln 2 less.
+        """
         del data, split
-        return {"memoryless": math.log(self.output_size)}
+        classes = self.output_size
+        return {"memoryless": math.log(classes), "last symbol known": math.log(classes / 2)}
 
     def figures(
         self, model: "Model", params: "ModelParams", data: tuple[()], key: PRNGKey, sequences: int

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.report.runs import find_runs, read_run
+from experiments.tasks.hs1997 import Adding1997
 from tests.helpers.runs import write_run
 
 
@@ -59,6 +60,25 @@ def test_a_run_that_is_not_finished_has_what_its_metrics_say(tmp_path):
     assert second.reached_at["solved"] is None
     assert first.test == {}
     assert first.reached_on_test["solved"] is None
+
+
+def test_a_goal_of_two_metrics_is_reached_where_both_are(tmp_path):
+    path = write_run(
+        tmp_path / "a",
+        [None],
+        finished=False,
+        task=Adding1997(),
+        fields={"train.stop_when": "solved"},
+    )
+    found = {100: (1.0, 0.0), 200: (0.0, 1.0), 300: (0.0, None), 400: (0.0, 0.0), 500: (0.0, 0.0)}
+    lines = [
+        {"update": update, "sequences": update, "loss": [0.1],
+         "validation": {"wrong": [wrong], "mean_error": [error]}}
+        for update, (wrong, error) in found.items()
+    ]  # fmt: skip
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (seed,) = read_run(path).seeds
+    assert seed.reached_at == {"solved": 400}
 
 
 @pytest.mark.parametrize(

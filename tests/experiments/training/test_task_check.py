@@ -52,6 +52,10 @@ class OtherMetrics(Sum):
         return {"error": self.loss(outputs, batch)}
 
 
+class TwoGoals(Sum):
+    solved = Goal("mse", "<", 1.0, also=Goal("wrong", "<", 0.5))
+
+
 class ManyMetrics(Sum):
     def metrics(self, outputs, batch):
         return {"mse": outputs}
@@ -124,6 +128,7 @@ def test_a_task_with_a_grid_is_for_convolutional_layers(monkeypatch):
         ("Pairs", "sample must return a Batch; got tuple"),
         ("ManyLosses", "loss must return one float; got float32[5, 32]"),
         ("OtherMetrics", "metrics has no 'mse'; it has error"),
+        ("TwoGoals", "metrics has no 'wrong'; it has mse"),
         ("ManyMetrics", "the metric 'mse' must be one number; got float32[5, 2000, 1]"),
         ("WrongShapes", "test_task_check.py, line "),
         ("WrongFeatures", "ValueError: "),
