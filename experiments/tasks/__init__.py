@@ -5,7 +5,9 @@ from typing import Any
 from experiments.tasks.adding import Adding
 from experiments.tasks.associative_recall import AssociativeRecall
 from experiments.tasks.chars import Chars
+from experiments.tasks.continual_reber import ContinualReber
 from experiments.tasks.copy import Copy
+from experiments.tasks.digits import Digits
 from experiments.tasks.goal import Goal
 from experiments.tasks.hs1997 import (
     Adding1997,
@@ -14,6 +16,7 @@ from experiments.tasks.hs1997 import (
     TemporalOrder1997,
     TwoSequences1997,
 )
+from experiments.tasks.reber import Reber
 from experiments.tasks.selective_copy import SelectiveCopy
 from experiments.tasks.task import Batch, Split, Task, goals
 from experiments.tasks.warp import Warp
@@ -22,6 +25,9 @@ TASKS: dict[str, type[Any]] = {
     "adding": Adding,
     "copy": Copy,
     "chars": Chars,
+    "reber": Reber,
+    "continual_reber": ContinualReber,
+    "digits": Digits,
     "selective_copy": SelectiveCopy,
     "associative_recall": AssociativeRecall,
     "warp": Warp,
@@ -39,8 +45,11 @@ __all__ = [
     "AssociativeRecall",
     "Batch",
     "Chars",
+    "ContinualReber",
     "Copy",
+    "Digits",
     "Goal",
+    "Reber",
     "SelectiveCopy",
     "Split",
     "Task",
