@@ -8,7 +8,8 @@ Sequences begin with x or y, and end with the same symbol:
       with mean 9, so that e tells when the answer is due.
 
 In 2a and 2b the network predicts every next symbol out of ``p + 1``, though the middle of 2b cannot
-be predicted; in 2c it has two outputs, and answers once. Without memory x and y are equally likely:
+be predicted, so that a network has to count the steps until the end; in 2c it has two outputs, and
+answers once. Without memory x and y are equally likely:
 a cross-entropy of ln 2 at the end. Errors are of the output units: the probabilities of a softmax,
 or logistic units with squared errors, as in the paper.
 
