@@ -5,7 +5,10 @@ from pathlib import Path
 import jax
 import pytest
 
+import lstm_jax as lj
 from experiments.config.file import load_config
+from experiments.config.optimizer import SGD
+from experiments.hs1997 import MemoryBlocks
 from experiments.model import make_model
 from experiments.tasks.hs1997.paper import PAPER
 from lstm_jax.initializers import Uniform
@@ -68,20 +71,27 @@ def row_of(config):
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_the_settings_are_those_of_the_paper(name):
     config = config_of(name)
-    row, (layer,) = row_of(config), config.model.layers
-    network, readout = row.network, make_model(config.model, config.task).head
-    assert (layer.blocks, layer.block_size) == (network.blocks, network.cells)
-    assert layer.weight_range == network.init
+    row, model = row_of(config), make_model(config.model, config.task)
+    network, readout = row.network, model.head
+    # In 2a and 2b the outputs read the inputs too.
+    cell = getattr(model.cell, "cell", model.cell)
+    assert isinstance(cell, MemoryBlocks)
+    assert model.cell == (lj.skip(cell) if network.simple else cell)
+    assert (cell.blocks, cell.block_size) == (network.blocks, network.cells)
+    assert (cell.output_gates, cell.recurrent) == (not network.simple,) * 2
+    assert cell.weight_range == network.init
+    assert cell.truncated
     assert readout.kernel_init == Uniform(network.init)
-    assert layer.input_gate_bias == (network.input_gate_bias or ())
-    assert layer.output_gate_bias == (network.output_gate_bias or ())
+    assert cell.input_gate_bias == (network.input_gate_bias or ())
+    assert cell.output_gate_bias == (network.output_gate_bias or ())
     assert readout.bias == (network.biases == "all")
     assert not readout.bias or readout.bias_init == Uniform(network.init)
     assert config.seeds == row.trials
     # Online, by plain gradient descent.
     assert config.train.sequences_per_update == 1
     optimizer = config.optimizer
-    assert (optimizer.name, optimizer.momentum, optimizer.schedule) == ("sgd", None, "constant")
+    assert isinstance(optimizer, SGD)
+    assert (optimizer.momentum, optimizer.schedule) == (None, "constant")
     assert (optimizer.clip_norm, optimizer.clip_value) == (None, None)
     # The paper's updates are of half the squared error, summed over the steps that have a target.
     steps = {"2a": 100, "2b": 100, "1": 12}.get(row.experiment, 1)
