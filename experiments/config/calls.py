@@ -35,7 +35,8 @@ ACTIVATIONS: dict[str, Activation] = {
     **{
         name: getattr(jax.nn, name)
         for name in (
-            *("celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu"),
+            *("celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh"),
+            *("identity", "leaky_relu"),
             *("log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign"),
             *("softplus", "sparse_plus", "sparse_sigmoid", "squareplus"),
         )

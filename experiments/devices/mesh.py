@@ -265,7 +265,8 @@ def _spec(path: Any, shape: tuple[int, ...], hidden: int) -> PartitionSpec:
     """
     names = jax.tree_util.keystr(path)
     whole = PartitionSpec()
-    if len(shape) < 2:
+    # The metrics of the most recent batches are numbers of no unit.
+    if len(shape) < 2 or "window" in names:
         return whole
     if "readout" in names:
         rows = len(shape) == 3 and shape[1] % hidden == 0

@@ -7,9 +7,10 @@ error or 100,000 symbols, and a solution is perfect if ten test streams of a mil
 error. Here many streams of ``length`` steps from the initial state train at once, errors or not,
 and *mastered* is no error in all test streams of ``eval_length`` steps.
 
-Without memory of the second symbol of a string, its second-last is wrong half of the time: one error
-in 24 symbols, as a string has 12 on average. The first is then in the second string on average,
-after 21 symbols: 12 of a whole string, 10 of the other one, less the first, which nobody predicts.
+Without memory of the second symbol of a string, its second-last is wrong half of the time: one
+error in 24 symbols, as a string has 12 on average. The first is then in the second string on
+average, after 21 symbols: 12 of a whole string and 10 of the next, less the first, which nobody
+predicts.
 
 A step is right if all symbols that may be next have higher outputs than all others. With
 ``activation: sigmoid`` it is as published: the outputs should be 1 for all symbols that may be next
@@ -21,7 +22,6 @@ Reference: Gers, Schmidhuber & Cummins (2000), *Learning to forget: continual pr
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from experiments.inspection.layers import trace_layers, unit_memories
 from experiments.tasks.continual_reber import ContinualReber
-from experiments.tasks.figure_style import BLUE, GREY, INK, ORANGE
+from experiments.tasks.figure_style import BLUE, GREY, ORANGE
 from experiments.tasks.reber_figures import draw_predictions
 from experiments.tasks.reber_grammar import SYMBOLS
 from experiments.tasks.task import Batch
@@ -34,7 +34,7 @@ KEPT_FOR = 4
 
 
 class Stream(NamedTuple):
-    """A network over one stream; all arrays are NumPy's.
+    """A network over one stream.
 
     Attributes:
       batch: the stream.
@@ -44,9 +44,9 @@ class Stream(NamedTuple):
     """
 
     batch: Batch
-    outputs: Float[np.ndarray, "T 7"]
-    forget: Float[np.ndarray, "T H"] | None
-    memory: Float[np.ndarray, "T H"] | None
+    outputs: Float[Array, "T 7"]
+    forget: Float[Array, "T H"] | None
+    memory: Float[Array, "T H"] | None
 
 
 def read_stream(
@@ -60,7 +60,6 @@ def read_stream(
       params: its parameters.
       key: the key that the stream is drawn from.
     """
-
     shorter = dataclasses.replace(task, eval_length=min(task.eval_length, LONGEST))
 
     @jax.jit
@@ -81,13 +80,13 @@ def read_stream(
     return jax.tree.map(np.asarray, applied(params, key))
 
 
-def second_last_steps(read: Int[np.ndarray, " T"]) -> Int[np.ndarray, " N"]:
+def second_last_steps(read: Int[Array | np.ndarray, " T"]) -> Int[np.ndarray, " N"]:
     """The steps at which the second-last symbols of strings are predicted: E, with E two after it.
 
     >>> second_last_steps(np.array([SYMBOLS.index(symbol) for symbol in "BTBTXSETEBP"]))
     array([6])
     """
-    last = SYMBOLS.index("E")
+    read, last = np.asarray(read), SYMBOLS.index("E")
     return np.flatnonzero((read[:-2] == last) & (read[2:] == last))
 
 
@@ -142,10 +141,9 @@ def forgetting(
 
 
 def _draw_gate(axes: Axes, stream: Stream, units: np.ndarray) -> None:
-    axes.set(ylabel="units", yticks=[], title="no forget gate: states are never multiplied by 0")
-    if stream.forget is None or stream.memory is None:
-        return
-    if stream.forget.shape != stream.memory.shape:
+    axes.set(ylabel="units", yticks=[], title="no unit has a forget gate of its own")
+    # A gate may be that of a head, or of some layers only.
+    if stream.forget is None or stream.forget.shape != getattr(stream.memory, "shape", None):
         return
     image = axes.imshow(
         stream.forget[:, units].T.astype(np.float32), cmap="cividis", vmin=0, vmax=1, aspect="auto",
@@ -153,19 +151,23 @@ def _draw_gate(axes: Axes, stream: Stream, units: np.ndarray) -> None:
     )  # fmt: skip
     axes.figure.colorbar(image, ax=axes, pad=0.01, aspect=8)
     axes.set(title="forget gate of the units that keep the second symbol; 0 forgets")
+    for end in _ends(stream):
+        axes.axvline(end - 0.5, color=ORANGE, linewidth=1.2)
 
 
 def _draw_states(axes: Axes, stream: Stream, units: np.ndarray) -> None:
     axes.set(title="states of these units; strings with T on white, with P on grey", ylabel="state")
     if stream.memory is not None:
         axes.plot(stream.memory[:, units], linewidth=1.3)
-    read = stream.batch.inputs
-    ends = second_last_steps(read)
-    # A string ends two steps after its second-last symbol is predicted.
-    for start, end in itertools.pairwise([0, *(ends + 3)]):
-        axes.axvline(end - 0.5, color=INK, linewidth=0.8)
-        if read[end - 2] == SYMBOLS.index("P"):
+    for start, end in itertools.pairwise([0, *_ends(stream)]):
+        axes.axvline(end - 0.5, color=ORANGE, linewidth=1.2)
+        if stream.batch.inputs[end - 2] == SYMBOLS.index("P"):
             axes.axvspan(start - 0.5, end - 0.5, color=GREY, alpha=0.25, linewidth=0)
+
+
+def _ends(stream: Stream) -> Int[np.ndarray, " N"]:
+    """The first steps of strings, which follow the two last symbols of another."""
+    return second_last_steps(stream.batch.inputs) + 3
 
 
 def _draw_all_states(axes: Axes, stream: Stream, units: np.ndarray) -> None:

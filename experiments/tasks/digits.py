@@ -1,9 +1,9 @@
 """Handwritten digits pixel by pixel: which digit was it?
 
-An image of 8 x 8 pixels is read row by row, one pixel a step, and after the last of the 64 steps the
-network answers with one of ten classes. With ``permuted`` the pixels are in an order drawn once, the
-same for all images, so that neighbours are far apart in time: a network has to relate inputs over
-the whole sequence.
+An image of 8 x 8 pixels is read row by row, one pixel a step, and after the last of the 64 steps
+the network answers with one of ten classes. With ``permuted`` the pixels are in an order drawn
+once, the same for all images, so that neighbours are far apart in time: a network has to relate
+inputs over the whole sequence.
 
 The 1,797 images of scikit-learn (the test set of Alpaydin & Kaynak, 1998) are split by their
 numbers: of five in a row the first is a test image, the second one for validation, and the other

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
-from experiments.tasks.digits import CLASSES, SIDE, STEPS, Images, Digits
+from experiments.tasks.digits import CLASSES, SIDE, STEPS, Digits, Images
 from experiments.tasks.figure_style import BLUE, INK, ORANGE, new_figure, reference_style
 
 if TYPE_CHECKING:

@@ -109,13 +109,13 @@ class Reber:
                 f" {2 * self.strings}: choose fewer strings, or a length above {self.length}"
             )
         rows = {
-            "train": range(self.strings),
-            "validation": new[: self.strings],
-            "test": new[self.strings :],
+            "train": np.arange(self.strings),
+            "validation": np.array(new[: self.strings]),
+            "test": np.array(new[self.strings :]),
         }
         every = Strings(walk, counts)
         return {
-            split: jax.tree.map(lambda leaf, of=np.array(of): jnp.asarray(leaf[..., of]), every)
+            split: jax.tree.map(lambda leaf, of=of: jnp.asarray(leaf[..., of]), every)
             for split, of in rows.items()
         }
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from experiments.model import Model, ModelParams
 
 TOLD_APART = ("T", "P")
+STYLES = {
+    "T": {"color": ORANGE, "marker": "o"},
+    "P": {"color": BLUE, "marker": "s", "linestyle": "--"},
+}
 WIDEST = 40
 """Most symbols of a string in the picture, which would be too small to read otherwise."""
 
@@ -83,7 +87,7 @@ def memory(task: Reber, model: "Model", params: "ModelParams", key: PRNGKey) -> 
     draw_predictions(top, read[:, 0], outputs[:, 0], batch.targets.possible[:T, 0])
     top.set(ylabel="next symbol", title="outputs, and in frames what the grammar allows, after BT")
     for axes in middle:
-        difference = (kept[:T, 0] - kept[:T, 1]).astype(np.float32)
+        difference = np.subtract(*np.moveaxis(np.asarray(kept)[:T], 1, 0)).astype(np.float32)
         bound = max(float(np.abs(difference).max()), 1e-6)
         image = axes.imshow(
             difference[:, np.argsort(difference[-1])].T, cmap="RdBu_r", vmin=-bound, vmax=bound,
@@ -92,9 +96,8 @@ def memory(task: Reber, model: "Model", params: "ModelParams", key: PRNGKey) -> 
         axes.set(ylabel="units", yticks=[], title="state after BT less that after BP: the memory")
         figure.colorbar(image, ax=axes, pad=0.01, aspect=12)
     T_less_P = np.subtract(*(outputs[..., SYMBOLS.index(symbol)] for symbol in TOLD_APART))
-    for k, (symbol, colour, line) in enumerate(zip(TOLD_APART, (ORANGE, BLUE), ("o-", "s--"))):
-        label = f"B{symbol} at the beginning"
-        bottom.plot(T_less_P[:, k], line, color=colour, markersize=4, label=label)
+    for k, (symbol, style) in enumerate(STYLES.items()):
+        bottom.plot(T_less_P[:, k], label=f"B{symbol} at the beginning", markersize=4, **style)
     bottom.axhline(0, color=GREY, linewidth=0.8)
     bottom.set(title="output of T less that of P", ylim=(-1.1, 1.1), xlabel="symbol that is read")
     told = {1, T - 1}

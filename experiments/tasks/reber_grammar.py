@@ -100,8 +100,8 @@ def ends_within(symbols: int) -> np.ndarray:
     Returns:
       ``[N + 1, nodes]``.
 
-    >>> ends_within(9)[9, 0], ends_within(40)[40, 0].round(5)
-    (0.25, 0.99966)
+    >>> [round(float(ends_within(n)[n, 0]), 5) for n in (8, 9, 40)]
+    [0.0, 0.25, 0.99994]
     """
     found = [(np.arange(len(EDGE_NODES)) == END).astype(float)]
     for _ in range(symbols):
@@ -127,6 +127,7 @@ def draw_strings(key: PRNGKey, longest: int, count: int) -> tuple[Walk, Int[Arra
 
     >>> walk, lengths = draw_strings(jax.random.key(0), 12, 2)
     >>> [as_text(symbols) for symbols in walk.symbols.T], lengths.tolist()
+    (['BPBPTTVPSEPE', 'BPBTXSEPEEEE'], [12, 9])
     """
     if longest < SHORTEST:
         raise ValueError(f"draw_strings: longest must be at least {SHORTEST}; got {longest}")
@@ -150,6 +151,7 @@ def draw_streams(key: PRNGKey, symbols: int, count: int) -> Walk:
       The streams ``[N, B]``, which start with a string.
 
     >>> as_text(draw_streams(jax.random.key(0), 24, 1).symbols[:, 0])
+    'BTBPTVVETEBPBTSSSSSXSEPE'
     """
     half = jnp.full((1, len(EDGE_NODES)), 0.5)
     second = jnp.broadcast_to(half, (symbols, half.shape[1]))
@@ -184,6 +186,7 @@ def with_second(walk: Walk, symbol: str) -> Walk:
 
     >>> walk, _ = draw_strings(jax.random.key(0), 9, 1)
     >>> [as_text(with_second(walk, symbol).symbols[:, 0]) for symbol in "TP"]
+    ['BTBPVVETE', 'BPBPVVEPE']
     """
     inner = {"T": T_INNER, "P": P_INNER}[symbol]
     copy = P_INNER - T_INNER

@@ -141,7 +141,7 @@ def test_the_figure_has_a_column_for_each_network():
     titles = [axes.get_title() for axes in figure.axes]
     assert sum(title.startswith(("lstm: ", "original_lstm: ")) for title in titles) == 2
     assert sum(title.startswith("forget gate") for title in titles) == 1
-    assert sum(title.startswith("no forget gate") for title in titles) == 1
+    assert sum(title.startswith("no unit has a forget gate") for title in titles) == 1
     stream = read_stream(TASK, *models["original_lstm"], jax.random.key(0))
     assert stream.forget is None
     assert stream.memory.shape == (1000, 4)

@@ -67,7 +67,8 @@ def test_training_draws_images_and_a_test_reads_all_once(data):
     batch = drawn(PLAIN, data[PLAIN], "train", 5000)
     assert batch.inputs.shape == (64, 5000, 1)
     assert batch.targets.shape == (1, 5000)
-    label_of = dict(zip(map(bytes, data[PLAIN]["train"].pixels.T), data[PLAIN]["train"].labels))
+    train = data[PLAIN]["train"]
+    label_of = dict(zip(map(bytes, train.pixels.T), train.labels, strict=True))
     for image, label in zip(batch.inputs[..., 0].T, batch.targets[0], strict=True):
         assert label_of[bytes(image)] == label
     # With replacement, each as likely as every other.
@@ -108,10 +109,10 @@ def test_baselines_are_the_accuracies_of_classifiers_fitted_to_the_training_imag
 
 def test_what_is_missing_is_an_error(monkeypatch):
     too_many = Config(task=PLAIN, eval=EvalConfig(sequences=361, batch_size=361))
-    with pytest.raises(UserError, match="^digits: there are 360 test images; got a batch size"):
+    with pytest.raises(UserError, match=r"^digits: there are 360 test images; got a batch size"):
         load_data(too_many, ["test"])
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(UserError, match="not installed: pip install -r requirements/digits.txt"):
+    with pytest.raises(UserError, match=r"not installed: pip install -r requirements/digits.txt"):
         load_data(too_many, ["test"])
 
 

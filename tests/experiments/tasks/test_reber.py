@@ -126,8 +126,9 @@ def test_no_held_out_string_is_in_a_fixed_training_set():
         assert all(map(STRING.fullmatch, of_split[split]))
         again = drawn(task, 256, split, seed=1, data=data)
         assert (again.inputs == batch.inputs).all() == (split != "train")
-    assert len(data["train"].counts) == 256
-    train = {as_text(s[:n]) for s, n in zip(data["train"].walk.symbols.T, data["train"].counts)}
+    walk, counts = data["train"]
+    train = {as_text(s[:n]) for s, n in zip(walk.symbols.T, counts, strict=True)}
+    assert len(counts) == 256
     assert set(of_split["train"]) <= train
     # Drawn with replacement: about 1 - 1/e of the strings, some of which are equal.
     assert len(set(of_split["train"])) < len(train)

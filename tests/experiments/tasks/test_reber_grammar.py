@@ -91,7 +91,7 @@ def test_the_shortest_strings_are_four_of_equal_probability():
     seen = collections.Counter(texts(*drawn(9, 4000)))
     assert seen.keys() == {"BTBTXSETE", "BTBPVVETE", "BPBTXSEPE", "BPBPVVEPE"}
     assert all(0.22 < count / 4000 < 0.28 for count in seen.values())
-    with pytest.raises(ValueError, match="^draw_strings: longest must be at least 9; got 8"):
+    with pytest.raises(ValueError, match=r"^draw_strings: longest must be at least 9; got 8"):
         draw_strings(jax.random.key(0), 8, 1)
 
 
