@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from experiments.config.model import model_config
 from experiments.model import make_model
 from experiments.tasks import Reber
-from experiments.tasks.reber_grammar import SYMBOLS, as_text
+from experiments.tasks.reber_grammar import LOSSES, SYMBOLS, as_text
 from tests.experiments.tasks.test_reber_grammar import STRING
 from tests.helpers.toys import slow_case
 
@@ -102,7 +102,9 @@ def test_padding_changes_no_loss_and_no_metric(activation):
         each = np.log(np.exp(outputs).sum(-1)) - (outputs * symbols).sum(-1)
     else:
         each = np.square(1 / (1 + np.exp(-outputs)) - symbols).sum(-1)
-    assert metrics(outputs, batch, task)["loss"] == pytest.approx(each[~after].mean(), rel=1e-5)
+    assert metrics(outputs, batch, task)[LOSSES[activation]] == pytest.approx(
+        each[~after].mean(), rel=1e-5
+    )
 
 
 def test_metrics_count_strings_steps_and_second_last_symbols():
