@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pydantic import ValidationError
 
 from experiments.config.model import model_config
@@ -137,7 +138,7 @@ def test_the_figure_has_a_column_for_each_network():
         model = make_model(model_config(cell, hidden_size=4), TASK)
         models[cell] = model, model.init(jax.random.key(0))
     figure = forgetting(TASK, models, jax.random.key(0))
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     titles = [axes.get_title() for axes in figure.axes]
     assert sum(title.startswith(("lstm: ", "original_lstm: ")) for title in titles) == 2
     assert sum(title.startswith("forget gate") for title in titles) == 1

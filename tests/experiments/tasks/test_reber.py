@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pydantic import ValidationError
 
 from experiments.config.model import model_config
@@ -153,7 +154,7 @@ def test_the_figure_has_a_panel_of_the_memory_if_there_are_units(cell):
     model = make_model(model_config(cell, hidden_size=4), TASK)
     params = model.init(jax.random.key(0))
     figure = TASK.figures(model, params, {}, jax.random.key(0), 20)["memory.png"]
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     titles = [axes.get_title() for axes in figure.axes]
     assert sum("memory" in title for title in titles) == (cell == "lstm")
     # The string is the same but for two symbols.
