@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.errors import UserError
+from experiments.results.declared import Published
 from experiments.results.folder import PAGE, Results, figure_name, read_results
 from experiments.results.paper_table import paper_table
 from experiments.results.tables import missed_list, rows_table
@@ -113,9 +114,18 @@ def _of_paper(results: Results, year: str) -> str:
 def _figure(what: str) -> Callable[[Results, str], str]:
     def link(results: Results, task: str) -> str:
         results.of_task(task)
-        return f"![{CAPTIONS[what]}]({figure_name(what, task)})"
+        lines = [f"![{CAPTIONS[what]}]({figure_name(what, task)})"]
+        if what == "lengths":
+            lines += map(_source, results.published.get(task, []))
+        return "\n\n".join(lines)
 
     return link
+
+
+def _source(published: Published) -> str:
+    source, criterion = (" ".join(text.split()) for text in (published.source, published.criterion))
+    count = f"updates of {published.batch_size} sequences"
+    return f"{published.name}: {source}; solved is {criterion}; {count}."
 
 
 CAPTIONS = {

@@ -96,6 +96,9 @@ def _line(row: Row) -> tuple[str, ...]:
     on_test = sum(bool(seed.reached_on_test["solved"]) for seed in arm.seeds)
     lost = sum(seed.diverged_at is not None for seed in arm.seeds)
     seeds = [f"{solved} of {count}", f"{on_test} on test" if on_test != solved else ""]
+    if any("mastered" in seed.reached_on_test for seed in arm.seeds):
+        mastered = sum(bool(seed.reached_on_test.get("mastered")) for seed in arm.seeds)
+        seeds.append(f"mastered {mastered} on test")
     seeds.append(f"{lost} diverged" if lost else "")
     times = row.times()
     found = verdict(row)

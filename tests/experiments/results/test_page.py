@@ -1,5 +1,6 @@
 """The results page: made from the runs, and up to date in this repository."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_a_page_has_its_text_and_rows_ordered_by_length_and_arm(folder):
         ("length 2,000", "LSTM, chrono to 0.1 T"),
     ]
     first = " | ".join(lines[0])
-    assert "| 2 of 2 | 450 (400 to 500)<br>seeds 400 to 500 |" in first
+    assert "| 2 of 2<br>mastered 0 on test | 450 (400 to 500)<br>seeds 400 to 500 |" in first
     assert "14,400 (12,800 to 16,000)<br>seeds 12,800 to 16,000" in first
     assert "2 of 2 seeds within 800 updates<br>**reached**" in first
     assert "1:15 min, 2 seeds together; 2 cores of a CPU, jax 0.10.2" in first
@@ -108,6 +109,34 @@ def test_a_page_has_its_text_and_rows_ordered_by_length_and_arm(folder):
     assert "delay" not in missed
 
 
+def test_runs_with_other_seeds_are_one_row_and_a_gpu_is_named(tmp_path):
+    """The runs below one folder, of one config: the row has the name of that folder."""
+    root = tmp_path / "results"
+    for seed in (0, 2):
+        run = write_run(root / "long" / str(seed), [300, 400 + 100 * seed], seed=seed)
+        environment = json.loads((run / "environment.json").read_text())
+        environment |= {"backend": "gpu", "device": "A GPU", "cores": 4}
+        (run / "environment.json").write_text(json.dumps(environment))
+    (root / "goals.yaml").write_text("long: {goal: {seeds: 4, updates: 400}, why: Bad luck.}")
+    (root / "README.md").write_text(FRAME)
+    (row,) = read_results(root).rows["adding"]
+    assert row.name == "long"
+    assert [seed.seed for seed in row.seeds] == [0, 1, 2, 3]
+    text = page_text(read_results(root))
+    assert "3 of 4 seeds (1 later, after 600)" in text
+    assert "1:15 min, 2 seeds together; A GPU, 4 cores of a CPU" in text
+    assert text.count("`python -m experiments train") == 2
+
+
+def test_a_row_says_how_many_seeds_are_mastered_lost_or_diverged(tmp_path):
+    root = tmp_path / "results"
+    on_test = {"solved": [True, False, False], "mastered": [True, False, False]}
+    write_run(root / "a", [300, 400, None], on_test=on_test, diverged=[None, None, 500])
+    (root / "README.md").write_text(FRAME)
+    text = page_text(read_results(root))
+    assert "| 2 of 3<br>1 on test<br>mastered 1 on test<br>1 diverged |" in text
+
+
 def test_what_is_drawn_again_is_what_changed(folder, capsys):
     frame = FRAME.replace("<!-- generated: curves adding -->\n<!-- end -->\n", "")
     (folder / "README.md").write_text(frame)
@@ -121,7 +150,9 @@ def test_what_is_drawn_again_is_what_changed(folder, capsys):
     published = [{"length": 100, "updates": 5}]
     entry = {"name": "M", "source": "S", "criterion": "C", "batch_size": 1, "points": published}
     (folder / "published.yaml").write_text(yaml.safe_dump({"adding": [entry]}))
-    assert [path.name for path in rebuild(folder)] == ["adding_lengths.png"]
+    changed = [path.name for path in rebuild(folder)]
+    assert changed == ["adding_lengths.png", "README.md"]
+    assert "M: S; solved is C; updates of 1 sequences." in (folder / "README.md").read_text()
 
 
 def test_with_flags_the_folder_of_a_page_is_reported_like_any_other(folder, capsys, monkeypatch):
