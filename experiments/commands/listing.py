@@ -6,6 +6,8 @@ from pathlib import Path
 from experiments.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+FOLDERS = (CONFIGS, CONFIGS / "hs1997")
+"""The folders of the configs that come with this project."""
 
 
 def list_command(words: list[str]) -> int:
@@ -14,9 +16,8 @@ def list_command(words: list[str]) -> int:
 
 
 def list_configs(folders: Sequence[Path]) -> int:
-    """Print the name and header of every config file in the folders."""
-    folders = folders or [CONFIGS]
-    for folder in folders:
+    """Print the name and header of every config file in the folders, or in `FOLDERS`."""
+    for folder in folders or FOLDERS:
         if not folder.is_dir():
             raise UserError(f"{folder}: not a folder")
         paths = sorted(folder.glob("*.yaml"))

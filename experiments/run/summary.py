@@ -63,15 +63,22 @@ def summarize(
 
 
 def describe_task(task: Task) -> str:
-    """The name and the settings of a task.
+    """The name of a task, its first setting, and the others where they are not the default.
 
     >>> from experiments.tasks import Adding
-    >>> describe_task(Adding(length=100))
-    'adding, length 100'
+    >>> describe_task(Adding(length=200))
+    'adding, length 200'
+    >>> describe_task(Adding(length=100, markers="anywhere"))
+    'adding, length 100, markers anywhere'
     """
-    settings = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}  # type: ignore[arg-type]
-    del settings["name"]
-    given = (f"{name} {value}" for name, value in settings.items() if value is not None)
+    settings = [f for f in dataclasses.fields(task) if f.name != "name"]  # type: ignore[arg-type]
+    values = {f.name: getattr(task, f.name) for f in settings}
+    defaults = {f.name: f.default for f in settings[1:]}
+    given = (
+        f"{name} {value}"
+        for name, value in values.items()
+        if value is not None and (name not in defaults or value != defaults[name])
+    )
     return ", ".join([task.name, *given])
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from experiments.tasks.adding import Adding
+from experiments.tasks.associative_recall import AssociativeRecall
 from experiments.tasks.chars import Chars
 from experiments.tasks.copy import Copy
 from experiments.tasks.goal import Goal
@@ -13,12 +14,17 @@ from experiments.tasks.hs1997 import (
     TemporalOrder1997,
     TwoSequences1997,
 )
+from experiments.tasks.selective_copy import SelectiveCopy
 from experiments.tasks.task import Batch, Split, Task, goals
+from experiments.tasks.warp import Warp
 
 TASKS: dict[str, type[Any]] = {
     "adding": Adding,
     "copy": Copy,
     "chars": Chars,
+    "selective_copy": SelectiveCopy,
+    "associative_recall": AssociativeRecall,
+    "warp": Warp,
     "lag_1997": Lag1997,
     "two_sequences_1997": TwoSequences1997,
     "adding_1997": Adding1997,
@@ -27,4 +33,17 @@ TASKS: dict[str, type[Any]] = {
 }
 """The built-in tasks by their names in a config."""
 
-__all__ = ["TASKS", "Adding", "Batch", "Chars", "Copy", "Goal", "Split", "Task", "goals"]
+__all__ = [
+    "TASKS",
+    "Adding",
+    "AssociativeRecall",
+    "Batch",
+    "Chars",
+    "Copy",
+    "Goal",
+    "SelectiveCopy",
+    "Split",
+    "Task",
+    "Warp",
+    "goals",
+]

@@ -8,6 +8,9 @@ the sum; a solution that has one of the two values gives 1/12.
 A network that is trained on sequences of one length may count their steps, and answer wrongly on
 any other length. ``min_length`` trains on lengths from there to ``length``.
 
+``markers: anywhere`` marks any two steps, all pairs equally likely, as in the code of Bai, Kolter &
+Koltun (2018). Targets and baselines are the same.
+
 Reference: Hochreiter & Schmidhuber (1997), experiment 4, in the form of Le, Jaitly & Hinton (2015)
 and Arjovsky, Shah & Bengio (2016).
 """
@@ -22,7 +25,8 @@ from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT
 from experiments.tasks.goal import Goal
-from experiments.tasks.lengths import draw_lengths, last_steps
+from experiments.tasks.lengths import HeldOut, draw_lengths, last_steps
+from experiments.tasks.positions import distinct_steps
 from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
 
@@ -51,6 +55,10 @@ class Adding:
     """time steps T of a sequence"""
     min_length: Annotated[int, Field(ge=2, le=10**7)] | None = None
     """shortest training sequence, of lengths drawn uniformly up to length; none for one length"""
+    held_out: HeldOut = "longest"
+    """held-out sequences: all with length, or with lengths drawn as those of training"""
+    markers: Literal["halves", "anywhere"] = "halves"
+    """where the two markers are: one in each half, or at any two steps"""
 
     def load(self) -> tuple[()]:
         """Load nothing: sequences are drawn from the key."""
@@ -59,15 +67,14 @@ class Adding:
     def sample(self, data: tuple[()], split: Split, key: PRNGKey, batch_size: int) -> Batch:
         """Inputs ``[T, B, 2]`` of value and marker, and targets ``[1, B]``.
 
-        With ``min_length``, training sequences have lengths ``[B]``, and zeros after them.
+        With ``min_length``, training sequences have lengths ``[B]``, and zeros after them;
+        held-out sequences too, with ``held_out: drawn``.
 
         Raises:
-          ValueError: if ``min_length`` is above ``length``.
+          ValueError: if ``min_length`` is above ``length``, or missing with ``held_out: drawn``.
         """
         del data
-        lengths = None
-        if split == "train" and self.min_length is not None:
-            lengths = draw_lengths(self, "min_length", "length", key, batch_size)
+        lengths = draw_lengths(self, "min_length", "length", split, key, batch_size)
         return self.sequences(key, batch_size, lengths)
 
     def sequences(
@@ -81,13 +88,16 @@ class Adding:
           lengths: the length of every sequence, at most that of the task; None for that.
         """
         k_values, k_first, k_second = jax.random.split(key, 3)
-        t, steps = jnp.arange(self.length)[:, None], self.length
+        t, steps = jnp.arange(self.length)[:, None], jnp.full(batch_size, self.length)
         values = jax.random.uniform(k_values, (self.length, batch_size))
         if lengths is not None:
             steps, values = lengths, jnp.where(t < lengths[None], values, 0)
-        half = steps // 2
-        first = jax.random.randint(k_first, (batch_size,), 0, half)
-        second = jax.random.randint(k_second, (batch_size,), half, steps)
+        if self.markers == "anywhere":
+            first, second = distinct_steps(k_first, 2, steps)
+        else:
+            half = steps // 2
+            first = jax.random.randint(k_first, (batch_size,), 0, half)
+            second = jax.random.randint(k_second, (batch_size,), half, steps)
         markers = ((t == first[None]) | (t == second[None])).astype(values.dtype)
         return Batch(
             inputs=jnp.stack([values, markers], axis=-1),

@@ -1,37 +1,52 @@
 """Lengths of sequences: that of a task, and those of one batch with different ones."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from experiments.tasks.task import Split
 from lstm_jax.types import PRNGKey
+
+HeldOut = Literal["longest", "drawn"]
+"""Lengths of held-out sequences: the longest alone, or drawn as those of training sequences."""
 
 
 def draw_lengths(
-    task: Any, shortest: str, longest: str, key: PRNGKey, batch_size: int
-) -> Int[Array, " B"]:
+    task: Any, shortest: str, longest: str, split: Split, key: PRNGKey, batch_size: int
+) -> Int[Array, " B"] | None:
     """Draw lengths uniformly from one field of a task to another, both included.
 
     Args:
-      task: the task.
-      shortest: the name of the field with the shortest length.
+      task: the task, with a field ``held_out`` (`HeldOut`).
+      shortest: the name of the field with the shortest length; its value is None if all sequences
+        have the longest.
       longest: the name of the field with the longest length.
+      split: lengths of held-out sequences are drawn if ``held_out`` says so.
       key: the key of the batch; what else is drawn from it does not change.
       batch_size: number of lengths.
 
+    Returns:
+      The lengths, or None where all sequences have the longest.
+
     Raises:
-      ValueError: if the shortest is above the longest.
+      ValueError: if the shortest is above the longest, or None where lengths have to be drawn.
 
     >>> from experiments.tasks import Adding
     >>> task = Adding(min_length=50, length=400)
-    >>> drawn = draw_lengths(task, "min_length", "length", jax.random.key(0), 1000)
+    >>> key = jax.random.key(0)
+    >>> drawn = draw_lengths(task, "min_length", "length", "train", key, 1000)
     >>> 50 <= drawn.min() < 60 and 390 < drawn.max() <= 400
     Array(True, dtype=bool)
+    >>> draw_lengths(task, "min_length", "length", "test", key, 1000)
     """
     low, high = getattr(task, shortest), getattr(task, longest)
+    if low is None and task.held_out == "drawn":
+        raise ValueError(f"task.held_out: drawn needs a task.{shortest}; got none")
+    if low is None or (split != "train" and task.held_out == "longest"):
+        return None
     if low > high:
         raise ValueError(f"task.{shortest}: must be at most task.{longest} ({high}); got {low}")
     # Folding in leaves the keys that a task splits off as they are without drawn lengths.

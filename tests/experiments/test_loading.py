@@ -158,7 +158,8 @@ class Halves:
     length: int = 6
     metric, metric_scale, solved, mastered = "mse", "log", Adding.solved, None
     input_size, output_size = 2, 1
-    min_length, sequences = None, Adding.sequences
+    min_length, held_out, markers = None, "longest", "halves"
+    sequences = Adding.sequences
     load, sample, loss, metrics = Adding.load, Adding.sample, Adding.loss, Adding.metrics
     baselines, figures, answers = Adding.baselines, Adding.figures, Adding.answers
 """

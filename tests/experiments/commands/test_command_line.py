@@ -153,7 +153,7 @@ def test_report_is_a_row_for_each_run(config, capsys):
 def test_list_prints_every_config_with_its_header(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    for path in (ROOT / "configs").glob("*.yaml"):
+    for path in (*(ROOT / "configs").glob("*.yaml"), *(ROOT / "configs" / "hs1997").glob("*.yaml")):
         header = path.read_text().split("\n\n")[0].replace("# ", "    ").replace("#\n", "\n")
         assert f"{path.name}\n{header}\n" in out
 

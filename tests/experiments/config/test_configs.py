@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.commands.listing import header
+from experiments.commands.listing import FOLDERS, header
 from experiments.commands.overrides import parse_overrides
 from experiments.config.file import load_config
 from experiments.run.workdir import Workdir
 from tests.helpers.expected import expected_range
 
 ROOT = Path(__file__).parents[3]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = sorted(path for folder in FOLDERS for path in folder.glob("*.yaml"))
 RESULTS = sorted(path.parent for path in (ROOT / "docs" / "results").rglob("summary.json"))
 
 
@@ -31,7 +31,8 @@ def test_the_tasks_have_configs():
 def test_a_config_is_valid_and_its_header_states_the_expected_result(path):
     config = load_config(path)
     text = "\n".join(header(path))
-    assert re.search(r"^Command: +python -m experiments train configs/" + path.name, text, re.M)
+    place = path.relative_to(ROOT).as_posix()
+    assert re.search(rf"^Command: +python -m experiments train {place}$", text, re.M)
     assert re.search(r"^Expected: .*\d", text, re.M)
     assert re.search(r"^Time: .*\d.* two CPU cores", text, re.M)
     assert config.task.name in path.stem or path.stem == "demo"

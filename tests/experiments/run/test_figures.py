@@ -18,8 +18,8 @@ from experiments.tasks.adding_figures import (
     memory,
     predictions,
 )
-from experiments.tasks.copy_figures import recall
 from experiments.tasks.figure_style import new_figure
+from experiments.tasks.recall_figures import recall
 from experiments.training.keys import data_key
 
 KEY = data_key("test", 0)

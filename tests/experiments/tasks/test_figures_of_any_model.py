@@ -38,7 +38,7 @@ def test_figures_of_adding(model_of, names):
 
 @pytest.mark.slow
 def test_figures_of_copy():
-    assert_figures(Copy(delay=3), BIDIRECTIONAL, {"recall.png"})
+    assert_figures(Copy(delay=3), BIDIRECTIONAL, {"recall.png", "memory.png"})
 
 
 def assert_figures(task, model_of, names):

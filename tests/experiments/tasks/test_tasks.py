@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from experiments.tasks import Adding, Copy, Goal
-from experiments.tasks.copy import ALPHABET, BLANK, DELIMITER, SYMBOLS
 from experiments.training import keys
 
 MANY = 20_000
-TASKS = [Adding(length=9), Copy(delay=3), Adding(length=9, min_length=4)]
+ALPHABET, SYMBOLS = 8, 10
+BLANK, DELIMITER = 8, 9
+TASKS = [Adding(length=9), Copy(delay=3), Adding(length=9, min_length=4, markers="anywhere")]
 
 
 def drawn(task, count=MANY, seed=0):
@@ -44,14 +45,36 @@ def test_adding_draws_values_and_positions_uniformly():
     np.testing.assert_allclose(together, 1 / 16, atol=0.01)
 
 
-def test_adding_baselines_equal_the_errors_of_their_strategies():
-    task = Adding(length=10)
+@pytest.mark.parametrize("length", [2, 7])
+def test_adding_marks_any_two_steps_with_equal_chances(length):
+    batch = drawn(Adding(length=length, markers="anywhere"))
+    values, markers = batch.inputs[..., 0], batch.inputs[..., 1]
+    assert (markers.sum(axis=0) == 2).all()
+    together = np.einsum("ib,jb->ij", markers, markers) / MANY
+    pairs = length * (length - 1) / 2
+    np.testing.assert_allclose(together[~np.eye(length, dtype=bool)], 1 / pairs, atol=0.01)
+    np.testing.assert_allclose(batch.targets, (values * markers).sum(axis=0)[None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("markers", ["halves", "anywhere"])
+def test_adding_has_held_out_sequences_of_drawn_lengths(markers):
+    task = Adding(length=9, min_length=4, held_out="drawn", markers=markers)
+    batch = jax.jit(task.sample, static_argnums=(1, 3))((), "test", jax.random.key(0), MANY)
+    np.testing.assert_allclose(np.bincount(batch.lengths)[4:] / MANY, 1 / 6, atol=0.01)
+    marked = np.asarray(batch.inputs[..., 1])
+    assert (marked.sum(axis=0) == 2).all()
+    assert not marked[np.arange(9)[:, None] >= np.asarray(batch.lengths)].any()
+
+
+@pytest.mark.parametrize("markers", ["halves", "anywhere"])
+def test_adding_baselines_equal_the_errors_of_their_strategies(markers):
+    task = Adding(length=10, markers=markers)
     batch = drawn(task)
     baselines = task.baselines((), "test")
     ones = jnp.ones((10, MANY, 1))
     np.testing.assert_allclose(task.loss(ones, batch), 1 / 6, rtol=0.02)
     assert baselines["always answer 1"] == 1 / 6
-    first = (batch.inputs[:5, :, 0] * batch.inputs[:5, :, 1]).sum(axis=0)
+    first = batch.inputs[batch.inputs[..., 1].argmax(axis=0), np.arange(MANY), 0]
     one_known = jnp.asarray(first + 0.5)[None, :, None] * ones
     np.testing.assert_allclose(
         task.loss(one_known, batch), baselines["one operand known"], rtol=0.02
