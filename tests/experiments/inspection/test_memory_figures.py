@@ -172,7 +172,9 @@ def test_operands_are_followed_over_the_same_training():
     curves = follow_operands(CONFIG, updates=4, every=2, sequences=50)
     assert curves.updates.tolist() == [0, 2, 4]
     functions = make_train_functions(CONFIG)
-    states, _ = functions.train_steps((), functions.init(), jnp.ones(2, bool), 4)
+    states = functions.init()
+    for _ in range(2):
+        states, _ = functions.train_steps((), states, jnp.ones(2, bool), 2)
     run_params = functions.evaluation_params(states)
     evaluated = dataclasses.replace(
         CONFIG, eval=dataclasses.replace(CONFIG.eval, sequences=50, batch_size=50)
