@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.config.schema import EvalConfig
+from experiments.inspection.at_once import sequences_at_once
 from experiments.tasks.figure_style import COLOURS, GREY, new_figure, reference_style
 from experiments.tasks.lengths import length_field, trained_lengths
 from experiments.tasks.task import Task, goals
@@ -17,9 +18,6 @@ from lstm_jax.types import PyTree
 
 if TYPE_CHECKING:
     from experiments.loading import Run
-
-STEPS_AT_ONCE = 200_000
-"""Steps of all sequences in one call of the model, to bound its memory."""
 
 Measured = Mapping[int, float | Sequence[float]]
 """A metric by length: of one network, or of several."""
@@ -49,8 +47,7 @@ def metrics_at_lengths(
     found: dict[str, dict[int, list[float]]] = {}
     for length in lengths:
         task = dataclasses.replace(run.task, **{name: length})  # type: ignore[type-var]
-        most = max(1, STEPS_AT_ONCE // (getattr(task, "length", length) * len(run.seeds)))
-        part = next(n for n in range(min(most, sequences), 0, -1) if sequences % n == 0)
+        part = sequences_at_once(getattr(task, "length", length) * len(run.seeds), sequences)
         config = dataclasses.replace(run.config, task=task, eval=EvalConfig(sequences, part))
         evaluate = make_train_functions(config).evaluate
         for metric, values in evaluate(run.data, "test", run.params_of_seeds).items():

@@ -7,13 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from experiments.inspection.at_once import sequences_at_once
 from experiments.inspection.layers import unit_memories
 
 if TYPE_CHECKING:
     from experiments.model import Model, ModelParams
 
-AT_ONCE = 50
-"""Sequences in one call of the model, to bound its memory."""
 RIDGE = 0.01
 """Weight of the squares of the probe's coefficients, beside features with a variance of 1."""
 
@@ -34,7 +33,7 @@ def probe_accuracy(
       model: the model.
       params: its parameters.
       inputs: sequences of one length, features ``[T, N, I]`` or class indices ``[T, N]``; ``N``
-        is a multiple of 100, and should be several times the number of units.
+        is even, and should be several times the number of units.
       classes: ``K`` classes of every sequence, from 0.
       steps: ``S`` steps of the sequences; the memories after them are probed.
 
@@ -42,11 +41,11 @@ def probe_accuracy(
       The share of right classes; None if no layer has a memory of units.
 
     Raises:
-      ValueError: if the number of sequences is not a multiple of 100.
+      ValueError: if the number of sequences is odd.
     """
     count = inputs.shape[1]
-    if count % (2 * AT_ONCE):
-        raise ValueError(f"probe_accuracy: inputs must be a multiple of 100 sequences; got {count}")
+    if count % 2:
+        raise ValueError(f"probe_accuracy: inputs must be an even number of sequences; got {count}")
     if jax.eval_shape(lambda: unit_memories(model, params, inputs[:, :1])) is None:
         return None
     return _accuracies(model, params, inputs, classes, jnp.asarray(steps), int(classes.max()) + 1)
@@ -62,11 +61,12 @@ def _accuracies(
         def memories(part: Array) -> Array:
             found = unit_memories(model, params, part)
             assert found is not None
-            return found[steps].astype(jnp.float32)  # [S, AT_ONCE, H]
+            return found[steps].astype(jnp.float32)
 
-        parts = inputs.reshape(inputs.shape[0], -1, AT_ONCE, *inputs.shape[2:])
+        length, count, *features_of_input = inputs.shape
+        parts = inputs.reshape(length, -1, sequences_at_once(length, count), *features_of_input)
         found = jax.lax.map(memories, jnp.moveaxis(parts, 1, 0))
-        features = jnp.moveaxis(found, 0, 1).reshape(len(steps), inputs.shape[1], -1)
+        features = jnp.moveaxis(found, 0, 1).reshape(len(steps), count, -1)
         return jax.lax.map(lambda each: probe(each, classes, most), features).T
 
     return run(params, inputs, classes, steps)

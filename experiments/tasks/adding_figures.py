@@ -9,18 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.inspection.at_once import sequences_at_once
 from experiments.inspection.layers import unit_memories
 from experiments.inspection.other_lengths import draw_other_lengths
 from experiments.tasks.adding import TOLERANCE, Adding
 from experiments.tasks.figure_style import BLUE, GREY, ORANGE, new_figure
-from experiments.tasks.task import Batch
 from lstm_jax.types import PRNGKey
 
 if TYPE_CHECKING:
     from experiments.model import Model, ModelParams
 
-SEQUENCES_AT_ONCE = 20
-"""Sequences of each length in one call of the model, to bound its memory."""
+EACH_LENGTH = 20
+"""Sequences of each length in one part of the errors."""
+KEPT = 256
+"""Sequences for the mean state, from which that of one sequence deviates."""
 
 
 def draw_adding(
@@ -50,14 +52,15 @@ def predictions(
       count: number of sequences.
     """
 
-    # As one program: operations that are compiled one by one take several times as long.
-    @jax.jit
-    def sampled(params: "ModelParams", key: PRNGKey) -> tuple[Batch, jax.Array]:
-        batch = task.sample((), "test", key, count)
-        return batch, task.answers(model.apply(params, batch.inputs, batch.lengths))
+    size = sequences_at_once(task.length, count)
 
-    batch, answers = sampled(params, key)
-    truth, predicted = np.asarray(batch.targets[0]), np.asarray(answers[0])
+    def part(key: PRNGKey) -> tuple[jax.Array, jax.Array]:
+        batch = task.sample((), "test", key, size)
+        return batch.targets, task.answers(model.apply(params, batch.inputs, batch.lengths))
+
+    # As one program: operations that are compiled one by one take several times as long.
+    parts = jax.jit(lambda keys: jax.lax.map(part, keys))(jax.random.split(key, count // size))
+    truth, predicted = (np.asarray(each).ravel() for each in parts)
     figure, axes = new_figure(5.0, 5.0)
     line = np.array([0.0, 2.0])
     axes.fill_between(
@@ -106,17 +109,16 @@ def errors_at_lengths(
 
     # All lengths in one padded batch: a program for each would take longer to compile than to run.
     longest = dataclasses.replace(task, length=max(lengths))
-    valid = jnp.repeat(jnp.asarray(lengths), SEQUENCES_AT_ONCE)
+    size = sequences_at_once(len(lengths) * max(lengths), EACH_LENGTH)
+    valid = jnp.repeat(jnp.asarray(lengths), size)
 
     def part(key: PRNGKey) -> jax.Array:
         batch = longest.sequences(key, len(valid), valid)
         answers = task.answers(model.apply(params, batch.inputs, valid), valid)
         squared = jnp.square(answers - batch.targets)
-        return squared.reshape(len(lengths), SEQUENCES_AT_ONCE).mean(axis=1)
+        return squared.reshape(len(lengths), size).mean(axis=1)
 
-    parts = jax.jit(lambda keys: jax.lax.map(part, keys))(
-        jax.random.split(key, -(-count // SEQUENCES_AT_ONCE))
-    )
+    parts = jax.jit(lambda keys: jax.lax.map(part, keys))(jax.random.split(key, -(-count // size)))
     return dict(zip(lengths, np.asarray(parts.mean(axis=0)).tolist(), strict=True))
 
 
@@ -149,23 +151,33 @@ def memory(
       The figure, or None if no layer has a state of units.
     """
 
+    size = sequences_at_once(task.length, KEPT)
+    one = task.sequences(key, 1)
+    if jax.eval_shape(lambda: unit_memories(model, params, one.inputs)) is None:
+        return None
+
+    def part(total: jax.Array, key: PRNGKey) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        batch = task.sequences(key, size)
+        c = _memories(model, params, batch.inputs)
+        return total + c.sum(axis=1), (c[-1], batch.targets[0])
+
     @jax.jit
-    def sampled(params: "ModelParams", key: PRNGKey) -> tuple[Batch, jax.Array | None, jax.Array]:
-        batch = task.sample((), "test", key, 256)
-        kept = unit_memories(model, params, batch.inputs, batch.lengths)
-        return batch, kept, model.apply(params, batch.inputs, batch.lengths)[:, 0, 0]
+    def sampled(inputs: jax.Array, keys: PRNGKey) -> tuple[jax.Array, ...]:
+        c = _memories(model, params, inputs)[:, 0]
+        total, (last, sums) = jax.lax.scan(part, jnp.zeros_like(c), keys)
+        answers = model.apply(params, inputs)[:, 0, 0]
+        return c, answers, total / KEPT, last.reshape(KEPT, -1), sums.ravel()
 
     # The deviation from the mean over many sequences is what this sequence has stored.
-    batch, kept, answers = jax.tree.map(np.asarray, sampled(params, key))
-    if kept is None:
-        return None
-    c = np.asarray(kept, np.float32)
-    deviations = (c - c.mean(axis=1, keepdims=True)) / (c[-1].std(axis=0) + 1e-6)
-    sums = np.asarray(batch.targets[0])
-    stores = (deviations[-1] * (sums - sums.mean())[:, None]).mean(axis=0)
+    found = sampled(one.inputs, jax.random.split(jax.random.fold_in(key, 1), KEPT // size))
+    c, answers, mean, last, sums = map(np.asarray, found)
+    spread = last.std(axis=0) + 1e-6
+    deviations = (c - mean) / spread
+    stores = ((last - mean[-1]) / spread * (sums - sums.mean())[:, None]).mean(axis=0)
     chosen = np.argsort(-np.abs(stores))[:units]
     chosen = chosen[np.argsort(-stores[chosen])]
-    values, markers = np.moveaxis(np.asarray(batch.inputs[:, 0]), -1, 0)
+    total = float(one.targets[0, 0])
+    values, markers = np.moveaxis(np.asarray(one.inputs[:, 0]), -1, 0)
     t, marked = np.arange(task.length), np.flatnonzero(markers)
 
     figure = Figure(figsize=(9.0, 5.8), layout="constrained", dpi=150)
@@ -176,21 +188,28 @@ def memory(
         top.text(at, 1.08, f"{values[at]:.2f}", ha="center", color=ORANGE, fontweight="bold")
     top.set(ylabel="input value", ylim=(0, 1.35), yticks=[0, 1])
     image = middle.imshow(
-        deviations[:, 0, chosen].T, cmap="RdBu_r", vmin=-2.5, vmax=2.5, aspect="auto",
+        deviations[:, chosen].T, cmap="RdBu_r", vmin=-2.5, vmax=2.5, aspect="auto",
         interpolation="nearest", extent=(-0.5, task.length - 0.5, len(chosen) + 0.5, 0.5),
     )  # fmt: skip
     middle.set(ylabel="state of the units\nthat keep the sum", yticks=[1, len(chosen)])
     figure.colorbar(image, ax=middle, label="standard deviations", pad=0.01, aspect=12)
-    bottom.axhline(sums[0], color=ORANGE, linestyle="--", label=f"sum of the marked: {sums[0]:.2f}")
+    bottom.axhline(total, color=ORANGE, linestyle="--", label=f"sum of the marked: {total:.2f}")
     bottom.plot(t, answers, color=BLUE, label=f"answer if read here; at the end {answers[-1]:.2f}")
     bottom.set(
         ylabel="answer",
         xlabel="time step",
         xlim=(-0.5, task.length - 0.5),
-        ylim=(min(0.0, answers.min()), 1.5 * max(sums[0], answers.max())),
+        ylim=(min(0.0, answers.min()), 1.5 * max(total, answers.max())),
     )
     bottom.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
     figure.suptitle(f"Two numbers marked among {task.length}, and the units that keep them")
     for axes in (top, bottom):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _memories(model: "Model", params: "ModelParams", inputs: jax.Array) -> jax.Array:
+    """`unit_memories` of a model that has some, in float32."""
+    found = unit_memories(model, params, inputs)
+    assert found is not None
+    return found.astype(jnp.float32)

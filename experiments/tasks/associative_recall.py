@@ -3,7 +3,7 @@
 The input is ``K`` pairs of a letter and a digit, then two question marks, then one of the letters:
 ``2 K + 3`` steps, for example ``c9k8j3f1??c``. The target, at the last step, is the digit of that
 letter, here 9. The letters of a sequence are different, drawn from 26; the digits are drawn from
-ten and may repeat. ``wait`` gives more question marks than two, so that the pairs must be kept for
+ten and may repeat. With a ``delay`` of more question marks than two the pairs must be kept for
 longer.
 
 Guessing gives a cross-entropy of ``ln 10``. A solution that remembers which digits came, but not
@@ -54,15 +54,15 @@ class AssociativeRecall:
     output_size: ClassVar[int] = DIGITS
 
     name: Literal["associative_recall"] = "associative_recall"
+    delay: Annotated[int, Field(ge=1, le=10**7)] = 2
+    """question marks between the pairs and the letter asked for"""
     pairs: Annotated[int, Field(ge=1, le=LETTERS)] = 4
     """number of pairs K of a letter and a digit"""
-    wait: Annotated[int, Field(ge=1, le=10**7)] = 2
-    """question marks between the pairs and the letter asked for"""
 
     @property
     def length(self) -> int:
         """Time steps of a sequence."""
-        return 2 * self.pairs + self.wait + 1
+        return 2 * self.pairs + self.delay + 1
 
     def load(self) -> tuple[()]:
         """Load nothing: sequences are drawn from the key."""
@@ -88,7 +88,7 @@ class AssociativeRecall:
         """Input classes of sequences with these letters, digits, and letters asked for."""
         batch_size = letters.shape[1]
         pairs = jnp.stack([letters, digits], axis=1).reshape(2 * self.pairs, batch_size)
-        return jnp.concatenate([pairs, jnp.full((self.wait, batch_size), QUESTION), asked])
+        return jnp.concatenate([pairs, jnp.full((self.delay, batch_size), QUESTION), asked])
 
     def loss(self, outputs: Float[Array, "T B 10"], batch: Batch) -> Float[Array, ""]:
         """Mean cross-entropy of the last step, in nats."""

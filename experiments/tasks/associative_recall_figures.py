@@ -23,7 +23,7 @@ def draw_associative_recall(
 ) -> dict[str, Figure]:
     """The figures of the task, by file name; the arguments are those of `Task.figures`."""
     found = {"answers.png": answers(task, model, params, key)}
-    kept = memory(task, model, params, key, PROBED if sequences >= PROBED else 100)
+    kept = memory(task, model, params, key, min(PROBED, 2 * sequences))
     return found if kept is None else {**found, "memory.png": kept}
 
 
@@ -53,7 +53,7 @@ def answers(
     for axes, probabilities, sequence, digit in zip(
         all_axes, told, np.asarray(read).T, right, strict=True
     ):
-        image = axes.imshow(probabilities, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axes.imshow(probabilities, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for row, column in enumerate(digit):
             corner = (column - 0.5, row - 0.5)
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=ORANGE, linewidth=2))
@@ -63,9 +63,9 @@ def answers(
         axes.set_yticks(range(pairs), [CHARACTERS[each] for each in sequence[::2]])
         axes.set_xlabel("digit")
     all_axes[0].set_ylabel("letter asked for")
-    figure.colorbar(image, ax=all_axes, label="probability", pad=0.01, aspect=12)
+    figure.colorbar(all_axes[0].images[0], ax=all_axes, label="probability", pad=0.01, aspect=12)
     figure.suptitle(
-        f"Asked for each letter after {task.wait} question marks: {missed} of {right.size} answers"
+        f"Asked for each letter after {task.delay} question marks: {missed} of {right.size} answers"
         " wrong; the right digit has a frame"
     )
     return figure
@@ -85,7 +85,7 @@ def memory(
       model: the model.
       params: its parameters.
       key: the key that the sequences are drawn from.
-      sequences: number of sequences for the probes, a multiple of 100.
+      sequences: number of sequences for the probes, an even number.
 
     Returns:
       The figure, or None if no layer has a state of units.
@@ -108,7 +108,7 @@ def memory(
     axes.set_yticks(range(1, task.pairs + 1), names)
     if task.length <= 60:
         read = [character for name in names for character in (name, "#")]
-        axes.set_xticks(range(task.length), [*read, *"?" * task.wait, names[0]])
+        axes.set_xticks(range(task.length), [*read, *"?" * task.delay, names[0]])
     axes.set(xlabel="what is read; # is a digit", ylabel="digit of the letter")
     figure.suptitle("Digits that the units keep, from reading (white) to the answer (orange)")
     return figure

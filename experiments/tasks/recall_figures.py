@@ -30,7 +30,7 @@ def draw_recall(
 ) -> dict[str, Figure]:
     """The figures of the task, by file name; the arguments are those of `Task.figures`."""
     found = {"recall.png": recall(task, model, params, key)}
-    kept = memory(task, model, params, key, PROBED if sequences >= PROBED else 100)
+    kept = memory(task, model, params, key, min(PROBED, 2 * sequences))
     return found if kept is None else {**found, "memory.png": kept}
 
 
@@ -81,7 +81,7 @@ def memory(
       model: the model.
       params: its parameters.
       key: the key that the sequences are drawn from.
-      sequences: number of sequences for the probes, a multiple of 100.
+      sequences: number of sequences for the probes, an even number.
 
     Returns:
       The figure, or None if no layer has a state of units.

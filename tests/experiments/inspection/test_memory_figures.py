@@ -11,7 +11,7 @@ import lstm_jax as lj
 from experiments import load_run
 from experiments.config.layer import layer
 from experiments.config.model import model_config
-from experiments.inspection import other_lengths
+from experiments.inspection import at_once, other_lengths
 from experiments.inspection.gradient_lag import draw_gradient_lag, gradient_against_lag
 from experiments.inspection.operands import OperandCurves, draw_operands, follow_operands
 from experiments.inspection.other_lengths import draw_other_lengths, metrics_at_lengths
@@ -48,7 +48,7 @@ def test_metrics_at_other_lengths_are_those_of_an_evaluation(run, monkeypatch):
     expected = run.evaluate(length=20, sequences=12)
     np.testing.assert_allclose(found["mse"][20], expected["mse"], rtol=1e-6)
     # Few steps at once change the parts, and nothing else.
-    monkeypatch.setattr(other_lengths, "STEPS_AT_ONCE", 160)
+    monkeypatch.setattr(at_once, "STEPS_AT_ONCE", 160)
     parts = []
     monkeypatch.setattr(
         other_lengths, "make_train_functions",

@@ -75,28 +75,29 @@ def test_the_baselines_are_the_losses_of_their_strategies(many, pairs):
 def test_a_network_that_is_always_right_reaches_both_goals(many):
     outputs = np.full((11, MANY, 10), 7.0, np.float32)
     outputs[-1] = 30 * np.eye(10)[many.targets[0]]
-    metrics = AssociativeRecall().metrics(jnp.asarray(outputs), many)
+    metrics = jax.jit(AssociativeRecall().metrics)(outputs, many)
     assert AssociativeRecall.solved.reached(metrics)
     assert AssociativeRecall.mastered.reached(metrics)
     wrong = outputs.copy()
     wrong[-1, : MANY // 50] = 30 * np.eye(10)[(many.targets[0, : MANY // 50] + 1) % 10]
-    metrics = AssociativeRecall().metrics(jnp.asarray(wrong), many)
+    metrics = jax.jit(AssociativeRecall().metrics)(wrong, many)
     assert float(metrics["accuracy"]) == pytest.approx(0.98)
 
 
 def test_the_pairs_are_kept_for_longer_with_more_question_marks():
-    task = AssociativeRecall(pairs=2, wait=5)
+    task = AssociativeRecall(pairs=2, delay=5)
     batch = drawn(task, 3)
     assert task.length == len(batch.inputs) == 10
     assert all(text[4:9] == "?????" for text in texts(batch))
 
 
-@pytest.mark.parametrize(("field", "value"), [("pairs", 0), ("pairs", 27), ("wait", 0)])
+@pytest.mark.parametrize(("field", "value"), [("pairs", 0), ("pairs", 27), ("delay", 0)])
 def test_values_out_of_range_are_refused(field, value):
     with pytest.raises(ValidationError, match=field):
         AssociativeRecall(**{field: value})
 
 
+@pytest.mark.slow
 def test_the_figures_show_the_answer_to_every_letter_and_the_digits_kept():
     task = AssociativeRecall(pairs=3)
     model = make_model(model_config(hidden_size=5), task)
