@@ -103,7 +103,7 @@ def _operands(runs: "Mapping[str, Run]", given: argparse.Namespace) -> "dict[str
     run = _one(runs, given)
     curves = follow_operands(run.config, run.progress.update, sequences=given.sequences or 1000)
     title = f"{describe_task(run.task)}, {arm_of(run.config)}"
-    return {"operands.png": draw_operands(curves, title)}
+    return {"operands.png": draw_operands(curves, title, run.config.seed)}
 
 
 def _gates(runs: "Mapping[str, Run]", given: argparse.Namespace) -> "dict[str, Figure | str]":

@@ -13,7 +13,7 @@ from experiments.errors import UserError
 from experiments.report.arms import Arm, make_sections
 from experiments.report.runs import RunResult, SeedResult, find_runs, read_run
 from experiments.report.statistics import Times
-from experiments.results.declared import Declared
+from experiments.results.declared import GOALS_FILE, Declared
 from experiments.results.lengths_file import LENGTHS_FILE, read_errors
 from experiments.run.summary import describe_task
 from experiments.tasks import Task
@@ -83,7 +83,8 @@ def read_rows(folder: Path, declared: dict[str, Declared]) -> dict[str, list[Row
       For each task its rows, ordered by length; of one length those with a goal come first.
 
     Raises:
-      UserError: if a run is damaged or not finished, or a name is declared that no run has.
+      UserError: if a run is damaged or not finished, a name is declared that no run has, or two
+        rows cannot be told apart.
     """
     runs = [read_run(path) for path in find_runs([folder])] if folder.is_dir() else []
     for run in runs:
@@ -93,6 +94,7 @@ def read_rows(folder: Path, declared: dict[str, Declared]) -> dict[str, list[Row
     for section in make_sections(runs) if runs else []:
         rows = [_row(arm, folder, declared) for arm in section.arms]
         found[section.task.name] = sorted(rows, key=_order)
+        _check_names(found[section.task.name], folder)
     names = {row.name for rows in found.values() for row in rows}
     for name, row in declared.items():
         if name not in names and (row.task is None or row.setting is None):
@@ -163,6 +165,19 @@ def _row(arm: Arm, folder: Path, declared: dict[str, Declared]) -> Row:
         declared=said,
         at_lengths=_at_lengths(arm.runs),
     )
+
+
+def _check_names(rows: list[Row], folder: Path) -> None:
+    """Raise if two rows have one setting and one arm; those of 1997 have the paper's names."""
+    seen: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if row.declared.paper is None:
+            other = seen.setdefault((row.setting, row.arm), row.name)
+            if other != row.name:
+                raise UserError(
+                    f"{folder / GOALS_FILE}: {other} and {row.name} are both {row.setting},"
+                    f" {row.arm}; give one of them another arm"
+                )
 
 
 def _at_lengths(runs: list[RunResult]) -> dict[str, dict[int, list[float]]]:

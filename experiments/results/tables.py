@@ -13,7 +13,7 @@ from experiments.results.rows import Row
 from experiments.results.verdict import Verdict, goal_text, verdict
 
 COLUMNS = (
-    "task", "arm", "solved", "updates to solve", "sequences to solve", "test result", "goal",
+    "setting", "arm", "solved", "updates to solve", "sequences to solve", "test result", "goal",
     "time and machine", "command",
 )  # fmt: skip
 # Seeds that nobody has tried fall outside of the range of a few: it is made wider by this share of

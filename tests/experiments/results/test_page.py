@@ -84,7 +84,9 @@ def test_every_task_has_rows_with_a_goal_and_says_why_where_it_is_missed():
 
 def test_a_page_has_its_text_and_rows_ordered_by_length_and_arm(folder):
     text = page_text(read_results(folder))
-    assert text.startswith("# Results\n\nBy hand.\n\n<!-- generated: table adding -->\n\n| task |")
+    assert text.startswith(
+        "# Results\n\nBy hand.\n\n<!-- generated: table adding -->\n\n| setting |"
+    )
     assert "stale" not in text
     lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| length")]
     assert [(line[0][2:], line[1]) for line in lines] == [
@@ -189,6 +191,17 @@ def test_a_part_without_an_end_is_an_error(folder, capsys):
     (folder / "README.md").write_text("<!-- generated: table adding -->\ntext by hand\n")
     assert main(["report", str(folder)]) == 2
     assert "with an end" in capsys.readouterr().err
+
+
+def test_two_rows_are_told_apart(folder, capsys):
+    write_run(folder / "faster", [300], task=Adding(length=200), learning_rate=0.02)
+    (folder / "README.md").write_text("<!-- generated: table adding -->\n<!-- end -->\n")
+    assert main(["report", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "a200 and faster are both length 200, LSTM, chrono; give one of them" in error
+    (folder / "goals.yaml").write_text("faster: {arm: 'LSTM, chrono, rate 0.02'}")
+    assert main(["report", str(folder)]) == 0
+    assert "| length 200 | LSTM, chrono, rate 0.02 |" in (folder / "README.md").read_text()
 
 
 def test_a_run_that_is_not_finished_is_not_for_the_page(folder, capsys):
