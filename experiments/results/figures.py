@@ -104,7 +104,7 @@ def learning_curves(rows: Sequence[Row], published: Sequence[Published] = ()) ->
     del published
     task = rows[0].task
     settings = list(dict.fromkeys(row.setting for row in rows))
-    arms = _arms(rows)
+    arms = _first_with_goal(rows, lambda row: row.arm)
     figure, axes = new_figure(10.0, 5.0)
     for row in rows:
         colour = _colour(settings.index(row.setting), len(settings))
@@ -164,14 +164,14 @@ def against_length(rows: Sequence[Row], published: Sequence[Published]) -> Figur
       rows: the rows of one task, ordered by length.
       published: results of others.
     """
-    task, arms = rows[0].task, _arms(rows)
+    task, lines = rows[0].task, _first_with_goal(rows, lambda row: row.arm_and_variant)
     figure = Figure(figsize=(12.5, 5.0), layout="constrained", dpi=120)
     left, right = figure.subplots(1, 2, sharex=True)
     for axes, unit in ((left, "updates"), (right, "sequences")):
         axes.spines[["top", "right"]].set_visible(False)
-        for i, arm in enumerate(arms):
-            of_arm = [row for row in rows if row.arm == arm]
-            _arm_against_length(axes, of_arm, arm, i, unit)
+        for i, label in enumerate(lines):
+            of_line = [row for row in rows if row.arm_and_variant == label]
+            _line_against_length(axes, of_line, label, i, unit)
         for i, other in enumerate(published):
             factor = other.batch_size if unit == "sequences" else 1
             axes.plot(
@@ -199,7 +199,7 @@ def against_length(rows: Sequence[Row], published: Sequence[Published]) -> Figur
     return figure
 
 
-def _arm_against_length(axes: Axes, rows: Sequence[Row], arm: str, i: int, unit: str) -> None:
+def _line_against_length(axes: Axes, rows: Sequence[Row], label: str, i: int, unit: str) -> None:
     colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
     x, middle, low, high = [], [], [], []
     style: dict[str, Any] = {"color": colour, "linestyle": ""}
@@ -232,7 +232,7 @@ def _arm_against_length(axes: Axes, rows: Sequence[Row], arm: str, i: int, unit:
         markersize=7,
         markerfacecolor="white",
         capsize=4,
-        label=arm,
+        label=label,
     )
 
 
@@ -248,10 +248,10 @@ def _baselines(axes: Axes, rows: Sequence[Row]) -> None:
         axes.axhline(value, **reference_style(i), label=f"{name}: {value:.4g}")
 
 
-def _arms(rows: Sequence[Row]) -> list[str]:
-    """The names of the arms, those of rows with a goal first."""
+def _first_with_goal(rows: Sequence[Row], name: Callable[[Row], str]) -> list[str]:
+    """The names of rows, each once, those of rows with a goal first."""
     ordered = sorted(rows, key=lambda row: not row.is_main)
-    return list(dict.fromkeys(row.arm for row in ordered))
+    return list(dict.fromkeys(map(name, ordered)))
 
 
 def _colour(index: int, count: int) -> Any:

@@ -17,7 +17,7 @@ from experiments.results.declared import GOALS_FILE, Declared
 from experiments.results.lengths_file import LENGTHS_FILE, read_errors
 from experiments.run.summary import describe_task
 from experiments.tasks import Task
-from experiments.tasks.lengths import length_of
+from experiments.tasks.lengths import length_field, length_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,13 @@ class Row:
     def seeds(self) -> list[SeedResult]:
         """The results of all seeds."""
         return self.result.seeds
+
+    @property
+    def arm_and_variant(self) -> str:
+        """The arm, and the fields of the task but for its length: what rows of a line share."""
+        name = length_field(self.task)
+        others = [part for part in self.setting.split(", ") if not part.startswith(f"{name} ")]
+        return ", ".join([self.arm, *others]) if name else self.arm
 
     @property
     def is_main(self) -> bool:
@@ -192,8 +199,9 @@ def _at_lengths(runs: list[RunResult]) -> dict[str, dict[int, list[float]]]:
 
 def _name(paths: list[Path], folder: Path) -> str:
     """The folder of the runs below the results: their own, or the one that has all of them."""
-    common = paths[0] if len(paths) == 1 else Path(os.path.commonpath(paths))
-    return common.relative_to(folder).as_posix()
+    common = Path(os.path.commonpath(paths))
+    # Runs side by side among the others have the name of the first.
+    return (paths[0] if common == folder else common).relative_to(folder).as_posix()
 
 
 def _order(row: Row) -> tuple[float, str, bool, str]:

@@ -61,6 +61,19 @@ def test_updates_and_sequences_stand_beside_published_ones(rows):
     assert "half of the seeds or more are not solved by then" in labels(figure.axes[1])
 
 
+def test_another_form_of_the_task_is_a_line_of_its_own(rows, tmp_path):
+    task, chrono = Adding(length=400, min_length=50), {"model.chrono_t_max": 400.0}
+    write_run(tmp_path / "mixed", [300], task=task, fields=chrono)
+    (found,) = read_rows(tmp_path, {}).values()
+    for axes in against_length(found, []).axes:
+        names = [container.get_label() for container in axes.containers]
+        assert sorted(names) == [
+            "LSTM, chrono",
+            "LSTM, chrono, min_length 50",
+            "LSTM, forget bias 1",
+        ]
+
+
 @pytest.mark.parametrize(
     ("fields", "arm"),
     [

@@ -11,6 +11,7 @@ from experiments.__main__ import main
 from experiments.results.figures import digest, digest_of
 from experiments.results.folder import figure_name, read_results
 from experiments.results.page import has_page, page_text, rebuild, wanted_figures
+from experiments.results.rows import read_rows
 from experiments.results.verdict import verdict
 from experiments.tasks import Adding, Copy
 from tests.helpers.runs import write_run
@@ -54,9 +55,14 @@ def folder(tmp_path):
     return root
 
 
-def test_the_committed_page_and_its_figures_are_up_to_date():
+@pytest.fixture(scope="module")
+def committed():
+    return read_results(COMMITTED)
+
+
+def test_the_committed_page_and_its_figures_are_up_to_date(committed):
     """`python -m experiments report docs/results` rebuilds them."""
-    results = read_results(COMMITTED)
+    results = committed
     text = (COMMITTED / "README.md").read_text(encoding="utf-8")
     assert page_text(results) == text
     figures = wanted_figures(text)
@@ -71,9 +77,9 @@ def test_the_committed_page_and_its_figures_are_up_to_date():
     assert kept >= {Path(figure_name(*figure)).name for figure in figures}
 
 
-def test_every_task_has_rows_with_a_goal_and_says_why_where_it_is_missed():
+def test_every_task_has_rows_with_a_goal_and_says_why_where_it_is_missed(committed):
     """On the committed page; `chars` has no published figure to be compared with."""
-    results = read_results(COMMITTED)
+    results = committed
     assert {"adding", "copy", "chars"} <= set(results.rows)
     for task, rows in results.rows.items():
         assert any(row.is_main for row in rows) or task == "chars"
@@ -128,6 +134,11 @@ def test_runs_with_other_seeds_are_one_row_and_a_gpu_is_named(tmp_path):
     assert "3 of 4 seeds (1 later, after 600)" in text
     assert "1:15 min, 2 seeds together; A GPU, 4 cores of a CPU" in text
     assert text.count("`python -m experiments train") == 2
+    # Side by side among other rows, they have the name of the first.
+    for seed in (0, 2):
+        (root / "long" / str(seed)).rename(root / f"seed_{seed}")
+    (row,) = read_rows(root, {})["adding"]
+    assert (row.name, len(row.seeds)) == ("seed_0", 4)
 
 
 def test_a_row_says_how_many_seeds_are_mastered_lost_or_diverged(tmp_path):
