@@ -3,13 +3,14 @@
 A part begins with ``<!-- generated: WHAT TASK -->`` and ends with ``<!-- end -->``. What stands
 between the two is replaced:
 
-==================== ===============================================================
-``table TASK``       a row for every config, ordered by length, arms beside each other
-``missed TASK``      rows that missed their goal: by how much, and why
-``curves TASK``      the learning curves of all lengths in one figure
-``lengths TASK``     updates and sequences to solve against length, beside published ones
-``paper 1997``       the results of 1997, with those of the rows that repeat them
-==================== ===============================================================
+====================== =============================================================
+``table TASK``         a row for every config, ordered by length, arms beside each other
+``missed TASK``        rows that missed their goal: by how much, and why
+``curves TASK``        the learning curves of all lengths in one figure
+``lengths TASK``       updates and sequences to solve against length, beside published ones
+``extrapolation TASK`` the metric at other lengths than those of the training
+``paper 1997``         the results of 1997, with those of the rows that repeat them
+====================== =============================================================
 """
 
 import re
@@ -131,6 +132,7 @@ def _source(published: Published) -> str:
 CAPTIONS = {
     "curves": "Learning curves of all lengths, with the mean over seeds and its interval",
     "lengths": "Updates and sequences to solve against length, beside published figures",
+    "extrapolation": "The error at other lengths than those of the training",
 }
 """The captions of the figures that a page can have."""
 
@@ -139,6 +141,7 @@ PARTS: dict[str, Callable[[Results, str], str]] = {
     "missed": _missed,
     "curves": _figure("curves"),
     "lengths": _figure("lengths"),
+    "extrapolation": _figure("extrapolation"),
     "paper": _of_paper,
 }
 """The parts that a page can have, by the first word of their markers."""

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from experiments.numbers import duration, mean_and_spread, span
+import numpy as np
+
+from experiments.numbers import between, duration, mean_and_spread, span
 from experiments.report.arms import Arm
 from experiments.report.markdown import markdown_table
 from experiments.report.run_table import machine_of
@@ -128,6 +130,11 @@ def _test(row: Row) -> str:
     for name in names:
         values = row.result.finite(name)
         lines.append(f"{name} {mean_and_spread(values) if values else 'none'}")
+    for at in row.declared.goal.at if row.declared.goal else ():
+        measured = row.at_lengths.get(at.metric, {}).get(at.length)
+        if measured:
+            shown = f"{np.median(measured):.4g} ({between(measured)})"
+            lines.append(f"{at.metric} {shown} at length {at.length:,}")
     return "\n".join(lines)
 
 

@@ -183,9 +183,10 @@ def test_with_flags_the_folder_of_a_page_is_reported_like_any_other(folder, caps
     [
         (
             "<!-- generated: tabel adding -->",
-            "one of table, missed, curves, lengths, paper; did",
+            "one of table, missed, curves, lengths, extrapolation",
         ),
         ("<!-- generated: table addin -->", "no run of the task addin; did you mean adding?"),
+        ("<!-- generated: extrapolation adding -->", "no run of the task has a lengths.json"),
         ("<!-- generated: paper 1996 -->", "paper: must be 1997; got 1996"),
         ("<!-- generated: table -->", "<!-- generated: table -->: must be"),
     ],
