@@ -62,7 +62,8 @@ def _lengths(runs: "Mapping[str, Run]", given: argparse.Namespace) -> "dict[str,
     from experiments.results.lengths_file import LENGTHS_FILE, write_errors_at
     from experiments.tasks.lengths import length_of, trained_lengths
 
-    first = next(iter(runs.values())).task
+    first_run = next(iter(runs.values()))
+    first = first_run.task
     length = length_of(first)
     if length is None:
         raise UserError(f"draw: the task {first.name} has no length")
@@ -77,7 +78,7 @@ def _lengths(runs: "Mapping[str, Run]", given: argparse.Namespace) -> "dict[str,
     figures = {}
     for metric in {metric: None for found in measured.values() for metric in found}:
         of_metric = {label: found[metric] for label, found in measured.items() if metric in found}
-        figure = draw_other_lengths(first, of_metric, metric, trained)
+        figure = draw_other_lengths(first, of_metric, metric, trained, first_run.data)
         figures["lengths.png" if metric == first.metric else f"lengths_{metric}.png"] = figure
     return figures
 
@@ -102,7 +103,7 @@ def _operands(runs: "Mapping[str, Run]", given: argparse.Namespace) -> "dict[str
     run = _one(runs, given)
     curves = follow_operands(run.config, run.progress.update, sequences=given.sequences or 1000)
     title = f"{describe_task(run.task)}, {arm_of(run.config)}"
-    return {"operands.png": draw_operands(curves, title)}
+    return {"operands.png": draw_operands(curves, title, run.config.seed)}
 
 
 def _gates(runs: "Mapping[str, Run]", given: argparse.Namespace) -> "dict[str, Figure | str]":

@@ -104,19 +104,26 @@ def operands_of(batch: Batch) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
     return first, second
 
 
-def draw_operands(curves: OperandCurves, title: str) -> Figure:
+def draw_operands(curves: OperandCurves, title: str, first_seed: int = 0) -> Figure:
     """Draw the error of every seed, and the correlation of its answers with each operand.
 
     Args:
       curves: the measurements.
       title: what was trained.
+      first_seed: the first of the seeds, for the legend.
     """
     figure = Figure(figsize=(10.0, 6.0), layout="constrained", dpi=110)
     top, bottom = figure.subplots(2, 1, sharex=True)
     count = curves.mse.shape[1]
     for i in range(count):
         colour = seed_colour(i, count)
-        top.plot(curves.updates, curves.mse[:, i], color=colour, linewidth=1.3, label=f"seed {i}")
+        top.plot(
+            curves.updates,
+            curves.mse[:, i],
+            color=colour,
+            linewidth=1.3,
+            label=f"seed {first_seed + i}",
+        )
         bottom.plot(curves.updates, curves.first[:, i], color=ORANGE, linewidth=1.0, alpha=0.8)
         bottom.plot(curves.updates, curves.second[:, i], color=BLUE, linewidth=1.0, alpha=0.8)
     for i, (name, value) in enumerate(Adding().baselines((), "test").items()):

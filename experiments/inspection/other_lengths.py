@@ -9,16 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.config.schema import EvalConfig
+from experiments.inspection.at_once import sequences_at_once
 from experiments.tasks.figure_style import COLOURS, GREY, new_figure, reference_style
 from experiments.tasks.lengths import length_field, trained_lengths
 from experiments.tasks.task import Task, goals
 from experiments.training.train_step import make_train_functions
+from lstm_jax.types import PyTree
 
 if TYPE_CHECKING:
     from experiments.loading import Run
-
-STEPS_AT_ONCE = 200_000
-"""Steps of all sequences in one call of the model, to bound its memory."""
 
 Measured = Mapping[int, float | Sequence[float]]
 """A metric by length: of one network, or of several."""
@@ -48,8 +47,7 @@ def metrics_at_lengths(
     found: dict[str, dict[int, list[float]]] = {}
     for length in lengths:
         task = dataclasses.replace(run.task, **{name: length})  # type: ignore[type-var]
-        most = max(1, STEPS_AT_ONCE // (getattr(task, "length", length) * len(run.seeds)))
-        part = next(n for n in range(min(most, sequences), 0, -1) if sequences % n == 0)
+        part = sequences_at_once(getattr(task, "length", length) * len(run.seeds), sequences)
         config = dataclasses.replace(run.config, task=task, eval=EvalConfig(sequences, part))
         evaluate = make_train_functions(config).evaluate
         for metric, values in evaluate(run.data, "test", run.params_of_seeds).items():
@@ -62,6 +60,7 @@ def draw_other_lengths(
     measured: Mapping[str, Measured],
     metric: str | None = None,
     trained: Mapping[str, tuple[int, int]] | None = None,
+    data: PyTree = (),
 ) -> Figure:
     """Draw a metric of networks against the length of the sequences, beside the baseline.
 
@@ -72,6 +71,7 @@ def draw_other_lengths(
       metric: the metric; that of the task if None.
       trained: for each name the shortest and longest length of the training; if None, all have
         those of the task.
+      data: the data of the task, for its baselines.
     """
     metric, name = metric or task.metric, length_field(task) or "length"
     figure, axes = new_figure(7.0, 4.8)
@@ -88,9 +88,10 @@ def draw_other_lengths(
         )
     ticks = sorted({length for found in measured.values() for length in found})
     if metric == task.metric:
-        at = [dataclasses.replace(task, **{name: length}).baselines((), "test") for length in ticks]  # type: ignore[type-var]
-        for i, baseline in enumerate(list(at[0])[:1]):
-            values = [each[baseline] for each in at]
+        tasks: list[Task] = [dataclasses.replace(task, **{name: at}) for at in ticks]  # type: ignore[type-var]
+        at_ticks = [each.baselines(data, "test") for each in tasks]
+        for i, baseline in enumerate(list(at_ticks[0])[:1]):
+            values = [each[baseline] for each in at_ticks]
             same = f": {values[0]:.4g}" if len(set(values)) == 1 else ""
             axes.plot(ticks, values, **reference_style(i), label=f"{baseline}{same}")
     for goal_name, goal in goals(task).items():

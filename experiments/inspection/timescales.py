@@ -122,7 +122,7 @@ def draw_timescales(run: "Run", sequences: int = 20) -> Figure:
             left.axvline(length, color=GREY, linewidth=1, zorder=1, label=f"{length:,} steps")
             right.axhline(length, color=GREY, linewidth=1, zorder=1)
             right.axvline(length, color=GREY, linewidth=1, zorder=1)
-        left.legend(frameon=False, fontsize=9, loc="upper left")
+        left.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
 
@@ -151,5 +151,5 @@ def _units(axes: Axes, before: Float[np.ndarray, " H"], after: Float[np.ndarray,
     axes.plot(ends, ends, color=GREY, linestyle=":", linewidth=1.2, label="unchanged")
     axes.scatter(before, after, s=14, color=BLUE, alpha=0.7, linewidths=0)
     axes.set(xscale="log", yscale="log", xlabel="timescale before", ylabel="timescale after")
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)

@@ -19,10 +19,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from PIL import Image
 
+from experiments.errors import UserError
+from experiments.inspection.other_lengths import draw_other_lengths
 from experiments.report.curves import mean_curve
 from experiments.report.statistics import median_time
 from experiments.results.declared import Published
 from experiments.results.folder import Results, figure_name
+from experiments.results.lengths_file import LENGTHS_FILE
 from experiments.results.rows import Row
 from experiments.tasks import goals
 from experiments.tasks.figure_style import (
@@ -34,7 +37,7 @@ from experiments.tasks.figure_style import (
     new_figure,
     reference_style,
 )
-from experiments.tasks.lengths import length_field
+from experiments.tasks.lengths import length_field, trained_lengths
 
 DIGEST = "Results"
 """The name of the digest among the metadata of a picture."""
@@ -76,8 +79,10 @@ def digest(results: Results, what: str, task: str) -> str:
         found.update(repr((row.setting, row.arm, row.is_main, row.sequences_per_update)).encode())
         for seed in row.seeds:
             found.update(repr((seed.seed, seed.updates, seed.budget, seed.reached_at)).encode())
-            for name, (updates, values) in seed.curves.items():
+            for name, (updates, values) in seed.curves.items() if what == "curves" else ():
                 found.update(repr((name, updates.tolist(), values.tolist())).encode())
+        if what == "extrapolation":
+            found.update(repr(row.at_lengths).encode())
     if what == "lengths":
         found.update(repr(results.published.get(task, [])).encode())
     return found.hexdigest()[:16]
@@ -104,7 +109,7 @@ def learning_curves(rows: Sequence[Row], published: Sequence[Published] = ()) ->
     del published
     task = rows[0].task
     settings = list(dict.fromkeys(row.setting for row in rows))
-    arms = _arms(rows)
+    arms = _first_with_goal(rows, lambda row: row.arm)
     figure, axes = new_figure(10.0, 5.0)
     for row in rows:
         colour = _colour(settings.index(row.setting), len(settings))
@@ -164,14 +169,14 @@ def against_length(rows: Sequence[Row], published: Sequence[Published]) -> Figur
       rows: the rows of one task, ordered by length.
       published: results of others.
     """
-    task, arms = rows[0].task, _arms(rows)
+    task, lines = rows[0].task, _first_with_goal(rows, lambda row: row.arm_and_variant)
     figure = Figure(figsize=(12.5, 5.0), layout="constrained", dpi=120)
     left, right = figure.subplots(1, 2, sharex=True)
     for axes, unit in ((left, "updates"), (right, "sequences")):
         axes.spines[["top", "right"]].set_visible(False)
-        for i, arm in enumerate(arms):
-            of_arm = [row for row in rows if row.arm == arm]
-            _arm_against_length(axes, of_arm, arm, i, unit)
+        for i, label in enumerate(lines):
+            of_line = [row for row in rows if row.arm_and_variant == label]
+            _line_against_length(axes, of_line, label, i, unit)
         for i, other in enumerate(published):
             factor = other.batch_size if unit == "sequences" else 1
             axes.plot(
@@ -199,7 +204,33 @@ def against_length(rows: Sequence[Row], published: Sequence[Published]) -> Figur
     return figure
 
 
-def _arm_against_length(axes: Axes, rows: Sequence[Row], arm: str, i: int, unit: str) -> None:
+def extrapolation(rows: Sequence[Row], published: Sequence[Published] = ()) -> Figure:
+    """The task's metric at other lengths than those of the training, of the rows that have it.
+
+    Args:
+      rows: the rows of one task.
+      published: not drawn.
+
+    Raises:
+      UserError: if no row has been measured at other lengths.
+    """
+    del published
+    task = rows[0].task
+    measured, trained = {}, {}
+    for row in rows:
+        if task.metric in row.at_lengths:
+            label = f"{row.setting}, {row.arm}"
+            measured[label] = row.at_lengths[task.metric]
+            trained[label] = trained_lengths(row.task)
+    if not measured:
+        raise UserError(
+            f"extrapolation {task.name}: no run of the task has a {LENGTHS_FILE}, which"
+            " draw RUN --figure lengths writes"
+        )
+    return draw_other_lengths(task, measured, trained=trained)
+
+
+def _line_against_length(axes: Axes, rows: Sequence[Row], label: str, i: int, unit: str) -> None:
     colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
     x, middle, low, high = [], [], [], []
     style: dict[str, Any] = {"color": colour, "linestyle": ""}
@@ -232,7 +263,7 @@ def _arm_against_length(axes: Axes, rows: Sequence[Row], arm: str, i: int, unit:
         markersize=7,
         markerfacecolor="white",
         capsize=4,
-        label=arm,
+        label=label,
     )
 
 
@@ -248,10 +279,10 @@ def _baselines(axes: Axes, rows: Sequence[Row]) -> None:
         axes.axhline(value, **reference_style(i), label=f"{name}: {value:.4g}")
 
 
-def _arms(rows: Sequence[Row]) -> list[str]:
-    """The names of the arms, those of rows with a goal first."""
+def _first_with_goal(rows: Sequence[Row], name: Callable[[Row], str]) -> list[str]:
+    """The names of rows, each once, those of rows with a goal first."""
     ordered = sorted(rows, key=lambda row: not row.is_main)
-    return list(dict.fromkeys(row.arm for row in ordered))
+    return list(dict.fromkeys(map(name, ordered)))
 
 
 def _colour(index: int, count: int) -> Any:
@@ -277,5 +308,6 @@ def _spaced(name: str) -> str:
 DRAW: dict[str, Callable[[Sequence[Row], Sequence[Published]], Figure]] = {
     "curves": learning_curves,
     "lengths": against_length,
+    "extrapolation": extrapolation,
 }
 """The figures of a page, by the first word of their markers."""

@@ -3,13 +3,14 @@
 A part begins with ``<!-- generated: WHAT TASK -->`` and ends with ``<!-- end -->``. What stands
 between the two is replaced:
 
-==================== ===============================================================
-``table TASK``       a row for every config, ordered by length, arms beside each other
-``missed TASK``      rows that missed their goal: by how much, and why
-``curves TASK``      the learning curves of all lengths in one figure
-``lengths TASK``     updates and sequences to solve against length, beside published ones
-``paper 1997``       the results of 1997, with those of the rows that repeat them
-==================== ===============================================================
+====================== =============================================================
+``table TASK``         a row for every config, ordered by length, arms beside each other
+``missed TASK``        rows that missed their goal: by how much, and why
+``curves TASK``        the learning curves of all lengths in one figure
+``lengths TASK``       updates and sequences to solve against length, beside published ones
+``extrapolation TASK`` the metric at other lengths than those of the training
+``paper 1997``         the results of 1997, with those of the rows that repeat them
+====================== =============================================================
 """
 
 import re
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.errors import UserError
+from experiments.results.declared import Published
 from experiments.results.folder import PAGE, Results, figure_name, read_results
 from experiments.results.paper_table import paper_table
 from experiments.results.tables import missed_list, rows_table
@@ -113,14 +115,24 @@ def _of_paper(results: Results, year: str) -> str:
 def _figure(what: str) -> Callable[[Results, str], str]:
     def link(results: Results, task: str) -> str:
         results.of_task(task)
-        return f"![{CAPTIONS[what]}]({figure_name(what, task)})"
+        lines = [f"![{CAPTIONS[what]}]({figure_name(what, task)})"]
+        if what == "lengths":
+            lines += map(_source, results.published.get(task, []))
+        return "\n\n".join(lines)
 
     return link
+
+
+def _source(published: Published) -> str:
+    source, criterion = (" ".join(text.split()) for text in (published.source, published.criterion))
+    count = f"updates of {published.batch_size} sequences"
+    return f"{published.name}: {source}; solved is {criterion}; {count}."
 
 
 CAPTIONS = {
     "curves": "Learning curves of all lengths, with the mean over seeds and its interval",
     "lengths": "Updates and sequences to solve against length, beside published figures",
+    "extrapolation": "The error at other lengths than those of the training",
 }
 """The captions of the figures that a page can have."""
 
@@ -129,6 +141,7 @@ PARTS: dict[str, Callable[[Results, str], str]] = {
     "missed": _missed,
     "curves": _figure("curves"),
     "lengths": _figure("lengths"),
+    "extrapolation": _figure("extrapolation"),
     "paper": _of_paper,
 }
 """The parts that a page can have, by the first word of their markers."""

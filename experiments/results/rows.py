@@ -13,11 +13,11 @@ from experiments.errors import UserError
 from experiments.report.arms import Arm, make_sections
 from experiments.report.runs import RunResult, SeedResult, find_runs, read_run
 from experiments.report.statistics import Times
-from experiments.results.declared import Declared
+from experiments.results.declared import GOALS_FILE, Declared
 from experiments.results.lengths_file import LENGTHS_FILE, read_errors
 from experiments.run.summary import describe_task
 from experiments.tasks import Task
-from experiments.tasks.lengths import length_of
+from experiments.tasks.lengths import length_field, length_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,13 @@ class Row:
         return self.result.seeds
 
     @property
+    def arm_and_variant(self) -> str:
+        """The arm, and the fields of the task but for its length: what rows of a line share."""
+        name = length_field(self.task)
+        others = [part for part in self.setting.split(", ") if not part.startswith(f"{name} ")]
+        return ", ".join([self.arm, *others]) if name else self.arm
+
+    @property
     def is_main(self) -> bool:
         """Whether the row has a goal; others are compared with it."""
         return self.declared.goal is not None
@@ -83,7 +90,8 @@ def read_rows(folder: Path, declared: dict[str, Declared]) -> dict[str, list[Row
       For each task its rows, ordered by length; of one length those with a goal come first.
 
     Raises:
-      UserError: if a run is damaged or not finished, or a name is declared that no run has.
+      UserError: if a run is damaged or not finished, a name is declared that no run has, or two
+        rows cannot be told apart.
     """
     runs = [read_run(path) for path in find_runs([folder])] if folder.is_dir() else []
     for run in runs:
@@ -93,6 +101,7 @@ def read_rows(folder: Path, declared: dict[str, Declared]) -> dict[str, list[Row
     for section in make_sections(runs) if runs else []:
         rows = [_row(arm, folder, declared) for arm in section.arms]
         found[section.task.name] = sorted(rows, key=_order)
+        _check_names(found[section.task.name], folder)
     names = {row.name for rows in found.values() for row in rows}
     for name, row in declared.items():
         if name not in names and (row.task is None or row.setting is None):
@@ -165,6 +174,19 @@ def _row(arm: Arm, folder: Path, declared: dict[str, Declared]) -> Row:
     )
 
 
+def _check_names(rows: list[Row], folder: Path) -> None:
+    """Raise if two rows have one setting and one arm; those of 1997 have the paper's names."""
+    seen: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if row.declared.paper is None:
+            other = seen.setdefault((row.setting, row.arm), row.name)
+            if other != row.name:
+                raise UserError(
+                    f"{folder / GOALS_FILE}: {other} and {row.name} are both {row.setting},"
+                    f" {row.arm}; give one of them another arm"
+                )
+
+
 def _at_lengths(runs: list[RunResult]) -> dict[str, dict[int, list[float]]]:
     """The metrics at other lengths of the seeds of all runs."""
     found: dict[str, dict[int, list[float]]] = {}
@@ -177,8 +199,9 @@ def _at_lengths(runs: list[RunResult]) -> dict[str, dict[int, list[float]]]:
 
 def _name(paths: list[Path], folder: Path) -> str:
     """The folder of the runs below the results: their own, or the one that has all of them."""
-    common = paths[0] if len(paths) == 1 else Path(os.path.commonpath(paths))
-    return common.relative_to(folder).as_posix()
+    common = Path(os.path.commonpath(paths))
+    # Runs side by side among the others have the name of the first.
+    return (paths[0] if common == folder else common).relative_to(folder).as_posix()
 
 
 def _order(row: Row) -> tuple[float, str, bool, str]:

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from experiments.numbers import duration, mean_and_spread, span
+import numpy as np
+
+from experiments.numbers import between, duration, mean_and_spread, span
 from experiments.report.arms import Arm
 from experiments.report.markdown import markdown_table
 from experiments.report.run_table import machine_of
@@ -13,7 +15,7 @@ from experiments.results.rows import Row
 from experiments.results.verdict import Verdict, goal_text, verdict
 
 COLUMNS = (
-    "task", "arm", "solved", "updates to solve", "sequences to solve", "test result", "goal",
+    "setting", "arm", "solved", "updates to solve", "sequences to solve", "test result", "goal",
     "time and machine", "command",
 )  # fmt: skip
 # Seeds that nobody has tried fall outside of the range of a few: it is made wider by this share of
@@ -96,6 +98,9 @@ def _line(row: Row) -> tuple[str, ...]:
     on_test = sum(bool(seed.reached_on_test["solved"]) for seed in arm.seeds)
     lost = sum(seed.diverged_at is not None for seed in arm.seeds)
     seeds = [f"{solved} of {count}", f"{on_test} on test" if on_test != solved else ""]
+    if any("mastered" in seed.reached_on_test for seed in arm.seeds):
+        mastered = sum(bool(seed.reached_on_test.get("mastered")) for seed in arm.seeds)
+        seeds.append(f"mastered {mastered} on test")
     seeds.append(f"{lost} diverged" if lost else "")
     times = row.times()
     found = verdict(row)
@@ -125,6 +130,11 @@ def _test(row: Row) -> str:
     for name in names:
         values = row.result.finite(name)
         lines.append(f"{name} {mean_and_spread(values) if values else 'none'}")
+    for at in row.declared.goal.at if row.declared.goal else ():
+        measured = row.at_lengths.get(at.metric, {}).get(at.length)
+        if measured:
+            shown = f"{np.median(measured):.4g} ({between(measured)})"
+            lines.append(f"{at.metric} {shown} at length {at.length:,}")
     return "\n".join(lines)
 
 

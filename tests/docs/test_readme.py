@@ -64,7 +64,7 @@ def test_the_experiment_commands_run_in_their_order(tmp_path, monkeypatch, capsy
     commands = [shlex.split(c)[3:] for c in SHELL if " -m experiments " in c]
     small = ["--model.hidden_size", "4", *QUICK]
     short = {"train": small, "sweep": small, "search": ["--trials", "2", *QUICK]}
-    assert {c[0] for c in commands} == {*short, "evaluate", "report", "list"}
+    assert {c[0] for c in commands} == {*short, "evaluate", "report", "draw", "list"}
     for arguments in commands:
         assert main([*arguments, *short.get(arguments[0], [])]) == 0, capsys.readouterr().err
 

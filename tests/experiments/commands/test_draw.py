@@ -43,7 +43,9 @@ def test_lengths_of_two_runs_are_drawn_and_written_beside_each(folder, capsys):
         assert all(len(values) == 2 for values in found["mse"].values())
 
 
-@pytest.mark.parametrize("name", ["timescales", "gradient", "operands"])
+@pytest.mark.parametrize(
+    "name", ["timescales", "gradient", pytest.param("operands", marks=pytest.mark.slow)]
+)
 def test_a_figure_of_one_run_is_written_to_its_folder(folder, capsys, name):
     assert main(["draw", "one", "--figure", name, "--sequences", "12"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"one/figures/{name}.png"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.results.declared import Declared, Point, Published, RowGoal
-from experiments.results.figures import against_length, learning_curves
+from experiments.results.figures import against_length, extrapolation, learning_curves
 from experiments.results.rows import arm_of, read_rows
 from experiments.tasks import Adding
 from tests.helpers.runs import config_of, write_run
@@ -59,6 +59,30 @@ def test_updates_and_sequences_stand_beside_published_ones(rows):
         assert dots == [[400 * factor] * 2, [700 * factor] * 2, [900 * factor]]
         assert axes.get_xticks().tolist() == [200, 400, 800]
     assert "half of the seeds or more are not solved by then" in labels(figure.axes[1])
+
+
+def test_rows_that_were_measured_at_other_lengths_are_in_one_figure(rows):
+    rows[0].at_lengths["mse"] = {200: [1e-4, 3e-4], 800: [0.2, 0.4]}
+    rows[1].at_lengths["mse"] = {200: [0.1, 0.1], 800: [1e-3, 3e-3]}
+    (axes,) = extrapolation(rows).axes
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [2e-4, 0.3])
+    np.testing.assert_allclose(axes.lines[1].get_xydata(), [[200, 0.1], [800, 2e-3]])
+    names = [line.get_label() for line in axes.lines]
+    assert names[:2] == ["length 200, LSTM, chrono", "length 400, LSTM, chrono"]
+    assert {"trained on 200 steps", "trained on 400 steps"} <= set(names)
+
+
+def test_another_form_of_the_task_is_a_line_of_its_own(rows, tmp_path):
+    task, chrono = Adding(length=400, min_length=50), {"model.chrono_t_max": 400.0}
+    write_run(tmp_path / "mixed", [300], task=task, fields=chrono)
+    (found,) = read_rows(tmp_path, {}).values()
+    for axes in against_length(found, []).axes:
+        names = [container.get_label() for container in axes.containers]
+        assert sorted(names) == [
+            "LSTM, chrono",
+            "LSTM, chrono, min_length 50",
+            "LSTM, forget bias 1",
+        ]
 
 
 @pytest.mark.parametrize(

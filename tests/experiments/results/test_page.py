@@ -1,5 +1,6 @@
 """The results page: made from the runs, and up to date in this repository."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from experiments.__main__ import main
 from experiments.results.figures import digest, digest_of
 from experiments.results.folder import figure_name, read_results
 from experiments.results.page import has_page, page_text, rebuild, wanted_figures
+from experiments.results.rows import read_rows
 from experiments.results.verdict import verdict
 from experiments.tasks import Adding, Copy
 from tests.helpers.runs import write_run
@@ -53,9 +55,14 @@ def folder(tmp_path):
     return root
 
 
-def test_the_committed_page_and_its_figures_are_up_to_date():
+@pytest.fixture(scope="module")
+def committed():
+    return read_results(COMMITTED)
+
+
+def test_the_committed_page_and_its_figures_are_up_to_date(committed):
     """`python -m experiments report docs/results` rebuilds them."""
-    results = read_results(COMMITTED)
+    results = committed
     text = (COMMITTED / "README.md").read_text(encoding="utf-8")
     assert page_text(results) == text
     figures = wanted_figures(text)
@@ -70,9 +77,9 @@ def test_the_committed_page_and_its_figures_are_up_to_date():
     assert kept >= {Path(figure_name(*figure)).name for figure in figures}
 
 
-def test_every_task_has_rows_with_a_goal_and_says_why_where_it_is_missed():
+def test_every_task_has_rows_with_a_goal_and_says_why_where_it_is_missed(committed):
     """On the committed page; `chars` has no published figure to be compared with."""
-    results = read_results(COMMITTED)
+    results = committed
     assert {"adding", "copy", "chars"} <= set(results.rows)
     for task, rows in results.rows.items():
         assert any(row.is_main for row in rows) or task == "chars"
@@ -83,7 +90,9 @@ def test_every_task_has_rows_with_a_goal_and_says_why_where_it_is_missed():
 
 def test_a_page_has_its_text_and_rows_ordered_by_length_and_arm(folder):
     text = page_text(read_results(folder))
-    assert text.startswith("# Results\n\nBy hand.\n\n<!-- generated: table adding -->\n\n| task |")
+    assert text.startswith(
+        "# Results\n\nBy hand.\n\n<!-- generated: table adding -->\n\n| setting |"
+    )
     assert "stale" not in text
     lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| length")]
     assert [(line[0][2:], line[1]) for line in lines] == [
@@ -92,7 +101,7 @@ def test_a_page_has_its_text_and_rows_ordered_by_length_and_arm(folder):
         ("length 2,000", "LSTM, chrono to 0.1 T"),
     ]
     first = " | ".join(lines[0])
-    assert "| 2 of 2 | 450 (400 to 500)<br>seeds 400 to 500 |" in first
+    assert "| 2 of 2<br>mastered 0 on test | 450 (400 to 500)<br>seeds 400 to 500 |" in first
     assert "14,400 (12,800 to 16,000)<br>seeds 12,800 to 16,000" in first
     assert "2 of 2 seeds within 800 updates<br>**reached**" in first
     assert "1:15 min, 2 seeds together; 2 cores of a CPU, jax 0.10.2" in first
@@ -108,6 +117,39 @@ def test_a_page_has_its_text_and_rows_ordered_by_length_and_arm(folder):
     assert "delay" not in missed
 
 
+def test_runs_with_other_seeds_are_one_row_and_a_gpu_is_named(tmp_path):
+    """The runs below one folder, of one config: the row has the name of that folder."""
+    root = tmp_path / "results"
+    for seed in (0, 2):
+        run = write_run(root / "long" / str(seed), [300, 400 + 100 * seed], seed=seed)
+        environment = json.loads((run / "environment.json").read_text())
+        environment |= {"backend": "gpu", "device": "A GPU", "cores": 4}
+        (run / "environment.json").write_text(json.dumps(environment))
+    (root / "goals.yaml").write_text("long: {goal: {seeds: 4, updates: 400}, why: Bad luck.}")
+    (root / "README.md").write_text(FRAME)
+    (row,) = read_results(root).rows["adding"]
+    assert row.name == "long"
+    assert [seed.seed for seed in row.seeds] == [0, 1, 2, 3]
+    text = page_text(read_results(root))
+    assert "3 of 4 seeds (1 later, after 600)" in text
+    assert "1:15 min, 2 seeds together; A GPU, 4 cores of a CPU" in text
+    assert text.count("`python -m experiments train") == 2
+    # Side by side among other rows, they have the name of the first.
+    for seed in (0, 2):
+        (root / "long" / str(seed)).rename(root / f"seed_{seed}")
+    (row,) = read_rows(root, {})["adding"]
+    assert (row.name, len(row.seeds)) == ("seed_0", 4)
+
+
+def test_a_row_says_how_many_seeds_are_mastered_lost_or_diverged(tmp_path):
+    root = tmp_path / "results"
+    on_test = {"solved": [True, False, False], "mastered": [True, False, False]}
+    write_run(root / "a", [300, 400, None], on_test=on_test, diverged=[None, None, 500])
+    (root / "README.md").write_text(FRAME)
+    text = page_text(read_results(root))
+    assert "| 2 of 3<br>1 on test<br>mastered 1 on test<br>1 diverged |" in text
+
+
 def test_what_is_drawn_again_is_what_changed(folder, capsys):
     frame = FRAME.replace("<!-- generated: curves adding -->\n<!-- end -->\n", "")
     (folder / "README.md").write_text(frame)
@@ -121,7 +163,9 @@ def test_what_is_drawn_again_is_what_changed(folder, capsys):
     published = [{"length": 100, "updates": 5}]
     entry = {"name": "M", "source": "S", "criterion": "C", "batch_size": 1, "points": published}
     (folder / "published.yaml").write_text(yaml.safe_dump({"adding": [entry]}))
-    assert [path.name for path in rebuild(folder)] == ["adding_lengths.png"]
+    changed = [path.name for path in rebuild(folder)]
+    assert changed == ["adding_lengths.png", "README.md"]
+    assert "M: S; solved is C; updates of 1 sequences." in (folder / "README.md").read_text()
 
 
 def test_with_flags_the_folder_of_a_page_is_reported_like_any_other(folder, capsys, monkeypatch):
@@ -139,9 +183,10 @@ def test_with_flags_the_folder_of_a_page_is_reported_like_any_other(folder, caps
     [
         (
             "<!-- generated: tabel adding -->",
-            "one of table, missed, curves, lengths, paper; did",
+            "one of table, missed, curves, lengths, extrapolation",
         ),
         ("<!-- generated: table addin -->", "no run of the task addin; did you mean adding?"),
+        ("<!-- generated: extrapolation adding -->", "no run of the task has a lengths.json"),
         ("<!-- generated: paper 1996 -->", "paper: must be 1997; got 1996"),
         ("<!-- generated: table -->", "<!-- generated: table -->: must be"),
     ],
@@ -158,6 +203,17 @@ def test_a_part_without_an_end_is_an_error(folder, capsys):
     (folder / "README.md").write_text("<!-- generated: table adding -->\ntext by hand\n")
     assert main(["report", str(folder)]) == 2
     assert "with an end" in capsys.readouterr().err
+
+
+def test_two_rows_are_told_apart(folder, capsys):
+    write_run(folder / "faster", [300], task=Adding(length=200), learning_rate=0.02)
+    (folder / "README.md").write_text("<!-- generated: table adding -->\n<!-- end -->\n")
+    assert main(["report", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "a200 and faster are both length 200, LSTM, chrono; give one of them" in error
+    (folder / "goals.yaml").write_text("faster: {arm: 'LSTM, chrono, rate 0.02'}")
+    assert main(["report", str(folder)]) == 0
+    assert "| length 200 | LSTM, chrono, rate 0.02 |" in (folder / "README.md").read_text()
 
 
 def test_a_run_that_is_not_finished_is_not_for_the_page(folder, capsys):

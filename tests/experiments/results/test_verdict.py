@@ -6,7 +6,7 @@ import pytest
 
 from experiments.results.declared import Declared, LengthGoal, RowGoal
 from experiments.results.rows import read_rows
-from experiments.results.tables import for_a_new_seed
+from experiments.results.tables import for_a_new_seed, rows_table
 from experiments.results.verdict import verdict
 from experiments.tasks import Adding
 from tests.helpers.runs import write_run
@@ -53,6 +53,11 @@ def test_a_goal_is_reached_or_missed_by_so_much(row, goal, solved_at, missed):
     found = verdict(row(goal, solved_at))
     assert found.reached == (missed == "")
     assert "; ".join(found.missed) == missed
+
+
+def test_a_row_with_a_goal_at_another_length_shows_what_was_measured_there(row):
+    made = row({"at": (LengthGoal(400, "mse", 0.21), LengthGoal(800, "mse", 0.1))}, [400])
+    assert "<br>mse 0.2 (0.1 to 0.3) at length 400 |" in rows_table([made])
 
 
 def test_a_seed_that_is_lost_again_counts_where_it_has_to_stay(row):
