@@ -6,6 +6,7 @@ import pytest
 
 from experiments.config.file import load_config
 from experiments.run.workdir import Workdir
+from experiments.tasks.hs1997.paper import PAPER
 from experiments.training.evaluation import evaluate_run
 from experiments.training.training_loop import train_run
 from tests.helpers.expected import expected_range
@@ -70,3 +71,15 @@ def test_chars_needs_fewer_bits_than_the_5_gram(tmp_path):
     assert summary["test"]["bits_over_fivegram"]["mean"] < 0
     assert summary["seconds"] < 600
     assert len((tmp_path / "figures" / "sample.txt").read_text()) > 1000
+
+
+@pytest.mark.parametrize("name", ["temporal_order_1997_6a", "two_sequences_1997_3a",
+                                  "two_sequences_1997_3c"])  # fmt: skip
+def test_a_task_of_1997_is_solved_in_a_tenth_of_the_paper_s_sequences(name, tmp_path):
+    config = load_config(CONFIGS / "hs1997" / f"today_{name}.yaml")
+    summary = train_config(f"hs1997/today_{name}", tmp_path, seed=123)
+    rows = [row for row in PAPER if row.task == config.task]
+    assert rows
+    for row in rows:
+        (update,) = summary["goals"][row.goal]["first_at_update"]
+        assert update * summary["sequences_per_update"] <= row.sequences / 10

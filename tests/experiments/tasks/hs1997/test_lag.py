@@ -94,7 +94,7 @@ def test_the_sizes_of_2a_and_2b_are_those_of_the_paper():
 
 def test_the_expected_length_of_2c_is_q_plus_14_with_its_target():
     lengths = drawn(SMALL[2], MANY).lengths + 1
-    q = SMALL[2].q
+    q = SMALL[2].least
     assert lengths.min() == q + 4
     assert abs(lengths.mean() - (q + 13)) < 0.5  # k has the mean 9; the paper's sum has 4 + q + 9
     assert lengths.max() <= q + 4 + MOST_ADDED
