@@ -32,4 +32,4 @@ def draw(with_gates: str | Path, without: str | Path, picture: Path = PICTURE) -
 
 
 if __name__ == "__main__":
-    draw(*sys.argv[1:3])
+    draw(sys.argv[1], sys.argv[2])

@@ -33,6 +33,7 @@ from experiments.tasks.goal import Goal
 from experiments.tasks.reber_grammar import (
     CLOSING,
     EDGE_NODES,
+    LOSSES,
     SYMBOLS,
     Activation,
     activations,
@@ -103,7 +104,7 @@ class ContinualReber:
             "symbols_to_first_error": jnp.mean(before.astype(outputs.dtype)),
             "perfect_streams": jnp.mean(jnp.all(right, axis=0).astype(outputs.dtype)),
             "errors_per_symbol": jnp.mean((~right).astype(outputs.dtype)),
-            "loss": self.loss(outputs, batch),
+            LOSSES[self.activation]: self.loss(outputs, batch),
         }
 
     def baselines(self, data: tuple[()], split: Split) -> dict[str, float]:

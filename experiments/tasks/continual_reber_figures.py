@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 LONGEST = 2000
 """Most steps of the stream."""
 WINDOW = 60
-"""Steps in the upper panels, the last ones of the stream."""
-UNITS = 3
+"""Steps in the upper panels, which start with a string."""
+UNITS = 2
 """Units in the panels of the forget gate and the state."""
 KEPT_FOR = 4
 """Steps for which a unit has to tell T from P; the shortest inner string has five symbols."""
@@ -112,7 +112,7 @@ def keeping(stream: Stream) -> Int[np.ndarray, " H"]:
 def forgetting(
     task: ContinualReber, models: "Mapping[str, tuple[Model, ModelParams]]", key: PRNGKey
 ) -> Figure:
-    """The outputs and the forget gate in the last strings of a stream, and the states of all of it.
+    """The outputs and the forget gate in some strings of a stream, and the states of all of it.
 
     Args:
       task: the task.
@@ -125,12 +125,13 @@ def forgetting(
     grid = figure.subplots(4, len(streams), squeeze=False, height_ratios=[1.2, 0.8, 1, 1])
     for column, (name, stream) in zip(grid.T, streams.items(), strict=True):
         top, gate, state, whole = column
-        last = jax.tree.map(lambda leaf: leaf[-WINDOW:], stream)
-        draw_predictions(top, last.batch.inputs, last.outputs, last.batch.targets.possible)
+        start = _window(stream)
+        part = jax.tree.map(lambda leaf, start=start: leaf[start : start + WINDOW], stream)
+        draw_predictions(top, part.batch.inputs, part.outputs, part.batch.targets.possible)
         top.set(ylabel="next symbol", title=f"{name}: outputs, and in frames what may be next")
         units = np.arange(0) if stream.memory is None else keeping(stream)[:UNITS]
-        _draw_gate(gate, last, units)
-        _draw_states(state, last, units)
+        _draw_gate(gate, part, units)
+        _draw_states(state, part, units)
         _draw_all_states(whole, stream, units)
         for axes in (gate, state):
             axes.set(xlim=top.get_xlim(), xticks=top.get_xticks(), xticklabels=[])
@@ -163,6 +164,17 @@ def _draw_states(axes: Axes, stream: Stream, units: np.ndarray) -> None:
         axes.axvline(end - 0.5, color=ORANGE, linewidth=1.2)
         if stream.batch.inputs[end - 2] == SYMBOLS.index("P"):
             axes.axvspan(start - 0.5, end - 0.5, color=GREY, alpha=0.25, linewidth=0)
+
+
+def _window(stream: Stream) -> int:
+    """The start of a string after which strings with T and with P take about the same time."""
+    starts = np.array([0, *_ends(stream)])
+    T = np.repeat(
+        np.asarray(stream.batch.inputs)[starts[1:] - 2] == SYMBOLS.index("T"), np.diff(starts)
+    )
+    last = np.searchsorted(starts, len(T) - WINDOW)
+    shares = [T[start : start + WINDOW].mean() for start in starts[:last]]
+    return int(starts[np.argmin(np.abs(np.array(shares) - 0.5))])
 
 
 def _ends(stream: Stream) -> Int[np.ndarray, " N"]:

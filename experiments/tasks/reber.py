@@ -30,6 +30,7 @@ from experiments.config.fields import STRICT
 from experiments.tasks.goal import Goal
 from experiments.tasks.lengths import last_steps
 from experiments.tasks.reber_grammar import (
+    LOSSES,
     SHORTEST,
     SYMBOLS,
     Activation,
@@ -80,7 +81,7 @@ class Reber:
     name: Literal["reber"] = "reber"
     length: Annotated[int, Field(ge=SHORTEST - 1, le=1000)] = 60
     """time steps T of the longest strings, of T + 1 symbols; one in 20 million is longer than 61"""
-    strings: Annotated[int, Field(ge=1, le=10**5)] | None = None
+    strings: Annotated[int, Field(ge=1, le=5000)] | None = None
     """size of a fixed training set and of each held-out set; none to draw every string anew"""
     activation: Activation = "softmax"
     """softmax with cross-entropy, or sigmoid with squared error"""
@@ -161,7 +162,7 @@ class Reber:
             "right_strings": jnp.mean(jnp.all(right | ~valid, axis=0).astype(outputs.dtype)),
             "right_steps": jnp.mean(right.astype(outputs.dtype), where=valid),
             "right_second_last": jnp.mean(second_last.astype(outputs.dtype)),
-            "loss": self.loss(outputs, batch),
+            LOSSES[self.activation]: self.loss(outputs, batch),
         }
 
     def baselines(self, data: dict[str, Strings], split: Split) -> dict[str, float]:

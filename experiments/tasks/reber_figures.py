@@ -24,6 +24,8 @@ STYLES = {
     "T": {"color": ORANGE, "marker": "o"},
     "P": {"color": BLUE, "marker": "s", "linestyle": "--"},
 }
+UNITS = 16
+"""Units in the picture."""
 WIDEST = 40
 """Most symbols of a string in the picture, which would be too small to read otherwise."""
 
@@ -88,11 +90,13 @@ def memory(task: Reber, model: "Model", params: "ModelParams", key: PRNGKey) -> 
     top.set(ylabel="next symbol", title="outputs, and in frames what the grammar allows, after BT")
     for axes in middle:
         difference = np.subtract(*np.moveaxis(np.asarray(kept)[:T], 1, 0)).astype(np.float32)
-        bound = max(float(np.abs(difference).max()), 1e-6)
+        # Those whose difference is largest where the second-last symbol is predicted.
+        most = np.argsort(-np.abs(difference[-2]), kind="stable")[:UNITS]
+        shown = difference[:, most[np.argsort(difference[-2, most])]]
+        bound = max(float(np.abs(shown).max()), 1e-6)
         image = axes.imshow(
-            difference[:, np.argsort(difference[-1])].T, cmap="RdBu_r", vmin=-bound, vmax=bound,
-            aspect="auto", interpolation="none",
-        )  # fmt: skip
+            shown.T, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto", interpolation="none"
+        )
         axes.set(ylabel="units", yticks=[], title="state after BT less that after BP: the memory")
         figure.colorbar(image, ax=axes, pad=0.01, aspect=12)
     T_less_P = np.subtract(*(outputs[..., SYMBOLS.index(symbol)] for symbol in TOLD_APART))

@@ -23,6 +23,8 @@ from lstm_jax.types import PRNGKey
 
 Activation = Literal["softmax", "sigmoid"]
 """What makes probabilities of outputs: one distribution of all, or one probability of each."""
+LOSSES: dict[Activation, str] = {"softmax": "cross_entropy", "sigmoid": "squared_error"}
+"""The loss that belongs to each."""
 
 SYMBOLS = "BTPSXVE"
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -126,4 +127,4 @@ def test_figures_have_every_digit_and_put_pixels_where_they_belong(data):
     assert len(shown) == 10
     assert all(bytes(np.asarray(image).ravel()) in plain for image in shown)
     for figure in figures.values():
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()
