@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,12 @@ if GIVEN not in os.environ:
     fast = FAST_COMPILE if not decided and known(*FAST_COMPILE) else ()
     os.environ[FLAGS] = with_flags(DEVICES, *fast)
 os.environ["MPLBACKEND"] = "Agg"
+
+# The background of a shell ignores Ctrl-C, and nohup a hang-up, in all that is started there: tests
+# send both.
+for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, name), handler)
 
 import jax
 import pytest
