@@ -27,7 +27,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT
-from experiments.tasks.goal import Goal
+from experiments.tasks.goal import ALL, Goal
 from experiments.tasks.lengths import last_steps
 from experiments.tasks.reber_grammar import (
     LOSSES,
@@ -74,7 +74,7 @@ class Reber:
     metric: ClassVar[str] = "right_strings"
     metric_scale: ClassVar[Literal["linear", "log"]] = "linear"
     solved: ClassVar[Goal] = Goal("right_strings", ">=", 0.99)
-    mastered: ClassVar[Goal | None] = Goal("right_strings", ">=", 1.0)
+    mastered: ClassVar[Goal | None] = Goal("right_strings", ">=", ALL)
     input_size: ClassVar[int] = len(SYMBOLS)
     output_size: ClassVar[int] = len(SYMBOLS)
 
