@@ -37,7 +37,7 @@ TASKS: dict[str, type[Any]] = {
     "multiplication_1997": Multiplication1997,
     "temporal_order_1997": TemporalOrder1997,
 }
-"""The built-in tasks by their names in a config."""
+"""The built-in tasks by their names in a config; class variables of `Task` may be properties."""
 
 __all__ = [
     "TASKS",

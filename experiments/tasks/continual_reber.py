@@ -29,7 +29,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT, Steps
-from experiments.tasks.goal import Goal
+from experiments.tasks.goal import ALL, Goal
 from experiments.tasks.reber_grammar import (
     CLOSING,
     EDGE_NODES,
@@ -64,7 +64,7 @@ class ContinualReber:
     metric: ClassVar[str] = "symbols_to_first_error"
     metric_scale: ClassVar[Literal["linear", "log"]] = "log"
     solved: ClassVar[Goal] = Goal("symbols_to_first_error", ">=", 1000.0)
-    mastered: ClassVar[Goal | None] = Goal("perfect_streams", ">=", 1.0)
+    mastered: ClassVar[Goal | None] = Goal("perfect_streams", ">=", ALL)
     input_size: ClassVar[int] = len(SYMBOLS)
     output_size: ClassVar[int] = len(SYMBOLS)
 

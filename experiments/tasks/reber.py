@@ -27,7 +27,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT
-from experiments.tasks.goal import Goal
+from experiments.tasks.goal import ALL, Goal
 from experiments.tasks.lengths import last_steps
 from experiments.tasks.reber_grammar import (
     LOSSES,
@@ -74,7 +74,7 @@ class Reber:
     metric: ClassVar[str] = "right_strings"
     metric_scale: ClassVar[Literal["linear", "log"]] = "linear"
     solved: ClassVar[Goal] = Goal("right_strings", ">=", 0.99)
-    mastered: ClassVar[Goal | None] = Goal("right_strings", ">=", 1.0)
+    mastered: ClassVar[Goal | None] = Goal("right_strings", ">=", ALL)
     input_size: ClassVar[int] = len(SYMBOLS)
     output_size: ClassVar[int] = len(SYMBOLS)
 
@@ -89,10 +89,10 @@ class Reber:
     def load(self) -> dict[str, Strings]:
         """Draw the fixed sets of strings; an empty dict if every string is drawn anew.
 
-        No held-out string is in the training set.
+        A string of one set is in no other one, though it may be in its own several times.
 
         Raises:
-          ValueError: if too few strings of this length are not in the training set.
+          ValueError: if there are too few strings of this length.
         """
         if self.strings is None:
             return {}
@@ -101,19 +101,17 @@ class Reber:
         )
         walk, counts = jax.tree.map(np.asarray, drawn)
         columns = list(map(bytes, walk.symbols.T.astype(np.uint8)))
-        known = set(columns[: self.strings])
-        new = [k for k, column in enumerate(columns) if column not in known][: 2 * self.strings]
-        if len(new) < 2 * self.strings:
-            raise ValueError(
-                f"task.strings: of {CANDIDATES * self.strings} further strings only {len(new)} are"
-                f" not among the {self.strings} of the training set, and two held-out sets need"
-                f" {2 * self.strings}: choose fewer strings, or a length above {self.length}"
-            )
-        rows = {
-            "train": np.arange(self.strings),
-            "validation": np.array(new[: self.strings]),
-            "test": np.array(new[self.strings :]),
-        }
+        rows, known = {"train": [*range(self.strings)]}, set(columns[: self.strings])
+        for split in ("validation", "test"):
+            new = [k for k, column in enumerate(columns) if column not in known][: self.strings]
+            if len(new) < self.strings:
+                raise ValueError(
+                    f"task.strings: of {CANDIDATES * self.strings} further strings only {len(new)}"
+                    f" are left for the {split} set, which needs {self.strings} that are in no"
+                    f" other set: choose fewer strings, or a length above {self.length}"
+                )
+            rows[split] = new
+            known.update(columns[k] for k in new)
         every = Strings(walk, counts)
         return {
             split: jax.tree.map(lambda leaf, of=of: jnp.asarray(leaf[..., of]), every)

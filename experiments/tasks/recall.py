@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from experiments.config.fields import STRICT, Steps
 from experiments.tasks.goal import Goal
 from experiments.tasks.lengths import HeldOut, draw_lengths, last_steps
-from experiments.tasks.task import Batch, Split, size_of
+from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ class Recall:
     metric_scale: ClassVar[Literal["linear", "log"]] = "log"
     solved: ClassVar[Goal] = Goal("recall_accuracy", ">=", 0.99)
     mastered: ClassVar[Goal | None] = Goal("perfect_sequences", ">=", 0.99)
-    # Of the inputs also the delimiter, of both also blank.
-    input_size: ClassVar[int] = size_of(lambda task: task.alphabet + 2)
-    output_size: ClassVar[int] = size_of(lambda task: task.alphabet + 1)
 
     name: str
     delay: Steps = 30
@@ -62,6 +59,16 @@ class Recall:
     """number of symbols S to remember"""
     alphabet: Annotated[int, Field(ge=2, le=MOST_CLASSES)] = 8
     """number of different symbols A"""
+
+    @property
+    def input_size(self) -> int:
+        """The symbols, blank and the delimiter."""
+        return self.alphabet + 2
+
+    @property
+    def output_size(self) -> int:
+        """The symbols and blank."""
+        return self.alphabet + 1
 
     @property
     def blank(self) -> int:

@@ -1,7 +1,6 @@
 """The interface of a task: its data, loss, metrics, goals and figures."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
 from jaxtyping import Array, Float, Int
 
@@ -96,25 +95,6 @@ class Task(Protocol):
           Figures and texts by file name, for example ``{"recall.png": figure}``.
         """
         ...
-
-
-def size_of(function: Callable[[Any], int]) -> Any:
-    """An input or output size that depends on the fields of a task.
-
-    It is a property. `Task` has the sizes as class variables, which most tasks have.
-
-    Args:
-      function: the size as a function of the task.
-
-    >>> from dataclasses import dataclass
-    >>> @dataclass(frozen=True)
-    ... class Mine:
-    ...     alphabet: int = 8
-    ...     input_size: ClassVar[int] = size_of(lambda task: task.alphabet + 1)
-    >>> Mine(alphabet=3).input_size
-    4
-    """
-    return property(function)
 
 
 def goals(task: Task) -> dict[str, Goal]:

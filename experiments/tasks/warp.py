@@ -75,8 +75,10 @@ class Warp:
         steps = jnp.full(shape, self.max_warp)
         if self.warping == "variable":
             steps = jax.random.randint(k_steps, shape, 1, self.max_warp + 1)
+        # A sum that stops at the length, where the sum of many long characters would overflow.
+        ends = jax.lax.associative_scan(lambda a, b: jnp.minimum(a + b, self.length), steps)
         # A one where a character begins, so that the sum counts characters.
-        begins = jnp.zeros(shape, int).at[jnp.cumsum(steps, axis=0), rows].set(1, mode="drop")
+        begins = jnp.zeros(shape, int).at[ends, rows].set(1, mode="drop")
         return self.warped(characters, jnp.cumsum(begins, axis=0))
 
     def characters(self, key: PRNGKey, count: int, batch_size: int) -> Int[Array, "K B"]:

@@ -1,6 +1,7 @@
 """A task of one's own, tried once on shapes before anything is trained."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,26 +32,36 @@ def check_task(config: Config, data: PyTree, batches: Mapping[Split, PyTree]) ->
     for split, batch in batches.items():
         if not isinstance(batch, Batch):
             raise UserError(f"{task.name}: sample must return a Batch; got {type(batch).__name__}")
-        # Training calls the loss; metrics are of held-out sequences, as goals are.
-        function = task.loss if split == "train" else task.metrics
+        training = split == "train"
+        # Metrics are of held-out sequences, and of training ones where goals are measured on them.
+        measured = not training or config.train.window is not None
+        loss: Any = None
+        metrics: Any = None
         try:
             outputs = jax.eval_shape(model.apply, params, batch.inputs, batch.lengths)
-            result = jax.eval_shape(function, outputs, batch)
+            if training:
+                loss = jax.eval_shape(task.loss, outputs, batch)
+            if measured:
+                metrics = jax.eval_shape(task.metrics, outputs, batch)
         # The task is one's own, so that it may raise anything.
         except Exception as error:
             raise UserError(f"{task.name}: {where(error)}") from error
-        if split == "train":
-            if not _is_number(result) or not jnp.issubdtype(result.dtype, jnp.floating):
-                raise UserError(f"{task.name}: loss must return one float; got {_kind(result)}")
-            continue
-        for name in (task.metric, *(m for goal in goals(task).values() for m in goal.metrics)):
-            if name not in result:
-                known = ", ".join(result)
-                raise UserError(f"{task.name}: metrics has no {name!r}; it has {known}")
-        for name, value in result.items():
-            if not _is_number(value):
-                kind = _kind(value)
-                raise UserError(f"{task.name}: the metric {name!r} must be one number; got {kind}")
+        if training and not (_is_number(loss) and jnp.issubdtype(loss.dtype, jnp.floating)):
+            raise UserError(f"{task.name}: loss must return one float; got {_kind(loss)}")
+        if measured:
+            _check_metrics(config, metrics)
+
+
+def _check_metrics(config: Config, metrics: Mapping[str, PyTree]) -> None:
+    task = config.task
+    for name in (task.metric, *(m for goal in goals(task).values() for m in goal.metrics)):
+        if name not in metrics:
+            known = ", ".join(metrics)
+            raise UserError(f"{task.name}: metrics has no {name!r}; it has {known}")
+    for name, value in metrics.items():
+        if not _is_number(value):
+            kind = _kind(value)
+            raise UserError(f"{task.name}: the metric {name!r} must be one number; got {kind}")
 
 
 def _check_baselines(config: Config, data: PyTree) -> None:

@@ -70,7 +70,7 @@ class PaperResult:
     Attributes:
       experiment: its name in the paper.
       setting: what tells it from other rows of the experiment.
-      task: the task with the fields of the row; None if it is not among the tasks here.
+      task: the task with the fields of the row; None for experiment 1, which is the task `reber`.
       goal: the goal of the task that is the paper's stopping criterion.
       network: the network.
       learning_rate: of plain gradient descent.
@@ -97,7 +97,7 @@ def _reber(blocks: int, cells: int, rate: float, success: float, sequences: int)
         7, 7, blocks, cells, "gates", None, tuple(-1.0 - k for k in range(blocks)), 0.2
     )
     setting = f"{blocks} blocks of {cells}, learning rate {rate}"
-    return PaperResult("1", setting, None, "solved", network, rate, 30, sequences, success)
+    return PaperResult("1", setting, None, "mastered", network, rate, 30, sequences, success)
 
 
 def _lag(experiment: Literal["2a", "2b"], sequences: int) -> PaperResult:

@@ -170,7 +170,7 @@ class TwoSequences1997:
     def figures(
         self, model: "Model", params: "ModelParams", data: tuple[()], key: PRNGKey, sequences: int
     ) -> "dict[str, Figure | str]":
-        """The cell state over a sequence of each class."""
+        """The cell state over a sequence."""
         from experiments.tasks.hs1997.figures import draw_memory
 
         del data, sequences

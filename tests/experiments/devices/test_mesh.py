@@ -101,6 +101,22 @@ def test_what_a_model_draws_is_the_same_on_two_devices(data, hidden):
     assert_close(two[1:], one[1:])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("data", "hidden"), [(2, 1), (1, 2)])
+def test_goals_on_training_sequences_are_the_same_on_two_devices(data, hidden):
+    """Two of three updates are in the window, of which every device has all."""
+
+    def with_window(wanted):
+        window = dataclasses.replace(wanted.train, window=2 * B, stop_when="never")
+        return train(dataclasses.replace(wanted, train=window))
+
+    one, two = with_window(config()), with_window(config(data, hidden))
+    assert_close(two[1:], one[1:])
+    metrics = two.states.window.metrics
+    assert all(np.isfinite(ring).all() and ring.shape == (2, 2) for ring in metrics.values())
+    assert all(ring.sharding.is_fully_replicated for ring in metrics.values())
+
+
 def test_each_device_draws_and_computes_its_own_part_of_the_batch():
     text = trained(data=2).program
     assert f"f32[2,{T},{B // 2}" in text or f"f32[{T},2,{B // 2}" in text

@@ -119,7 +119,7 @@ def test_metrics_count_strings_steps_and_second_last_symbols():
     assert found["right_steps"] == pytest.approx(1 - 2 / batch.lengths.sum())
 
 
-def test_no_held_out_string_is_in_a_fixed_training_set():
+def test_a_string_of_a_fixed_set_is_in_no_other_set():
     task = Reber(length=30, strings=256)
     data = task.load()
     of_split = {}
@@ -136,6 +136,8 @@ def test_no_held_out_string_is_in_a_fixed_training_set():
     # Drawn with replacement: about 1 - 1/e of the strings, some of which are equal.
     assert len(set(of_split["train"])) < len(train)
     assert not train & {*of_split["validation"], *of_split["test"]}
+    # What is mastered on one held-out set says nothing about the strings of the other.
+    assert not {*of_split["validation"]} & {*of_split["test"]}
     assert len(set(of_split["test"])) > 100
 
 

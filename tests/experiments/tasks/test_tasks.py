@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.tasks import Adding, Copy, Goal
+from experiments.tasks import Adding, ContinualReber, Copy, Goal, Reber
 from experiments.training import keys
 
 MANY = 20_000
@@ -218,6 +218,24 @@ def test_a_goal_is_checked_for_every_seed():
     metrics = {"m": np.array([0.4, 0.5, 0.6])}
     assert below.reached(metrics).tolist() == [True, False, False]
     assert least.reached(metrics).tolist() == [False, True, True]
+
+
+def test_a_goal_is_reached_by_a_number_of_a_file_as_by_the_float32_that_it_was():
+    cases = (Goal("m", "<", 1e-4), 1e-4, False), (Goal("m", ">=", 0.9), 0.9, True)
+    for goal, at, reached in cases:
+        measured = np.array([at], np.float32)
+        assert goal.reached({"m": measured}).tolist() == [reached]
+        assert goal.reached({"m": measured.tolist()}).tolist() == [reached]
+        assert goal.reached({"m": jnp.asarray(measured)}).tolist() == [reached]
+
+
+@pytest.mark.parametrize("count", [41, 47, 100])
+def test_all_of_any_number_of_sequences_are_all(count):
+    """The mean of 41 ones is 0.99999994 in float32."""
+    share = jax.jit(jnp.mean)(jnp.ones(count))
+    for task in (Reber, ContinualReber):
+        assert task.mastered.reached({task.mastered.metric: float(share)})
+        assert not task.mastered.reached({task.mastered.metric: 1 - 1 / 100_000})
 
 
 def test_a_goal_of_two_metrics_needs_both():

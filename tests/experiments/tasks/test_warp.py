@@ -109,6 +109,13 @@ def test_a_sequence_of_one_step_has_no_character_before_it():
     assert (batch.targets == BLANK).all()
 
 
+def test_long_characters_of_a_long_sequence_have_their_steps():
+    """A sum of all steps would be beyond 32 bits."""
+    length, max_warp = 500_000, 10_000
+    inputs = drawn(Warp(length=length, max_warp=max_warp, warping="uniform"), 1).inputs[:, 0]
+    assert (np.flatnonzero(np.diff(inputs)) + 1).tolist() == [*range(max_warp, length, max_warp)]
+
+
 @pytest.mark.slow
 def test_the_figures_mark_wrong_answers_and_show_characters_kept():
     task = Warp(length=60, max_warp=2)

@@ -76,6 +76,17 @@ class Raises(Sum):
         return {}["batch"]
 
 
+class HeldOutMetrics(Sum):
+    """Metrics that training sequences do not have, which are of another length."""
+
+    def sample(self, data, split, key, batch_size):
+        xs = jnp.ones((self.length + (split != "train"), batch_size, 2))
+        return Batch(xs, xs.sum(-1))
+
+    def metrics(self, outputs, batch):
+        return {"mse": jnp.mean(outputs.reshape(self.length + 1, -1))}
+
+
 class OneBaseline(Sum):
     def baselines(self, data, split):
         return 0.5
@@ -96,9 +107,10 @@ class Grid(Sum):
         return Batch(xs, xs.sum((-2, -1)))
 
 
-def load(kind, monkeypatch, **model):
+def load(kind, monkeypatch, train=None, **model):
     monkeypatch.setattr("experiments.config.components._import", lambda name: globals_of())
-    return load_data(make_config({"task": {"name": f"own:{kind}"}, "model": model}))
+    tree = {"task": {"name": f"own:{kind}"}, "model": model, "train": train or {}}
+    return load_data(make_config(tree))
 
 
 class _Module:
@@ -143,3 +155,9 @@ def test_what_is_wrong_with_a_task_is_one_line(monkeypatch, kind, expected):
     assert str(caught.value).startswith(f"own:{kind}: ")
     assert expected in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_metrics_of_training_sequences_are_tried_where_goals_are_measured_on_them(monkeypatch):
+    assert load("HeldOutMetrics", monkeypatch) == ()
+    with pytest.raises(UserError, match=r"^own:HeldOutMetrics: TypeError: "):
+        load("HeldOutMetrics", monkeypatch, {"window": 64})

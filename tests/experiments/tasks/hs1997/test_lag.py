@@ -92,7 +92,7 @@ def test_the_sizes_of_2a_and_2b_are_those_of_the_paper():
         assert batch.lengths is None
 
 
-def test_the_expected_length_of_2c_is_q_plus_14_with_its_target():
+def test_the_expected_length_of_2c_is_q_plus_13_with_its_target():
     lengths = drawn(SMALL[2], MANY).lengths + 1
     q = SMALL[2].least
     assert lengths.min() == q + 4
