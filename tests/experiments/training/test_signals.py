@@ -111,17 +111,26 @@ def test_a_signal_after_the_last_update_stops_and_the_rest_is_done_later(
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def start(tmp_path, prefix=()):
-    """A process that trains for days, and the folder of its run."""
+@pytest.fixture
+def start(tmp_path):
+    """Starts processes that train for days, all in one workdir; they end with the test."""
     updates, never = 100_000_000, 10_000_000
     fields = {"train.updates": updates, "train.checkpoint_every": never, "seeds": 2}
-    path = tmp_path / "long.yaml"
+    path, started = tmp_path / "long.yaml", []
     path.write_text(dump_config(small_config(fields)))
     words = ["-m", "experiments", "train", str(path), "--workdir", str(tmp_path / "run")]
-    return subprocess.Popen(
-        [*prefix, sys.executable, *words],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+
+    def start_one(prefix=()):
+        started.append(subprocess.Popen(
+            [*prefix, sys.executable, *words],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ))  # fmt: skip
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def wait_for(tmp_path, process, lines):
@@ -133,10 +142,10 @@ def wait_for(tmp_path, process, lines):
         time.sleep(0.05)
 
 
-def test_ctrl_c_saves_and_exits_130_and_the_same_command_resumes(tmp_path):
+def test_ctrl_c_saves_and_exits_130_and_the_same_command_resumes(tmp_path, start):
     metrics, count = tmp_path / "run" / "metrics.jsonl", 0
     for _ in range(2):
-        process = start(tmp_path)
+        process = start()
         wait_for(tmp_path, process, count + 5)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=120)
@@ -149,8 +158,8 @@ def test_ctrl_c_saves_and_exits_130_and_the_same_command_resumes(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_exits_at_once_and_the_run_resumes(tmp_path):
-    process = start(tmp_path, prefix=("nohup",))
+def test_a_second_ctrl_c_exits_at_once_and_the_run_resumes(tmp_path, start):
+    process = start(prefix=("nohup",))
     wait_for(tmp_path, process, 5)
     process.send_signal(signal.SIGHUP)
     wait_for(tmp_path, process, 10)
@@ -160,7 +169,7 @@ def test_a_second_ctrl_c_exits_at_once_and_the_run_resumes(tmp_path):
     process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGINT, 130)
     count = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
-    again = start(tmp_path)
+    again = start()
     wait_for(tmp_path, again, count + 5)
     again.send_signal(signal.SIGTERM)
     _, err = again.communicate(timeout=120)
