@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from experiments.__main__ import main
-from experiments.commands.draw import DRAW, NAMES
+from experiments.commands.draw import DRAW, NAMES, _labels
 from tests.helpers.runs import write_run
 from tests.helpers.saved_runs import save_run
 
@@ -52,6 +52,14 @@ def test_a_figure_of_one_run_is_written_to_its_folder(folder, capsys, name):
     assert Path("one", "figures", f"{name}.png").exists()
 
 
+def test_the_folder_of_a_point_of_a_sweep_is_no_name(saved):
+    point = saved / "learning_rate=0.01,hidden_size=3"
+    point.mkdir(exist_ok=True)
+    assert _labels([str(point)]) == {point.name: point}
+    assert _labels([f"fast={point}"]) == {"fast": point}
+    assert _labels(["one/"]) == {"one": Path("one")}
+
+
 def test_every_name_has_a_function_and_is_on_the_page():
     assert set(NAMES) == set(DRAW)
     page = (Path(__file__).parents[3] / "docs" / "experiments" / "memory_figures.md").read_text()
@@ -66,6 +74,8 @@ def test_every_name_has_a_function_and_is_on_the_page():
         (["one", "--figure", "lenghts"], "got lenghts; did you mean lengths?"),
         (["one", "--figure", "lengths", "--lengths", "4,x"], "whole numbers from 1 on; got 'x'"),
         (["one", "--figure", "gates", "--sequences", "0"], "--sequences: must be whole numbers"),
+        (["one", "--figure", "lengths", "--lengths", "1"], "length: must be at least 2; got 1"),
+        (["one", "--figure", "gates", "--lengths", "4"], "--lengths is for --figure lengths"),
         (["one", "other", "--figure", "timescales"], "timescales is of one WORKDIR; got 2"),
         (["one", "one", "--figure", "gradient"], "two runs have one name; write NAME=WORKDIR"),
         (["gone", "--figure", "gates"], "there is no folder gone"),
