@@ -131,6 +131,9 @@ def _at(row: Row, goal: LengthGoal) -> str:
     values = row.at_lengths.get(goal.metric, {}).get(goal.length)
     if values is None:
         return f"{goal.metric} at length {goal.length:,} not measured"
+    if len(values) < len(row.seeds):
+        of = f"{len(values)} of {len(row.seeds)} seeds"
+        return f"{goal.metric} at length {goal.length:,} measured of {of}"
     median = float(np.median(values))
     if median < goal.below:
         return ""
