@@ -106,7 +106,11 @@ def draw_other_lengths(
         ticks, [f"{length:,}" for length in ticks], rotation=45 if ticks[-1] > 999 else 0
     )
     axes.minorticks_off()
-    axes.set_title("Held-out sequences of other lengths than those of the training")
+    several = any(np.size(values) > 1 for found in measured.values() for values in found.values())
+    axes.set_title(
+        "Held-out sequences of other lengths than those of the training"
+        + ("\nmedian of the seeds, and from the best to the worst" if several else "")
+    )
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 
@@ -115,6 +119,9 @@ def _draw_trained(
     axes: Axes, labels: Sequence[str], trained: Mapping[str, tuple[int, int]]
 ) -> None:
     """A span over the lengths of the training; where they differ, a bar for each at the bottom."""
+    if len(set(trained.values())) > 1:
+        # Room for the bars below the curves.
+        axes.margins(y=0.05 + 0.03 * len(labels))
     for label, (shortest, longest) in trained.items() if len(set(trained.values())) > 1 else ():
         place = labels.index(label)
         height, colour = 0.02 + 0.03 * place, COLOURS[place % len(COLOURS)]

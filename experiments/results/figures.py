@@ -79,7 +79,7 @@ def draw_figure(results: Results, what: str, task: str) -> Figure:
 
 
 def digest(figure: Figure) -> str:
-    """A digest of what a figure shows, which no version of Matplotlib changes.
+    """A digest of what a figure shows; its pixels differ between versions of Matplotlib.
 
     Points have six digits, as the ends of an interval differ by rounding between machines.
     """
@@ -88,12 +88,10 @@ def digest(figure: Figure) -> str:
         shown.append((axes.get_title(), axes.get_title("left"), axes.get_xlabel()))
         shown.append((axes.get_ylabel(), axes.get_xscale(), axes.get_yscale()))
         for line in axes.lines:
-            shown.append(
-                (line.get_label(), to_hex(line.get_color(), keep_alpha=True), line.get_linestyle())
-            )
-            shown.append(
-                (str(line.get_marker()), line.get_linewidth(), _rounded(line.get_xydata()))
-            )
+            colour: Any = line.get_color()
+            shown.append((line.get_label(), to_hex(colour, keep_alpha=True), line.get_linestyle()))
+            shown.append((str(line.get_marker()), line.get_linewidth()))
+            shown.append(_rounded(line.get_xydata()))
         for collection in axes.collections:
             colours = [to_hex(each, keep_alpha=True) for each in collection.get_facecolor()]
             parts = [_rounded(path.vertices) for path in collection.get_paths()]
@@ -222,6 +220,7 @@ def against_length(rows: Sequence[Row], published: Sequence[Published]) -> Figur
         axes.tick_params(axis="x", rotation=45)
         axes.set_xlabel(f"{_spaced(length_field(task) or 'length')} of the sequences")
     left.set_title(f"{task.name}: solved is {task.solved}", loc="left")
+    right.set_title("median and its 95% interval; dots are seeds", loc="left")
     legend_beside(right)
     return figure
 
@@ -257,7 +256,7 @@ def _line_against_length(axes: Axes, rows: Sequence[Row], label: str, i: int, un
     x, middle, low, high = [], [], [], []
     style: dict[str, Any] = {"color": colour, "linestyle": ""}
     # Arms stand a little beside each other.
-    shift = 1 + 0.05 * i
+    shift = 1 + 0.08 * i
     for row, length in ((row, row.length * shift) for row in rows if row.length is not None):
         factor = row.sequences_per_update if unit == "sequences" else 1
         times = row.times()

@@ -104,6 +104,10 @@ def test_the_figure_of_lengths_has_a_baseline_at_each_length_and_every_trained_r
     assert (of_one.get_color(), of_mixed.get_color()) == (one.get_color(), mixed.get_color())
     np.testing.assert_allclose(of_mixed.get_xdata(), [5, 20], rtol=0.05)
     assert axes.get_xlabel() == "delay of a sequence, in steps"
+    assert axes.get_title().endswith("\nmedian of the seeds, and from the best to the worst")
+    # The bars are below the bands.
+    bottom = min(path.vertices[:, 1].min() for c in axes.collections for path in c.get_paths())
+    assert axes.transAxes.inverted().transform(axes.transData.transform((10, bottom)))[1] > 0.06
     (axes,) = draw_other_lengths(Copy(delay=10), measured, "recall_accuracy").axes
     assert [line.get_label() for line in axes.lines] == [
         "one",
