@@ -42,6 +42,9 @@ def draw_command(arguments: list[str]) -> int:
     out = Path(given.out) if given.out else next(iter(paths.values())) / "figures"
     try:
         runs = {label: load_run(path) for label, path in paths.items()}
+        tasks = dict.fromkeys(run.task.name for run in runs.values())
+        if len(tasks) > 1:
+            raise UserError(f"draw: runs must be of one task; got {', '.join(tasks)}")
         figures = DRAW[given.figure](runs, given)
     except (TypeError, ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from None
@@ -73,7 +76,11 @@ def _lengths(runs: "Mapping[str, Run]", given: argparse.Namespace) -> "dict[str,
     measured, trained = {}, {}
     for label, run in runs.items():
         found = metrics_at_lengths(run, lengths, given.sequences or 500)
-        write_errors_at(run.path / LENGTHS_FILE, found)
+        path = run.path / LENGTHS_FILE
+        try:
+            write_errors_at(path, found)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
         measured[label], trained[label] = found, trained_lengths(run.task)
         for at, values in found[run.task.metric].items():
             print(f"{label}, length {at:,}: {run.task.metric}", *(f"{v:.3g}" for v in values))

@@ -1,5 +1,6 @@
 """The command draw: its figures, its files and its errors."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from experiments.__main__ import main
 from experiments.commands.draw import DRAW, NAMES, _labels
+from experiments.tasks import Copy
 from tests.helpers.runs import write_run
-from tests.helpers.saved_runs import save_run
+from tests.helpers.saved_runs import CONFIG, save_run
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,20 @@ def test_a_figure_of_one_run_is_written_to_its_folder(folder, capsys, name):
     assert main(["draw", "one", "--figure", name, "--sequences", "12"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"one/figures/{name}.png"
     assert Path("one", "figures", f"{name}.png").exists()
+
+
+def test_runs_of_two_tasks_are_not_drawn_together(folder, capsys):
+    save_run(folder / "copy", dataclasses.replace(CONFIG, task=Copy(delay=4)))
+    assert main(["draw", "one", "copy", "--figure", "lengths"]) == 2
+    assert "draw: runs must be of one task; got adding, copy" in capsys.readouterr().err
+
+
+def test_lengths_that_cannot_be_written_are_one_line(folder, capsys):
+    save_run(folder / "full")
+    Path("full", "lengths.json").mkdir()
+    words = ["--figure", "lengths", "--lengths", "4", "--sequences", "2"]
+    assert main(["draw", "full", *words]) == 2
+    assert "full/lengths.json: cannot be written: " in capsys.readouterr().err
 
 
 def test_the_folder_of_a_point_of_a_sweep_is_no_name(saved):

@@ -84,6 +84,11 @@ def test_bad_usage_is_one_line(run, tmp_path, monkeypatch, capsys, words, expect
     assert not (tmp_path / "there").exists()
 
 
+def test_the_folder_may_stand_after_an_equals_sign(run, tmp_path, capsys):
+    assert main(["report", str(run), f"--keep={tmp_path / 'kept'}"]) == 0
+    assert capsys.readouterr().out.startswith(f"in {tmp_path / 'kept'}: config.yaml, ")
+
+
 def test_only_a_finished_run_is_kept(tmp_path, capsys):
     write_run(tmp_path / "run", [400], finished=False)
     assert main(["report", str(tmp_path / "run"), "--keep", str(tmp_path / "kept")]) == 2

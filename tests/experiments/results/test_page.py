@@ -201,6 +201,8 @@ def test_with_flags_the_folder_of_a_page_is_reported_like_any_other(folder, caps
     assert (folder / "README.md").read_text() == before
     assert has_page(folder)
     assert not has_page(folder / "a200")
+    (folder / "a200" / "README.md").write_bytes(b"caf\xe9")
+    assert not has_page(folder / "a200")
 
 
 @pytest.mark.parametrize(
