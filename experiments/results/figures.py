@@ -88,12 +88,11 @@ def digest(figure: Figure) -> str:
         shown.append((axes.get_title(), axes.get_title("left"), axes.get_xlabel()))
         shown.append((axes.get_ylabel(), axes.get_xscale(), axes.get_yscale()))
         for line in axes.lines:
-            colour: Any = line.get_color()
-            shown.append((line.get_label(), to_hex(colour, keep_alpha=True), line.get_linestyle()))
+            shown.append((line.get_label(), _hex(line.get_color()), line.get_linestyle()))
             shown.append((str(line.get_marker()), line.get_linewidth()))
             shown.append(_rounded(line.get_xydata()))
         for collection in axes.collections:
-            colours = [to_hex(each, keep_alpha=True) for each in collection.get_facecolor()]
+            colours = [*map(_hex, collection.get_facecolor())]
             parts = [_rounded(path.vertices) for path in collection.get_paths()]
             shown.append((collection.get_label(), colours, parts))
         for patch in axes.patches:
@@ -102,6 +101,10 @@ def digest(figure: Figure) -> str:
     for legend in [*(axes.get_legend() for axes in figure.axes), *figure.legends]:
         shown.append([text.get_text() for text in legend.get_texts()] if legend else None)
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+def _hex(colour: Any) -> str:
+    return to_hex(colour, keep_alpha=True)
 
 
 def _rounded(points: Any) -> list[list[str]]:
