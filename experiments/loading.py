@@ -20,6 +20,7 @@ from experiments.config.schema import Config
 from experiments.config.sections import leaves, message
 from experiments.config.yaml_file import read_yaml
 from experiments.errors import UserError
+from experiments.inspection.at_once import sequences_at_once
 from experiments.inspection.sequence import SequenceTrace, trace_sequence
 from experiments.model import Model, ModelParams, make_model
 from experiments.numbers import mean_and_spread
@@ -217,7 +218,8 @@ class Run:
 
         Args:
           split: ``"test"`` or ``"validation"``.
-          sequences: number of sequences; that of the config when not given.
+          sequences: number of sequences, of which long ones are read a few at a time; that of the
+            config when not given.
           **task_fields: fields of the task to change: ``run.evaluate(length=800)``.
 
         Returns:
@@ -283,8 +285,8 @@ class Run:
                 task = dataclasses.replace(self.task, **task_fields)  # type: ignore[type-var]
                 config = dataclasses.replace(config, task=task)
             if sequences is not None:
-                largest = min(sequences, config.eval.batch_size)
-                part = next((n for n in range(largest, 0, -1) if sequences % n == 0), sequences)
+                steps = getattr(config.task, "length", 1) * len(self.seeds)
+                part = sequences_at_once(steps, max(1, sequences), config.eval.batch_size)
                 held_out = dataclasses.replace(config.eval, sequences=sequences, batch_size=part)
                 config = dataclasses.replace(config, eval=held_out)
         except ValidationError as error:

@@ -38,9 +38,13 @@ def draw_command(arguments: list[str]) -> int:
 
     from experiments.loading import load_run
 
-    out = Path(given.out) if given.out else Path(given.runs[0].rpartition("=")[2]) / "figures"
+    paths = _labels(given.runs)
+    out = Path(given.out) if given.out else next(iter(paths.values())) / "figures"
     try:
-        runs = {label: load_run(path) for label, path in _labels(given.runs).items()}
+        runs = {label: load_run(path) for label, path in paths.items()}
+        tasks = dict.fromkeys(run.task.name for run in runs.values())
+        if len(tasks) > 1:
+            raise UserError(f"draw: runs must be of one task; got {', '.join(tasks)}")
         figures = DRAW[given.figure](runs, given)
     except (TypeError, ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from None
@@ -68,10 +72,15 @@ def _lengths(runs: "Mapping[str, Run]", given: argparse.Namespace) -> "dict[str,
     if length is None:
         raise UserError(f"draw: the task {first.name} has no length")
     lengths = given.lengths or [max(2, int(length * factor)) for factor in FACTORS]
+    lengths = list(dict.fromkeys(lengths))
     measured, trained = {}, {}
     for label, run in runs.items():
         found = metrics_at_lengths(run, lengths, given.sequences or 500)
-        write_errors_at(run.path / LENGTHS_FILE, found)
+        path = run.path / LENGTHS_FILE
+        try:
+            write_errors_at(path, found)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
         measured[label], trained[label] = found, trained_lengths(run.task)
         for at, values in found[run.task.metric].items():
             print(f"{label}, length {at:,}: {run.task.metric}", *(f"{v:.3g}" for v in values))
@@ -133,9 +142,17 @@ def _one(runs: "Mapping[str, Run]", given: argparse.Namespace) -> "Run":
 
 
 def _labels(paths: list[str]) -> dict[str, Path]:
-    """The names of runs in a legend, ``NAME=WORKDIR`` or the name of the folder."""
-    named = [text.partition("=") if "=" in text else ("", "", text) for text in paths]
-    labels = {name or Path(path).name: Path(path) for name, _, path in named}
+    """The names of runs in a legend, ``NAME=WORKDIR`` or the name of the folder.
+
+    The folders of a sweep have an equals sign as well: what is a folder is no name.
+    """
+    labels = {}
+    for text in paths:
+        name, equals, path = text.partition("=")
+        if equals and not Path(text).is_dir():
+            labels[name] = Path(path)
+        else:
+            labels[Path(text).name] = Path(text)
     if len(labels) < len(paths):
         raise UserError("draw: two runs have one name; write NAME=WORKDIR")
     return labels
@@ -157,12 +174,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
             f"--figure: must be one of {', '.join(NAMES)}; got {given.figure or 'none'}{hint}"
         )
     if given.lengths is not None:
+        if given.figure != "lengths":
+            raise UserError(f"--lengths is for --figure lengths; got --figure {given.figure}")
         given.lengths = [_count("--lengths", word) for word in given.lengths.split(",")]
     if given.sequences is not None:
         given.sequences = _count("--sequences", given.sequences)
     if given.out == "":
         raise UserError("--out needs a folder")
-    given.runs = list(given.runs)
     return given
 
 

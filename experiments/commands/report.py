@@ -42,7 +42,7 @@ def report_command(arguments: list[str]) -> int:
     """
     given = _parse(arguments)
     if given.keep is not None:
-        return _keep(given.runs, given.keep, arguments)
+        return _keep(given)
     if len(arguments) == 1 and has_page(Path(given.runs[0])):
         return _rebuild(Path(given.runs[0]))
     runs = [read_run(path) for path in find_runs([Path(path) for path in given.runs])]
@@ -111,14 +111,16 @@ def _rebuild(folder: Path) -> int:
     return 0
 
 
-def _keep(runs: list[str], folder: str, arguments: list[str]) -> int:
-    if len(runs) != 1 or len(arguments) != 3:
+def _keep(given: argparse.Namespace) -> int:
+    others = (given.format, given.out, given.metric, given.by)
+    if len(given.runs) != 1 or others != (FORMATS[0], None, None, []):
         raise UserError("--keep FOLDER takes one WORKDIR, and no other flag")
-    if folder == "":
+    if given.keep == "":
         raise UserError("--keep needs a folder")
-    written = keep_run(Path(runs[0]), Path(folder))
+    folder = Path(given.keep)
+    written = keep_run(Path(given.runs[0]), folder)
     size = sum(path.stat().st_size for path in written)
-    print(f"{_files(written, Path(folder))}; {size / 1000:,.0f} kB")
+    print(f"{_files(written, folder)}; {size / 1000:,.0f} kB")
     return 0
 
 
@@ -149,7 +151,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         raise UserError("report: WORKDIR is missing: the folder of a run, or of several")
     parser = FlagParser("report")
     parser.add_argument("runs", nargs="*")
-    parser.add_argument("--format", default="terminal")
+    parser.add_argument("--format", default=FORMATS[0])
     parser.add_argument("--out")
     parser.add_argument("--metric")
     parser.add_argument("--keep")

@@ -8,12 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.config.schema import EvalConfig
-from experiments.inspection.at_once import sequences_at_once
 from experiments.tasks.figure_style import COLOURS, GREY, new_figure, reference_style
 from experiments.tasks.lengths import length_field, trained_lengths
 from experiments.tasks.task import Task, goals
-from experiments.training.train_step import make_train_functions
 from lstm_jax.types import PyTree
 
 if TYPE_CHECKING:
@@ -28,7 +25,8 @@ def metrics_at_lengths(
 ) -> dict[str, dict[int, list[float]]]:
     """Evaluate all seeds of a run on test sequences of other lengths than in training.
 
-    Long sequences are evaluated a few at a time.
+    All sequences of one evaluation have that length, also where the task draws the lengths of its
+    held-out sequences.
 
     Args:
       run: the run.
@@ -39,18 +37,17 @@ def metrics_at_lengths(
       For each metric and length, the values of all seeds.
 
     Raises:
-      ValueError: if the task has no length, or no such length.
+      ValueError: if the task has no length or no such length, or does not fit the model with it.
     """
     name = length_field(run.task)
     if name is None:
         raise ValueError(f"metrics_at_lengths: the task {run.task.name} has no length")
+    # Without lengths that are drawn, and so also below the shortest of the training.
+    alone = {f"min_{name}": None, "held_out": "longest"}
+    alone = {field: value for field, value in alone.items() if hasattr(run.task, field)}
     found: dict[str, dict[int, list[float]]] = {}
     for length in lengths:
-        task = dataclasses.replace(run.task, **{name: length})  # type: ignore[type-var]
-        part = sequences_at_once(getattr(task, "length", length) * len(run.seeds), sequences)
-        config = dataclasses.replace(run.config, task=task, eval=EvalConfig(sequences, part))
-        evaluate = make_train_functions(config).evaluate
-        for metric, values in evaluate(run.data, "test", run.params_of_seeds).items():
+        for metric, values in run.evaluate("test", sequences, **{name: length}, **alone).items():
             found.setdefault(metric, {})[length] = np.asarray(values, np.float64).tolist()
     return found
 
@@ -75,7 +72,8 @@ def draw_other_lengths(
     """
     metric, name = metric or task.metric, length_field(task) or "length"
     figure, axes = new_figure(7.0, 4.8)
-    for (label, found), colour in zip(measured.items(), COLOURS, strict=False):
+    for i, (label, found) in enumerate(measured.items()):
+        colour = COLOURS[i % len(COLOURS)]
         each = [np.atleast_1d(values) for values in found.values()]
         axes.plot([*found], [np.median(v) for v in each], marker="o", color=colour, label=label)
         axes.fill_between(
@@ -102,12 +100,17 @@ def draw_other_lengths(
         trained = dict.fromkeys(measured, own)
     _draw_trained(axes, list(measured), trained or {})
     axes.set(xscale="log", xlabel=f"{name.replace('_', ' ')} of a sequence, in steps")
-    axes.set(yscale="log" if metric == task.metric else "linear", ylabel=metric.replace("_", " "))
+    scale = task.metric_scale if metric == task.metric else "linear"
+    axes.set(yscale=scale, ylabel=metric.replace("_", " "))
     axes.set_xticks(
         ticks, [f"{length:,}" for length in ticks], rotation=45 if ticks[-1] > 999 else 0
     )
     axes.minorticks_off()
-    axes.set_title("Held-out sequences of other lengths than those of the training")
+    several = any(np.size(values) > 1 for found in measured.values() for values in found.values())
+    axes.set_title(
+        "Held-out sequences of other lengths than those of the training"
+        + ("\nmedian of the seeds, and from the best to the worst" if several else "")
+    )
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 
@@ -116,11 +119,14 @@ def _draw_trained(
     axes: Axes, labels: Sequence[str], trained: Mapping[str, tuple[int, int]]
 ) -> None:
     """A span over the lengths of the training; where they differ, a bar for each at the bottom."""
+    if len(set(trained.values())) > 1:
+        # Room for the bars below the curves.
+        axes.margins(y=0.05 + 0.03 * len(labels))
     for label, (shortest, longest) in trained.items() if len(set(trained.values())) > 1 else ():
         place = labels.index(label)
-        height = 0.02 + 0.03 * place
+        height, colour = 0.02 + 0.03 * place, COLOURS[place % len(COLOURS)]
         axes.plot(
-            [shortest / 1.04, longest * 1.04], [height, height], color=COLOURS[place],
+            [shortest / 1.04, longest * 1.04], [height, height], color=colour,
             linewidth=5, solid_capstyle="butt", transform=axes.get_xaxis_transform(),
             label=f"trained on {_steps(shortest, longest)}",
         )  # fmt: skip

@@ -37,7 +37,8 @@ def timescales(
       sequences: number of sequences.
 
     Returns:
-      For each layer with a gate ``f``, by its name, the timescales of its units in steps.
+      For each layer with a gate ``f``, by its name, the timescales of its units in steps. The gates
+      of the sLSTM and mLSTM are scaled by a stabiliser: these layers are left out.
 
     Raises:
       ValueError: if no layer has a forget gate.
@@ -49,7 +50,12 @@ def timescales(
     traced = trace_layers(
         run.model, run.params if params is None else params, batch.inputs, batch.lengths
     )
-    gates = {layer.name: layer.gates.f for layer in traced if hasattr(layer.gates, "f")}
+    # With a stabiliser m in the state, f acts on what is stored, not on what is remembered.
+    gates = {
+        layer.name: layer.gates.f
+        for layer in traced
+        if hasattr(layer.gates, "f") and not hasattr(layer.states, "m")
+    }
     if not gates:
         raise ValueError("timescales: no layer of the model has a forget gate f")
     return {name: np.asarray(_timescale(f, batch.lengths)) for name, f in gates.items()}

@@ -112,8 +112,8 @@ def read_declared(folder: Path) -> dict[str, Declared]:
         if said.paper is not None and not paper_results(said.paper):
             hint = did_you_mean(said.paper, NAMES, cutoff=0.5)
             raise UserError(f"{path}: {name}.paper: there is no result {said.paper}{hint}")
-        if said.goal is not None and said.goal.times_paper is not None and said.paper is None:
-            raise UserError(f"{path}: {name}.goal.times_paper: needs paper, the result to repeat")
+        if said.goal is not None and (problem := _problem(said.goal, said.paper)):
+            raise UserError(f"{path}: {name}.goal.{problem}")
     return found
 
 
@@ -124,6 +124,18 @@ def read_published(folder: Path) -> dict[str, list[Published]]:
       UserError: if the file is damaged, or has an unknown field.
     """
     return _read(folder / PUBLISHED_FILE, dict[str, list[Published]])
+
+
+def _problem(goal: RowGoal, paper: str | None) -> str:
+    """What is wrong with a goal that no single field tells; empty if nothing is."""
+    if goal.times_paper is not None and paper is None:
+        return "times_paper: needs paper, the result to repeat"
+    given = [name for name in ("solved", "updates", "sequences", "stays") if getattr(goal, name)]
+    if given and goal.seeds is None:
+        return f"{given[0]}: needs seeds, the number to train"
+    if goal.solved is not None and goal.seeds is not None and goal.solved > goal.seeds:
+        return f"solved: must be at most seeds ({goal.seeds}); got {goal.solved}"
+    return ""
 
 
 def _read(path: Path, kind: type[Checked]) -> Checked:

@@ -1,7 +1,7 @@
 """The figures of the results page: learning curves of all lengths, and updates to solve by length.
 
-Each picture has a digest of what it shows among its metadata. It is drawn again only if that has
-changed, so that the same runs leave the same files.
+Each picture has a digest of what it shows among its metadata: its points, words, colours and lines.
+It is written again only if that has changed, so that the same runs leave the same files.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from PIL import Image
@@ -57,35 +58,57 @@ def draw_outdated(results: Results, wanted: Sequence[tuple[str, str]]) -> list[P
     """
     drawn = []
     for what, task in wanted:
-        path, now = results.folder / figure_name(what, task), digest(results, what, task)
+        path, figure = results.folder / figure_name(what, task), draw_figure(results, what, task)
+        now = digest(figure)
         if digest_of(path) != now:
             path.parent.mkdir(exist_ok=True)
-            figure = DRAW[what](results.of_task(task), results.published.get(task, []))
             FigureCanvasAgg(figure).print_png(str(path), metadata={DIGEST: now})
             drawn.append(path)
     return drawn
 
 
-def digest(results: Results, what: str, task: str) -> str:
-    """A digest of what a figure shows: the names, times and curves of its rows, and the published.
+def draw_figure(results: Results, what: str, task: str) -> Figure:
+    """A figure of the page.
 
     Args:
       results: the results.
       what: what the figure shows.
       task: the task.
     """
-    found = hashlib.sha256(f"{what} {task}".encode())
-    for row in results.of_task(task):
-        found.update(repr((row.setting, row.arm, row.is_main, row.sequences_per_update)).encode())
-        for seed in row.seeds:
-            found.update(repr((seed.seed, seed.updates, seed.budget, seed.reached_at)).encode())
-            for name, (updates, values) in seed.curves.items() if what == "curves" else ():
-                found.update(repr((name, updates.tolist(), values.tolist())).encode())
-        if what == "extrapolation":
-            found.update(repr(row.at_lengths).encode())
-    if what == "lengths":
-        found.update(repr(results.published.get(task, [])).encode())
-    return found.hexdigest()[:16]
+    return DRAW[what](results.of_task(task), results.published.get(task, []))
+
+
+def digest(figure: Figure) -> str:
+    """A digest of what a figure shows; its pixels differ between versions of Matplotlib.
+
+    Points have six digits, as the ends of an interval differ by rounding between machines.
+    """
+    shown: list[Any] = [figure.get_size_inches().tolist()]
+    for axes in figure.axes:
+        shown.append((axes.get_title(), axes.get_title("left"), axes.get_xlabel()))
+        shown.append((axes.get_ylabel(), axes.get_xscale(), axes.get_yscale()))
+        for line in axes.lines:
+            shown.append((line.get_label(), _hex(line.get_color()), line.get_linestyle()))
+            shown.append((str(line.get_marker()), line.get_linewidth()))
+            shown.append(_rounded(line.get_xydata()))
+        for collection in axes.collections:
+            colours = [*map(_hex, collection.get_facecolor())]
+            parts = [_rounded(path.vertices) for path in collection.get_paths()]
+            shown.append((collection.get_label(), colours, parts))
+        for patch in axes.patches:
+            outline = patch.get_patch_transform().transform_path(patch.get_path())
+            shown.append((patch.get_label(), _rounded(outline.vertices)))
+    for legend in [*(axes.get_legend() for axes in figure.axes), *figure.legends]:
+        shown.append([text.get_text() for text in legend.get_texts()] if legend else None)
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+def _hex(colour: Any) -> str:
+    return to_hex(colour, keep_alpha=True)
+
+
+def _rounded(points: Any) -> list[list[str]]:
+    return [[f"{value:.6g}" for value in point] for point in np.asarray(points, np.float64)]
 
 
 def digest_of(path: Path) -> str | None:
@@ -200,6 +223,7 @@ def against_length(rows: Sequence[Row], published: Sequence[Published]) -> Figur
         axes.tick_params(axis="x", rotation=45)
         axes.set_xlabel(f"{_spaced(length_field(task) or 'length')} of the sequences")
     left.set_title(f"{task.name}: solved is {task.solved}", loc="left")
+    right.set_title("median and its 95% interval; dots are seeds", loc="left")
     legend_beside(right)
     return figure
 
@@ -235,7 +259,7 @@ def _line_against_length(axes: Axes, rows: Sequence[Row], label: str, i: int, un
     x, middle, low, high = [], [], [], []
     style: dict[str, Any] = {"color": colour, "linestyle": ""}
     # Arms stand a little beside each other.
-    shift = 1 + 0.05 * i
+    shift = 1 + 0.08 * i
     for row, length in ((row, row.length * shift) for row in rows if row.length is not None):
         factor = row.sequences_per_update if unit == "sequences" else 1
         times = row.times()

@@ -24,7 +24,7 @@ def keep_run(run: Path, folder: Path) -> list[Path]:
 
     Args:
       run: the workdir.
-      folder: where to copy it; files that are there already are replaced.
+      folder: where to copy it; files of a run that are there already are replaced.
 
     Returns:
       The files written.
@@ -44,6 +44,9 @@ def keep_run(run: Path, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name in found:
             shutil.copyfile(run / name, folder / name)
+        if LENGTHS_FILE not in found:
+            # Measured of the run that was kept there before.
+            (folder / LENGTHS_FILE).unlink(missing_ok=True)
         write_atomic(folder / "metrics.jsonl", "\n".join(lines) + "\n")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None

@@ -32,7 +32,10 @@ BEGINS = re.compile(r"<!-- generated:[^\n]*")
 def has_page(folder: Path) -> bool:
     """Whether a folder has a results page, with a part that is made from runs."""
     page = folder / PAGE
-    return page.is_file() and BEGINS.search(page.read_text(encoding="utf-8")) is not None
+    if not page.is_file():
+        return False
+    # A page of another kind may be no UTF-8.
+    return BEGINS.search(page.read_text(encoding="utf-8", errors="replace")) is not None
 
 
 def page_text(results: Results) -> str:

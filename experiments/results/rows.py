@@ -188,11 +188,21 @@ def _check_names(rows: list[Row], folder: Path) -> None:
 
 
 def _at_lengths(runs: list[RunResult]) -> dict[str, dict[int, list[float]]]:
-    """The metrics at other lengths of the seeds of all runs."""
+    """The metrics at other lengths of the seeds of all runs.
+
+    Raises:
+      UserError: if a file is damaged, or has another number of seeds than its run.
+    """
     found: dict[str, dict[int, list[float]]] = {}
     for run in runs:
-        for metric, lengths in read_errors(run.path / LENGTHS_FILE).items():
+        path = run.path / LENGTHS_FILE
+        for metric, lengths in read_errors(path).items():
             for length, values in lengths.items():
+                if len(values) != len(run.seeds):
+                    raise UserError(
+                        f"{path}: {metric} at length {length} has {len(values)} values; the run"
+                        f" has {len(run.seeds)} seeds"
+                    )
                 found.setdefault(metric, {}).setdefault(length, []).extend(values)
     return found
 

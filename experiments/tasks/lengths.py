@@ -72,17 +72,16 @@ def last_steps(array: Array, lengths: Int[Array, " B"] | None, count: int) -> Ar
 
 
 def length_field(task: Any) -> str | None:
-    """The field of a task with its length, lag or delay: the first whole number but for a seed.
+    """The field of a task with its length, lag or delay: the first with a whole number, no seed.
 
     >>> from experiments.tasks import Copy, Digits
-    >>> length_field(Copy(delay=30))
-    'delay'
-    >>> length_field(Digits())
+    >>> length_field(Copy(delay=30)), length_field(Digits(permutation_seed=3))
+    ('delay', None)
     """
     for field in dataclasses.fields(task):
         value = getattr(task, field.name)
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        if is_number and not field.name.endswith("seed"):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if whole and not field.name.endswith("seed"):
             return field.name
     return None
 

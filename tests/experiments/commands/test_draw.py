@@ -1,5 +1,6 @@
 """The command draw: its figures, its files and its errors."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from experiments.__main__ import main
-from experiments.commands.draw import DRAW, NAMES
+from experiments.commands.draw import DRAW, NAMES, _labels
+from experiments.tasks import Copy
 from tests.helpers.runs import write_run
-from tests.helpers.saved_runs import save_run
+from tests.helpers.saved_runs import CONFIG, save_run
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,28 @@ def test_a_figure_of_one_run_is_written_to_its_folder(folder, capsys, name):
     assert Path("one", "figures", f"{name}.png").exists()
 
 
+def test_runs_of_two_tasks_are_not_drawn_together(folder, capsys):
+    save_run(folder / "copy", dataclasses.replace(CONFIG, task=Copy(delay=4)))
+    assert main(["draw", "one", "copy", "--figure", "lengths"]) == 2
+    assert "draw: runs must be of one task; got adding, copy" in capsys.readouterr().err
+
+
+def test_lengths_that_cannot_be_written_are_one_line(folder, capsys):
+    save_run(folder / "full")
+    Path("full", "lengths.json").mkdir()
+    words = ["--figure", "lengths", "--lengths", "4", "--sequences", "2"]
+    assert main(["draw", "full", *words]) == 2
+    assert "full/lengths.json: cannot be written: " in capsys.readouterr().err
+
+
+def test_the_folder_of_a_point_of_a_sweep_is_no_name(saved):
+    point = saved / "learning_rate=0.01,hidden_size=3"
+    point.mkdir(exist_ok=True)
+    assert _labels([str(point)]) == {point.name: point}
+    assert _labels([f"fast={point}"]) == {"fast": point}
+    assert _labels(["one/"]) == {"one": Path("one")}
+
+
 def test_every_name_has_a_function_and_is_on_the_page():
     assert set(NAMES) == set(DRAW)
     page = (Path(__file__).parents[3] / "docs" / "experiments" / "memory_figures.md").read_text()
@@ -66,6 +90,8 @@ def test_every_name_has_a_function_and_is_on_the_page():
         (["one", "--figure", "lenghts"], "got lenghts; did you mean lengths?"),
         (["one", "--figure", "lengths", "--lengths", "4,x"], "whole numbers from 1 on; got 'x'"),
         (["one", "--figure", "gates", "--sequences", "0"], "--sequences: must be whole numbers"),
+        (["one", "--figure", "lengths", "--lengths", "1"], "length: must be at least 2; got 1"),
+        (["one", "--figure", "gates", "--lengths", "4"], "--lengths is for --figure lengths"),
         (["one", "other", "--figure", "timescales"], "timescales is of one WORKDIR; got 2"),
         (["one", "one", "--figure", "gradient"], "two runs have one name; write NAME=WORKDIR"),
         (["gone", "--figure", "gates"], "there is no folder gone"),

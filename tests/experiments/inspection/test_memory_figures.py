@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 import lstm_jax as lj
-from experiments import load_run
+from experiments import load_run, loading
 from experiments.config.layer import layer
 from experiments.config.model import model_config
-from experiments.inspection import at_once, other_lengths
+from experiments.inspection import at_once
 from experiments.inspection.gradient_lag import draw_gradient_lag, gradient_against_lag
 from experiments.inspection.operands import OperandCurves, draw_operands, follow_operands
 from experiments.inspection.other_lengths import draw_other_lengths, metrics_at_lengths
 from experiments.inspection.timescales import draw_timescales, initial_share, timescales
 from experiments.tasks import Adding, Copy
+from experiments.tasks.hs1997 import Lag1997
 from experiments.training.train_step import make_train_functions
 from tests.helpers.saved_runs import CONFIG, save_run
 
@@ -51,12 +52,41 @@ def test_metrics_at_other_lengths_are_those_of_an_evaluation(run, monkeypatch):
     monkeypatch.setattr(at_once, "STEPS_AT_ONCE", 160)
     parts = []
     monkeypatch.setattr(
-        other_lengths, "make_train_functions",
+        loading, "make_train_functions",
         lambda config: parts.append(config.eval.batch_size) or make_train_functions(config),
     )  # fmt: skip
     again = metrics_at_lengths(run, [20], sequences=12)
     assert parts == [4]
     np.testing.assert_allclose(again["mse"][20], found["mse"][20], rtol=1e-5)
+
+
+def test_sequences_have_the_length_also_where_held_out_ones_are_drawn(tmp_path):
+    task = Copy(delay=5, min_delay=2, held_out="drawn")
+    config = dataclasses.replace(CONFIG, task=task)
+    save_run(tmp_path, config)
+    copy = load_run(tmp_path)
+    found = metrics_at_lengths(copy, [1, 9], sequences=12)["cross_entropy"]
+    for delay in (1, 9):  # also shorter than any of the training
+        alone = {"min_delay": None, "held_out": "longest"}
+        expected = copy.evaluate(delay=delay, sequences=12, **alone)
+        np.testing.assert_allclose(found[delay], expected["cross_entropy"], rtol=1e-6)
+
+
+def test_a_length_that_does_not_fit_is_named(run, tmp_path):
+    with pytest.raises(ValueError, match="length: must be at least 2; got 1"):
+        metrics_at_lengths(run, [1])
+    save_run(tmp_path, dataclasses.replace(CONFIG, task=Lag1997(experiment="2a", p=5)))
+    with pytest.raises(ValueError, match="does not fit a task with p=4"):
+        metrics_at_lengths(load_run(tmp_path), [4])
+
+
+def test_the_figure_of_lengths_has_a_colour_for_more_networks_than_there_are():
+    measured = {f"network {i}": {5: [0.1], 10: [0.2]} for i in range(9)}
+    trained = {name: (i + 1, i + 2) for i, name in enumerate(measured)}
+    (axes,) = draw_other_lengths(Adding(length=10), measured, trained=trained).axes
+    labels = [line.get_label() for line in axes.lines]
+    assert {*measured} < set(labels)
+    assert sum(label.startswith("trained on") for label in labels) == 9
 
 
 def test_the_figure_of_lengths_has_a_baseline_at_each_length_and_every_trained_range():
@@ -74,6 +104,10 @@ def test_the_figure_of_lengths_has_a_baseline_at_each_length_and_every_trained_r
     assert (of_one.get_color(), of_mixed.get_color()) == (one.get_color(), mixed.get_color())
     np.testing.assert_allclose(of_mixed.get_xdata(), [5, 20], rtol=0.05)
     assert axes.get_xlabel() == "delay of a sequence, in steps"
+    assert axes.get_title().endswith("\nmedian of the seeds, and from the best to the worst")
+    # The bars are below the bands.
+    bottom = min(path.vertices[:, 1].min() for c in axes.collections for path in c.get_paths())
+    assert axes.transAxes.inverted().transform(axes.transData.transform((10, bottom)))[1] > 0.06
     (axes,) = draw_other_lengths(Copy(delay=10), measured, "recall_accuracy").axes
     assert [line.get_label() for line in axes.lines] == [
         "one",
@@ -216,10 +250,12 @@ def test_the_figure_of_operands_has_both_plateaus_and_a_line_for_each_seed():
     assert labels(bottom.get_legend())[-1] == "of the sum itself: 0.707"
 
 
-def test_a_model_without_forget_gates_has_no_timescales(tmp_path):
-    config = dataclasses.replace(CONFIG, model=model_config("tanh_rnn", hidden_size=3))
+@pytest.mark.parametrize("cell", ["tanh_rnn", "slstm"])
+def test_a_model_without_forget_gates_has_no_timescales(tmp_path, cell):
+    config = dataclasses.replace(CONFIG, model=model_config(cell, hidden_size=3))
     save_run(tmp_path, config)
     rnn = load_run(tmp_path)
     with pytest.raises(ValueError, match="timescales: no layer of the model has a forget gate f"):
         draw_timescales(rnn)
-    assert [*gradient_against_lag(rnn, sequences=2)] == ["layer 1, h"]
+    fields = [name[-1] for name in gradient_against_lag(rnn, sequences=2)]
+    assert fields == (["h"] if cell == "tanh_rnn" else ["h", "c"])

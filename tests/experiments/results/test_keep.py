@@ -41,6 +41,16 @@ def test_a_kept_run_reads_as_the_run(run, tmp_path, capsys):
             np.testing.assert_allclose(other.curves[name][1], values, rtol=1e-4)
 
 
+def test_lengths_of_another_run_do_not_stay_beside_the_new_one(run, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "lengths.json").write_text('{"mse": {"400": [0.1, 0.2, 0.3]}}')
+    (kept / "recall.png").touch()  # pictures that were copied by hand stay
+    assert main(["report", str(run), "--keep", str(kept)]) == 0
+    assert not (kept / "lengths.json").exists()
+    assert (kept / "recall.png").exists()
+
+
 def test_a_long_training_keeps_its_first_last_and_solving_evaluations():
     records = [
         {"update": update, "loss": [1.0], "validation": {"mse": [1 / update]}}
@@ -72,6 +82,11 @@ def test_bad_usage_is_one_line(run, tmp_path, monkeypatch, capsys, words, expect
     assert expected in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "there").exists()
+
+
+def test_the_folder_may_stand_after_an_equals_sign(run, tmp_path, capsys):
+    assert main(["report", str(run), f"--keep={tmp_path / 'kept'}"]) == 0
+    assert capsys.readouterr().out.startswith(f"in {tmp_path / 'kept'}: config.yaml, ")
 
 
 def test_only_a_finished_run_is_kept(tmp_path, capsys):

@@ -8,7 +8,7 @@ import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from experiments.__main__ import main
-from experiments.results.figures import digest, digest_of
+from experiments.results.figures import digest, digest_of, draw_figure
 from experiments.results.folder import figure_name, read_results
 from experiments.results.page import has_page, page_text, rebuild, wanted_figures
 from experiments.results.rows import read_rows
@@ -69,10 +69,13 @@ def test_the_committed_page_and_its_figures_are_up_to_date(committed):
     assert {("curves", "adding"), ("lengths", "adding"), ("curves", "copy")} <= set(figures)
     for what, task in figures:
         path = COMMITTED / figure_name(what, task)
-        assert digest_of(path) == digest(results, what, task), path
+        assert digest_of(path) == digest(draw_figure(results, what, task)), path
     for task, rows in results.rows.items():
         in_table_of_paper = all(row.declared.paper for row in rows)
         assert in_table_of_paper or f"<!-- generated: table {task} -->" in text, task
+    names = {row.name for rows in results.rows.values() for row in rows}
+    for name, said in results.declared.items():
+        assert name in names or f"- **{said.setting}**: not run." in text, name
     kept = {path.name for path in (COMMITTED / "figures").iterdir()}
     assert kept >= {Path(figure_name(*figure)).name for figure in figures}
 
@@ -168,6 +171,29 @@ def test_what_is_drawn_again_is_what_changed(folder, capsys):
     assert "M: S; solved is C; updates of 1 sequences." in (folder / "README.md").read_text()
 
 
+def test_a_digest_is_that_of_all_that_a_figure_shows(folder):
+    def found(**changes):
+        figure = draw_figure(read_results(folder), "curves", "adding")
+        (axes,) = figure.axes
+        axes.set(**{name: value for name, value in changes.items() if name != "color"})
+        axes.lines[0].set(**{name: value for name, value in changes.items() if name == "color"})
+        return digest(figure)
+
+    before = found()
+    assert before == found()
+    others = [found(title="t"), found(ylabel="y"), found(xscale="linear"), found(color="red")]
+    write_run(folder / "more" / "0", [800], task=Adding(length=2000), seed=7)
+    assert len({before, found(), *others}) == 6
+
+
+def test_lengths_have_a_value_for_every_seed(folder, capsys):
+    path = folder / "a200" / "lengths.json"
+    path.write_text('{"mse": {"400": [0.1, 0.2, 0.3]}}')
+    assert main(["report", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert f"{path}: mse at length 400 has 3 values; the run has 2 seeds" in error
+
+
 def test_with_flags_the_folder_of_a_page_is_reported_like_any_other(folder, capsys, monkeypatch):
     monkeypatch.setattr(FigureCanvasAgg, "print_png", lambda self, path: Path(path).touch())
     before = (folder / "README.md").read_text()
@@ -175,6 +201,8 @@ def test_with_flags_the_folder_of_a_page_is_reported_like_any_other(folder, caps
     assert "solves sooner" in capsys.readouterr().out
     assert (folder / "README.md").read_text() == before
     assert has_page(folder)
+    assert not has_page(folder / "a200")
+    (folder / "a200" / "README.md").write_bytes(b"caf\xe9")
     assert not has_page(folder / "a200")
 
 
@@ -229,6 +257,8 @@ def test_a_run_that_is_not_finished_is_not_for_the_page(folder, capsys):
         ("a200: {goal: {seeds: 0}}", "a200.goal.seeds: Input should be greater than or equal to 1"),
         ("a200: {paper: '2a, p = 99'}", "a200.paper: there is no result 2a, p = 99; did you mean"),
         ("a200: {goal: {times_paper: 2.0}}", "a200.goal.times_paper: needs paper"),
+        ("a200: {goal: {updates: 800}}", "a200.goal.updates: needs seeds, the number to train"),
+        ("a200: {goal: {solved: 3, seeds: 2}}", "a200.goal.solved: must be at most seeds (2)"),
         ("gone: {goal: {seeds: 1}}", "gone is declared, and there is no run; give task and sett"),
     ],
 )

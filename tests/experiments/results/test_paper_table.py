@@ -7,6 +7,7 @@ from experiments.results.paper import NAMES, paper_results
 from experiments.results.paper_table import mean_sequences, paper_table
 from experiments.results.rows import read_rows
 from experiments.results.verdict import verdict
+from experiments.tasks import Reber
 from experiments.tasks.hs1997 import TemporalOrder1997
 from experiments.tasks.hs1997.paper import PAPER
 from tests.helpers.runs import write_run
@@ -75,6 +76,15 @@ def test_the_goal_is_the_success_of_the_paper_in_so_many_of_its_sequences(
     found = verdict(row(solved_at, times_paper))
     assert found.missed == missed
     assert found.reached == (missed == ())
+
+
+def test_a_share_of_success_is_compared_in_whole_per_cent(tmp_path):
+    for lost, reached in ((1, True), (2, False)):
+        path = tmp_path / str(lost)
+        write_run(path, [None] * lost + [100] * (30 - lost), task=Reber())
+        declared = Declared(RowGoal(times_paper=1.0), paper="1, 4 blocks of 1, learning rate 0.5")
+        (rows,) = read_rows(path, {".": declared}).values()
+        assert verdict(rows[0]).reached == reached
 
 
 def test_the_mean_is_over_the_seeds_that_reached_the_goal(row):

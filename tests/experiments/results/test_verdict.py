@@ -18,7 +18,7 @@ def row(tmp_path):
 
     def make(goal, solved_at, **settings):
         path = write_run(tmp_path / "run", solved_at, task=Adding(length=200), **settings)
-        lengths = {"mse": {"400": [0.1, 0.3, 0.2]}}
+        lengths = {"mse": {"400": [0.1, 0.3, 0.2, *[0.2] * 7][: len(solved_at)]}}
         (path / "lengths.json").write_text(json.dumps(lengths))
         (rows,) = read_rows(tmp_path, {"run": Declared(RowGoal(**goal))}).values()
         return rows[0]
@@ -44,9 +44,13 @@ FIVE = {"solved": 4, "seeds": 5, "updates": 600}
         ({"seeds": 1, "sequences": 32 * 400 - 1}, [400], "0 of 1 seeds (1 later, after 400)"),
         ({"seeds": 1, "seconds": 80.0}, [400], ""),
         ({"seeds": 1, "seconds": 60.0}, [400], "took 1:15 min"),
-        ({"at": (LengthGoal(400, "mse", 0.21),)}, [400], ""),
-        ({"at": (LengthGoal(400, "mse", 0.1),)}, [400], "mse 0.2 at length 400, 2 times as high"),
-        ({"at": (LengthGoal(800, "mse", 0.1),)}, [400], "mse at length 800 not measured"),
+        ({"at": (LengthGoal(400, "mse", 0.21),)}, [400] * 3, ""),
+        (
+            {"at": (LengthGoal(400, "mse", 0.1),)},
+            [400] * 3,
+            "mse 0.2 at length 400, 2 times as high",
+        ),
+        ({"at": (LengthGoal(800, "mse", 0.1),)}, [400] * 3, "mse at length 800 not measured"),
     ],
 )
 def test_a_goal_is_reached_or_missed_by_so_much(row, goal, solved_at, missed):
@@ -56,8 +60,17 @@ def test_a_goal_is_reached_or_missed_by_so_much(row, goal, solved_at, missed):
 
 
 def test_a_row_with_a_goal_at_another_length_shows_what_was_measured_there(row):
-    made = row({"at": (LengthGoal(400, "mse", 0.21), LengthGoal(800, "mse", 0.1))}, [400])
+    made = row({"at": (LengthGoal(400, "mse", 0.21), LengthGoal(800, "mse", 0.1))}, [400] * 3)
     assert "<br>mse 0.2 (0.1 to 0.3) at length 400 |" in rows_table([made])
+
+
+def test_a_goal_at_another_length_is_of_all_seeds(tmp_path):
+    for seed in (0, 2):
+        write_run(tmp_path / "run" / str(seed), [400, 400], seed=seed)
+    (tmp_path / "run" / "0" / "lengths.json").write_text('{"mse": {"400": [0.1, 0.1]}}')
+    goal = RowGoal(at=(LengthGoal(400, "mse", 0.2),))
+    (rows,) = read_rows(tmp_path, {"run": Declared(goal)}).values()
+    assert verdict(rows[0]).missed == ("mse at length 400 measured of 2 of 4 seeds",)
 
 
 def test_a_seed_that_is_lost_again_counts_where_it_has_to_stay(row):
@@ -76,3 +89,4 @@ def test_the_range_for_a_new_seed_is_that_of_the_seeds_and_half_of_it_on_each_si
     assert for_a_new_seed(700, 1300, 100) == (400, 1600)
     assert for_a_new_seed(400, 900, 100) == (100, 1200)  # 150 and 1,150, outwards
     assert for_a_new_seed(200, 900, 100) == (100, 1300)  # never below the first evaluation
+    assert for_a_new_seed(600, 600, 100) == (500, 700)  # an evaluation on each side at least
