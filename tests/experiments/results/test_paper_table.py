@@ -1,5 +1,7 @@
 """The results of 1997 beside those of rows that repeat them."""
 
+import json
+
 import pytest
 
 from experiments.results.declared import Declared, RowGoal
@@ -81,7 +83,11 @@ def test_the_goal_is_the_success_of_the_paper_in_so_many_of_its_sequences(
 def test_a_share_of_success_is_compared_in_whole_per_cent(tmp_path):
     for lost, reached in ((1, True), (2, False)):
         path = tmp_path / str(lost)
-        write_run(path, [None] * lost + [100] * (30 - lost), task=Reber())
+        write_run(path, [100] * 30, task=Reber())
+        summary = json.loads((path / "summary.json").read_text())
+        # The paper asks for all strings of the test set.
+        summary["goals"]["mastered"]["first_at_update"] = [None] * lost + [100] * (30 - lost)
+        (path / "summary.json").write_text(json.dumps(summary))
         declared = Declared(RowGoal(times_paper=1.0), paper="1, 4 blocks of 1, learning rate 0.5")
         (rows,) = read_rows(path, {".": declared}).values()
         assert verdict(rows[0]).reached == reached
