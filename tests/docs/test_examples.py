@@ -104,6 +104,7 @@ def test_advantages_stop_where_an_episode_ends(small_ppo):
             assert float(got[t, b]) == pytest.approx(wanted, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_ppo_prints_one_line_for_each_agent(small_ppo, capsys):
     right = small_ppo.main(("none",), updates=1)
     assert [*right] == ["random", "none"]

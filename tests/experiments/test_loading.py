@@ -93,6 +93,7 @@ def test_a_run_is_evaluated_as_it_was_trained_and_with_other_fields(run, fields,
     assert metrics["mse"].shape == (2,)
 
 
+@pytest.mark.slow
 def test_a_trace_is_of_one_of_the_sequences_of_the_evaluation(run):
     trace = run.trace(sequence=7)
     batch = run.task.sample((), "test", run.key("test"), 12)

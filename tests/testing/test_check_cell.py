@@ -164,6 +164,7 @@ def test_the_error_has_the_cell_the_check_the_place_and_both_numbers():
     assert re.search(r"ACTUAL: array\(\[\[.*DESIRED: array\(\[\[", text, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_a_wrong_cell_fails_under_python_O():
     """`python -O` removes `assert` statements."""
     program = """
