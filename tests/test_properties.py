@@ -76,7 +76,7 @@ def test_unroll_equals_a_loop_in_lower_precision(case):
 
 
 @pytest.mark.slow
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(case=drawn.cases())
 def test_unroll_equals_a_loop_over_single_steps_in_many_cases(case):
     assert_agrees_with_the_loop(case)

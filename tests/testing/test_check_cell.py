@@ -22,19 +22,15 @@ CELLS = [
     lj.PeepholeLSTM(2, 3),
     lj.CoupledLSTM(2, 3),
     lj.RefinedLSTM(2, 3),
-    *(lj.LayerNormLSTM(2, 3, variant=v) for v in ("ba2016", "tensorflow", "pytorch", "haste")),
+    *(lj.LayerNormLSTM(2, 3, variant=v) for v in ("ba2016", "pytorch")),
     lj.ProjectedLSTM(2, 4, projection_size=3, cell_clip=1.0),
     lj.SLSTM(2, 4, num_heads=2),
-    lj.SLSTM(2, 3, forget_gate="exp"),
-    lj.MLSTM(2, 4, num_heads=2),
-    lj.MLSTM(2, 3, forget_gate="exp"),
+    lj.MLSTM(2, 4, num_heads=2, forget_gate="exp"),
     lj.MinLSTM(2, 3),
     lj.GRU(2, 3),
     lj.GRU(2, 3, reset_after=False),
     lj.TanhRNN(2, 3),
-    lj.ConvLSTM((4, 2), 2, kernel_size=3),
     lj.ConvLSTM((5, 4, 2), 2, kernel_size=3, strides=2, padding="VALID", peephole=True),
-    lj.ConvLSTM((3, 3, 2, 1), 1, kernel_size=2),
 ]
 
 

@@ -120,7 +120,6 @@ def test_the_error_flows_back_through_a_cell_state_undiminished():
     "fields",
     [
         {"blocks": 2, "block_size": 2},
-        {"blocks": 2, "truncated": False, "biased": "gates"},
         {"blocks": 1, "output_gates": False, "recurrent": False, "biased": "none"},
     ],
 )

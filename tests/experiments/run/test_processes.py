@@ -125,7 +125,7 @@ def test_one_process_reads_what_two_wrote_and_the_other_way_round(tmp_path):
 def test_a_process_that_cannot_write_its_part_ends_all_and_no_checkpoint_is_made(tmp_path):
     first, second = two_processes(tmp_path, "fail")
     assert first == "TrainingFailed process 1 of this run failed; it says why"
-    assert second.startswith(f"TrainingFailed {tmp_path}/checkpoints: cannot be written: No space")
+    assert second.startswith(f"WriteFailed {tmp_path}/checkpoints: cannot be written: No space")
     assert checkpoint_updates(tmp_path / "checkpoints") == [20, 10]
     assert two_processes(tmp_path, "restore") == ["restored 20"] * 2
 

@@ -250,7 +250,8 @@ def test_training_transfers_no_data_from_the_host():
 def test_copy_draws_recall(tmp_path):
     config = dataclasses.replace(TINY, task=Copy(delay=3), seeds=1)
     summary = train(config, tmp_path)
-    assert summary["figures"] == ["figures/learning_curve.png", "figures/recall.png"]
+    names = ("learning_curve", "memory", "recall")
+    assert summary["figures"] == [f"figures/{name}.png" for name in names]
     assert summary["baselines"] == {"memoryless": pytest.approx(10 * np.log(8) / 23)}
 
 
