@@ -53,6 +53,15 @@ def draw_lengths(
     return jax.random.randint(jax.random.fold_in(key, 0), (batch_size,), low, high + 1)
 
 
+def valid_steps(lengths: Int[Array, " B"], steps: int) -> Array:
+    """Where sequences have a step: ``[steps, B]``.
+
+    >>> valid_steps(jnp.array([1, 3]), 3).T.tolist()
+    [[True, False, False], [True, True, True]]
+    """
+    return jnp.arange(steps)[:, None] < lengths[None]
+
+
 def last_steps(array: Array, lengths: Int[Array, " B"] | None, count: int) -> Array:
     """The last ``count`` valid steps of every row: ``[T, B, ...]`` to ``[count, B, ...]``.
 

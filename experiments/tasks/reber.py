@@ -28,7 +28,7 @@ from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT
 from experiments.tasks.goal import ALL, Goal
-from experiments.tasks.lengths import last_steps
+from experiments.tasks.lengths import last_steps, valid_steps
 from experiments.tasks.reber_grammar import (
     LOSSES,
     SHORTEST,
@@ -178,7 +178,7 @@ class Reber:
 
     def valid(self, batch: Batch) -> Bool[Array, "T B"]:
         """The steps of the strings, without padding."""
-        return jnp.arange(self.length)[:, None] < jnp.asarray(batch.lengths)[None]
+        return valid_steps(jnp.asarray(batch.lengths), self.length)
 
     def figures(
         self,

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from experiments.config.fields import STRICT, Steps
 from experiments.tasks.goal import Goal
-from experiments.tasks.lengths import HeldOut, draw_lengths, last_steps
+from experiments.tasks.lengths import HeldOut, draw_lengths, last_steps, valid_steps
 from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
 
@@ -135,8 +135,7 @@ class Recall:
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets)
         if batch.lengths is None:
             return jnp.mean(losses)
-        valid = jnp.arange(len(losses))[:, None] < batch.lengths[None]
-        return jnp.mean(losses, where=valid)
+        return jnp.mean(losses, where=valid_steps(batch.lengths, len(losses)))
 
     def metrics(self, outputs: Float[Array, "T B O"], batch: Batch) -> dict[str, Float[Array, ""]]:
         """Cross-entropy, and the shares of correct symbols and of sequences without an error."""

@@ -39,15 +39,6 @@ def draw_lengths(key: PRNGKey, minimum: int, batch_size: int) -> Int[Array, " B"
     return jax.random.randint(key, (batch_size,), minimum, longest(minimum) + 1)
 
 
-def valid_steps(lengths: Int[Array, " B"], steps: int) -> Array:
-    """Where sequences have a step: ``[steps, B]``.
-
-    >>> valid_steps(jnp.array([1, 3]), 3).T.tolist()
-    [[True, False, False], [True, True, True]]
-    """
-    return jnp.arange(steps)[:, None] < lengths[None]
-
-
 def at_end(outputs: Float[Array, "T B O"], lengths: Int[Array, " B"] | None) -> Array:
     """The outputs of the last valid steps, ``[B, O]``."""
     return last_steps(outputs, lengths, 1)[0]

@@ -6,21 +6,29 @@ pairs. If a draw marks the first pair, its number is set to one that does not ch
 and its marker remains -1.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
+from experiments.config.fields import STRICT
 from experiments.tasks.hs1997.last_step import (
     at_end,
     draw_lengths,
     error_metrics,
     longest,
-    valid_steps,
 )
+from experiments.tasks.lengths import valid_steps
 from experiments.tasks.task import Batch
 from lstm_jax.types import PRNGKey
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from experiments.model import Model, ModelParams
 
 FIRST_PAIRS = 10
 """Pairs of which one is marked first."""
@@ -85,13 +93,46 @@ def first_pair_marked(length: int) -> float:
     return 1 / FIRST_PAIRS + (1 - 1 / FIRST_PAIRS) / (length // 2 - 1)
 
 
-def squared_error(outputs: Float[Array, "T B 1"], batch: Batch) -> Float[Array, ""]:
-    """Mean squared error of the last valid step's output."""
-    return jnp.mean(jnp.square(at_end(outputs, batch.lengths)[:, 0] - batch.targets[0]))
+@dataclass(frozen=True, config=STRICT)
+class MarkedPairsTask:
+    """What adding and multiplication have in common: an answer to two marked numbers."""
 
+    metric: ClassVar[str] = "mse"
+    metric_scale: ClassVar[Literal["linear", "log"]] = "log"
+    input_size: ClassVar[int] = 2
+    output_size: ClassVar[int] = 1
 
-def answer_metrics(outputs: Float[Array, "T B 1"], batch: Batch) -> dict[str, Float[Array, ""]]:
-    """Mean squared and mean absolute error, and the share of wrong sequences."""
-    answers = at_end(outputs, batch.lengths)
-    errors = error_metrics(answers, batch.targets[0][:, None], TOLERANCE)
-    return {"mse": squared_error(outputs, batch), **errors}
+    name: str
+    length: Annotated[int, Field(ge=SHORTEST, le=9 * 10**6)] = 100
+    """fewest pairs T of a sequence; the longest has T + T/10"""
+
+    def load(self) -> tuple[()]:
+        """Load nothing: sequences are drawn from the key."""
+        return ()
+
+    def loss(self, outputs: Float[Array, "T B 1"], batch: Batch) -> Float[Array, ""]:
+        """Mean squared error of the last valid step's output."""
+        return jnp.mean(jnp.square(at_end(outputs, batch.lengths)[:, 0] - batch.targets[0]))
+
+    def metrics(self, outputs: Float[Array, "T B 1"], batch: Batch) -> dict[str, Float[Array, ""]]:
+        """Mean squared and mean absolute error, and the share of wrong sequences."""
+        answers = at_end(outputs, batch.lengths)
+        errors = error_metrics(answers, batch.targets[0][:, None], TOLERANCE)
+        return {"mse": self.loss(outputs, batch), **errors}
+
+    def units(self, outputs: Float[Array, "... 1"]) -> Float[Array, "... 1"]:
+        """The output unit, which is linear."""
+        return outputs
+
+    def informative(self, batch: Batch) -> Bool[Array, "T B"]:
+        """The steps whose numbers are marked."""
+        return batch.inputs[..., 1] == 1
+
+    def figures(
+        self, model: "Model", params: "ModelParams", data: tuple[()], key: PRNGKey, sequences: int
+    ) -> "dict[str, Figure | str]":
+        """The cell state over a sequence."""
+        from experiments.tasks.hs1997.figures import draw_memory
+
+        del data, sequences
+        return draw_memory(self, model, params, key)

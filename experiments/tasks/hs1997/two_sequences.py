@@ -36,8 +36,8 @@ from experiments.tasks.hs1997.last_step import (
     draw_lengths,
     error_metrics,
     longest,
-    valid_steps,
 )
+from experiments.tasks.lengths import valid_steps
 from experiments.tasks.task import Batch, Split
 from lstm_jax.types import PRNGKey
 
